@@ -1,0 +1,1 @@
+"""The embedding API: client, pacing, answers by kind, Batch API, and the embedded model's endpoint."""

@@ -1,0 +1,71 @@
+"""Every error that this package raises on purpose.
+
+    PipelineError
+    ├── ConfigurationError      a setting, argument or environment is wrong: exit 2, nothing was done
+    │   └── SpaceMismatch       settings name another model than the space that is active
+    ├── SourceError             the source as a whole cannot be listed or opened
+    ├── FileRejected            one file cannot be read: the file is rejected, the rest goes on
+    ├── DatabaseError           Postgres answered no, or lacks something the pipeline needs
+    │   └── DatabaseUnavailable Postgres cannot be reached (now); trying again may help
+    ├── ProviderError           the embedding API cannot do what was asked
+    │   ├── ProviderRefused     hopeless: key, quota, model, dimensions; trying again cannot help
+    │   ├── ProviderUnavailable transient failures went on for longer than the budget of time
+    │   └── InputRejected       one text cannot be embedded: it is rejected by name, the rest goes on
+    ├── BudgetReached           MAX_COST_USD or MAX_COST_USD_PER_DAY: what was paid is kept
+    └── MassDeletionSuspected   a listing is far shorter than the last one: confirm it, or fix the source
+
+Messages name the thing, the value that was found, and the way out. They never hold a secret, nor more than the
+first 80 characters of a document.
+"""
+
+
+class PipelineError(Exception):
+    """Base of all errors raised on purpose; its text is one line meant for the person who runs the pipeline."""
+
+
+class ConfigurationError(PipelineError):
+    """A setting, an argument or the environment is wrong. Nothing has been done."""
+
+
+class SpaceMismatch(ConfigurationError):
+    """The settings name another model or other dimensions than the active space holds."""
+
+
+class SourceError(PipelineError):
+    """The source as a whole cannot be listed or opened."""
+
+
+class FileRejected(PipelineError):
+    """One file cannot be turned into documents; the text says what is wrong with it and what to do."""
+
+
+class DatabaseError(PipelineError):
+    """Postgres refused, or lacks something that the pipeline needs (pgvector, a right, a schema)."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """Postgres cannot be reached at present. The URL in the text carries no password."""
+
+
+class ProviderError(PipelineError):
+    """The embedding API cannot do what was asked of it."""
+
+
+class ProviderRefused(ProviderError):
+    """Trying again cannot help: wrong key, no quota, unknown model, wrong dimensions."""
+
+
+class ProviderUnavailable(ProviderError):
+    """Transient failures went on for longer than RETRY_SECONDS. What was answered before is stored."""
+
+
+class InputRejected(ProviderError):
+    """The API refuses one text among others; the text of the error names it."""
+
+
+class BudgetReached(PipelineError):
+    """The next request would pass MAX_COST_USD or MAX_COST_USD_PER_DAY. What was paid is kept."""
+
+
+class MassDeletionSuspected(PipelineError):
+    """A listing came back empty or far shorter than the one before; deletions wait for confirmation."""

@@ -1,0 +1,226 @@
+"""All settings of a pipeline, read from the environment in one place and checked before anything is done.
+
+Nothing else in the package reads the environment: every other module takes the values it needs as arguments, so
+that two pipelines with different settings can live in one process. docs/configuration.md describes each variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from vector_pipeline.errors import ConfigurationError
+
+PREFIX = "VECTOR_PIPELINE_"
+
+# These keep the names that other software gives them: libpq-style URL, the OpenAI SDK, Dagster.
+FOREIGN_VARIABLES = {
+    "database_url": "DATABASE_URL",
+    "openai_api_key": "OPENAI_API_KEY",
+    "openai_base_url": "OPENAI_BASE_URL",
+    "openai_organization": "OPENAI_ORG_ID",
+    "openai_project": "OPENAI_PROJECT_ID",
+    "dagster_home": "DAGSTER_HOME",
+}
+
+
+def _identifier(value: str) -> str:
+    if not (value == "" or (value.isidentifier() and value.isascii())):
+        raise ValueError("may hold only ASCII letters, digits and _, and not begin with a digit")
+    return value
+
+
+def _schema(value: str) -> str:
+    if "\x00" in value or not 0 < len(value.encode()) <= 63:
+        raise ValueError("must have 1 to 63 bytes")
+    if value.startswith("pg_") or value in ("information_schema", "vector_pipeline_shared"):
+        raise ValueError("is reserved; choose another schema")
+    return value
+
+
+def _cron(value: str) -> str:
+    # Dagster's own check runs when the schedule is defined; this one names the variable.
+    if len(value.split()) not in (5, 6) and not value.startswith("@"):
+        raise ValueError("must be a cron line of five fields, such as '0 3 * * *'")
+    return value
+
+
+def _url(value: str) -> str:
+    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
+        raise ValueError("must be an http:// or https:// URL")
+    return value.rstrip("/")
+
+
+class Settings(BaseModel):
+    """The settings of one pipeline. Frozen; a wrong value raises ConfigurationError naming its variable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    # Where things are
+    home: Path = Path(".vector_pipeline")
+    """Folder for all that the pipeline keeps on this machine: embedded server, stages, Dagster's own files."""
+    source: str | None = None
+    """Folder, or URL that fsspec opens, with the text to keep in step with."""
+    storage: str | None = None
+    """Where the Parquet stages are kept: a path or URL; `stages/` under the home when unset."""
+    database_url: SecretStr | None = None
+    """Postgres with pgvector; the embedded server when unset."""
+    dagster_home: Path | None = None
+    """Dagster's instance; `dagster/` under the home when unset."""
+    name: Annotated[str, AfterValidator(_identifier)] = ""
+    """Prefix of asset keys, partitions, jobs, sensors and schedules of a second pipeline."""
+    db_schema: Annotated[str, AfterValidator(_schema)] = Field(default="public", alias="schema")
+    """Postgres schema of the tables and the view."""
+
+    # The model
+    model: str = Field(default="text-embedding-3-small", min_length=1)
+    """Embedding model, as the API names it."""
+    dimensions: PositiveInt | None = Field(default=None, le=4_000)
+    """Dimensions of a vector; the model's own when unset. pgvector indexes at most 4,000 (halfvec)."""
+    openai_api_key: SecretStr | None = None
+    openai_base_url: Annotated[str, AfterValidator(_url)] | None = None
+    openai_organization: str | None = None
+    openai_project: str | None = None
+
+    # How fast, how much
+    tier: Literal["free", "1", "2", "3", "4", "5"] | None = None
+    """Preset of OpenAI's published limits; learned from the answers' headers when unset."""
+    tokens_per_minute: PositiveInt | None = None
+    requests_per_minute: PositiveInt | None = None
+    requests_per_day: PositiveInt | None = None
+    max_tokens_per_request: PositiveInt = 280_000
+    """Weight of one request at most, a text weighing the larger of its tokens and a quarter of its bytes."""
+    max_inputs_per_request: PositiveInt = Field(default=2_048, le=2_048)
+    max_in_flight: PositiveInt = Field(default=32, le=1_000)
+    """Requests under way at once at most."""
+    timeout_seconds: PositiveFloat = 120.0
+    """Time for one request."""
+    retry_seconds: NonNegativeFloat = 600.0
+    """How long transient failures of one request are retried before the run gives up."""
+    embedding_mode: Literal["sync", "batch"] = "sync"
+    max_cost_usd: NonNegativeFloat | None = None
+    max_cost_usd_per_day: NonNegativeFloat | None = None
+    usd_per_million_tokens: NonNegativeFloat | None = None
+    """Price of the model, where the built-in table does not know it or is out of date."""
+
+    # Text
+    chunk_tokens: PositiveInt = Field(default=400, le=8_192)
+    chunk_overlap: NonNegativeInt = 0
+    chunk_strategy: Literal["recursive", "paragraph"] = "recursive"
+    text_field: str = Field(default="text", min_length=1)
+    """Field of a record (JSON, JSONL, CSV) that holds its text."""
+    id_field: str = Field(default="id", min_length=1)
+    """Field of a record that names it; its number in the file when absent."""
+
+    # Files and loading
+    max_file_bytes: PositiveInt = 64 * 1024 * 1024
+    max_files_per_arrival: PositiveInt = 1_000
+    max_bytes_per_arrival: PositiveInt = 64 * 1024 * 1024
+    rows_per_batch: PositiveInt = 1_000
+    quiet_seconds: NonNegativeFloat = 5.0
+    """The sensor and the schedule leave a file alone until it has not changed for so long."""
+    max_deleted_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of a source's files that one scan may find deleted without confirmation."""
+    keep_stages_days: NonNegativeFloat = 1.0
+    """How long an arrival's Parquet stages stay after all its files are loaded."""
+    backfill_cron: Annotated[str, AfterValidator(_cron)] = "0 3 * * *"
+    backfill_max_runs: PositiveInt = 50
+    """Arrivals that one tick of the backfill schedule runs at most."""
+    min_recall: float = Field(default=0.95, ge=0, le=1)
+    """recall@10 of the index below which its asset check fails."""
+    grace_seconds: NonNegativeFloat = 86_400.0
+    """How long a vector that no chunk refers to is kept."""
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        if self.chunk_overlap >= self.chunk_tokens:
+            raise ValueError(
+                f"{variable('chunk_overlap')} is {self.chunk_overlap}: must be below "
+                f"{variable('chunk_tokens')}, which is {self.chunk_tokens}"
+            )
+        return self
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Settings from variables (`os.environ` when none are given), `overrides` by field name on top.
+
+        Empty variables count as unset. Raises ConfigurationError naming variable, value and range, and for a
+        variable with the prefix that is no setting, since a misspelt name would otherwise be passed over.
+        """
+        environment = os.environ if environment is None else environment
+        by_variable = {variable(name): name for name in cls.model_fields}
+        unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in by_variable)
+        if unknown:
+            raise ConfigurationError(f"{unknown[0]} is not a setting; {_closest(unknown[0], by_variable)}")
+        values = {name: environment[var] for var, name in by_variable.items() if environment.get(var, "").strip()}
+        return cls.of(**{**values, **overrides})
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Settings from values by field name. Raises ConfigurationError instead of pydantic's own error."""
+        by_alias = {cls.model_fields[name].alias or name: value for name, value in values.items()}
+        try:
+            return cls.model_validate(by_alias)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error)) from None
+
+    @property
+    def uses_embedded_server(self) -> bool:
+        """Whether Postgres is the embedded one."""
+        return self.database_url is None
+
+    @property
+    def uses_embedded_model(self) -> bool:
+        """Whether the embedded model answers, because neither a key nor a base URL is set."""
+        return self.openai_api_key is None and self.openai_base_url is None
+
+    @property
+    def storage_url(self) -> str:
+        """Path or URL under which the Parquet stages are kept, without a slash at its end."""
+        return (self.storage or str(self.home.absolute() / "stages")).rstrip("/")
+
+
+def variable(field: str) -> str:
+    """The environment variable of a settings field."""
+    if field in FOREIGN_VARIABLES:
+        return FOREIGN_VARIABLES[field]
+    return PREFIX + (Settings.model_fields[field].alias or field).upper()
+
+
+def _closest(name: str, known: Mapping[str, str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else "docs/configuration.md lists them all"
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first problem: variable, value (never a secret's), and what it should be."""
+    problem = error.errors()[0]
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
+    field = str(problem["loc"][0])
+    field = next((n for n, f in Settings.model_fields.items() if f.alias == field), field)
+    if field not in Settings.model_fields:
+        return f"'{field}' is not a setting"
+    secret = field in ("database_url", "openai_api_key")
+    found = "" if secret else f" is {str(problem['input'])[:80]!r}:"
+    return f"{variable(field)}{found} {message[0].lower()}{message[1:]}"

@@ -1,0 +1,1 @@
+"""The work of each asset as plain functions, callable without Dagster."""

@@ -1,0 +1,1 @@
+"""Everything Postgres does for the pipeline: schema, manifest, vectors, rows, search, index, shared pacing."""

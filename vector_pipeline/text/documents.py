@@ -1,0 +1,47 @@
+"""The values that pass through the text floor: documents, chunks, and what identifies a text.
+
+No reading and no cutting happens here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text out of a file.
+
+    `record` names the record that it came from (its id field, or its number from 1), and is empty where the
+    whole file is one document. `metadata` holds what JSON can hold. `text` has no NUL and no lone surrogate.
+    """
+
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    record: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a document: `document.text[start:end] == text`, never empty.
+
+    `start` and `end` count characters (code points); `tokens` is the exact count of `text` in the tokenizer's
+    encoding. `metadata` adds to the document's (such as the heading path) and may be empty.
+    """
+
+    text: str
+    start: int
+    end: int
+    tokens: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def content_hash(text: str) -> bytes:
+    """The 16 bytes that stand for a text everywhere: BLAKE2b-128 of its UTF-8 form.
+
+    128 bits make a collision among a billion texts less likely than 2e-21, and fit Postgres's uuid type.
+    """
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
