@@ -11,8 +11,7 @@
     │   ├── ProviderRefused     hopeless: key, quota, model, dimensions; trying again cannot help
     │   ├── ProviderUnavailable transient failures went on for longer than the budget of time
     │   └── InputRejected       one text cannot be embedded: it is rejected by name, the rest goes on
-    ├── BudgetReached           MAX_COST_USD or MAX_COST_USD_PER_DAY: what was paid is kept
-    └── MassDeletionSuspected   a listing is far shorter than the last one: confirm it, or fix the source
+    └── BudgetReached           MAX_COST_USD or MAX_COST_USD_PER_DAY: what was paid is kept
 
 Messages name the thing, the value that was found, and the way out. They never hold a secret, nor more than the
 first 80 characters of a document.
@@ -65,7 +64,3 @@ class InputRejected(ProviderError):
 
 class BudgetReached(PipelineError):
     """The next request would pass MAX_COST_USD or MAX_COST_USD_PER_DAY. What was paid is kept."""
-
-
-class MassDeletionSuspected(PipelineError):
-    """A listing came back empty or far shorter than the one before; deletions wait for confirmation."""

@@ -157,6 +157,16 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _provider_is_meant(self) -> Self:
+        if "model" in self.model_fields_set and self.uses_embedded_model:
+            raise ValueError(
+                f"{variable('model')} is {self.model!r}, but neither {variable('openai_api_key')} nor "
+                f"{variable('openai_base_url')} is set: set one of them, or unset {variable('model')} to use the "
+                "embedded model"
+            )
+        return self
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Self:
         """Settings from variables (`os.environ` when none are given), `overrides` by field name on top.

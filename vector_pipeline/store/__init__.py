@@ -1,1 +1,1 @@
-"""Everything Postgres does for the pipeline: schema, manifest, vectors, rows, search, index, shared pacing."""
+"""Everything Postgres does for the pipeline: schema, manifest, vectors, rows, search, index, pacing."""

@@ -1,1 +1,1 @@
-"""Bytes to documents, documents to chunks, chunks to requests: pure functions, no I/O beyond the bytes given."""
+"""Bytes to documents, documents to chunks, chunks to requests: pure, no I/O beyond the bytes given."""

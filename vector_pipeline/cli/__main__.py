@@ -1,0 +1,5 @@
+"""`python -m vector_pipeline.cli`."""
+
+from vector_pipeline.cli import main
+
+main()

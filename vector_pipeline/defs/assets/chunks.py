@@ -1,0 +1,76 @@
+"""`chunks`: documents, cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow as pa
+
+from vector_pipeline.defs.failures import explained
+from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.pictures import column_schema, histogram
+from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.stages.chunks import ChunksOutcome, chunk_rows, reject_empty
+from vector_pipeline.stages.schemas import CHUNKS, ChunkRow, DocumentRow, from_reader, to_reader
+
+COLUMNS = {
+    "source": ("string", "path of the file under its root"),
+    "document_id": ("string", "the document that it was cut from"),
+    "chunk_index": ("int32", "its place in the document, from 0"),
+    "start_char": ("int32", "where it begins in the document's text, in characters"),
+    "end_char": ("int32", "where it ends"),
+    "text": ("string", "document.text[start_char:end_char]"),
+    "token_count": ("int32", "its exact number of tokens"),
+    "content_hash": ("binary(16)", "BLAKE2b-128 of its text"),
+}
+
+
+def build_chunks(names: Names) -> dg.AssetsDefinition:
+    """The asset `chunks`."""
+    postgres = names.of("postgres")
+
+    @dg.asset(
+        name="chunks",
+        key_prefix=names.key_prefix,
+        group_name=names.group,
+        kinds={"python", "parquet"},
+        partitions_def=names.arrivals,
+        ins={"documents": dg.AssetIn(key=names.asset("documents"))},
+        io_manager_key=names.of("stages"),
+        required_resource_keys={postgres},
+        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+        description="One row per chunk, with its exact token count, its offsets in the document and its hash.",
+    )
+    def chunks(context: dg.AssetExecutionContext, documents: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        database: PostgresResource = getattr(context.resources, postgres)
+        pipeline, arrival = database.pipeline, context.partition_key
+        database.hold(context, arrival)
+
+        def rows() -> Iterator[ChunkRow]:
+            outcome = ChunksOutcome()
+            with explained():
+                yield from chunk_rows(
+                    from_reader(documents, DocumentRow),
+                    pipeline.tokenizer(),
+                    pipeline.chunking,
+                    outcome,
+                    threads=os.cpu_count() or 1,
+                )
+                reject_empty(pipeline.database, arrival, outcome)
+            context.add_asset_metadata(_metadata(outcome))
+
+        return to_reader(rows(), CHUNKS)
+
+    return chunks
+
+
+def _metadata(outcome: ChunksOutcome) -> dict[str, dg.MetadataValue]:
+    return {
+        "documents": dg.MetadataValue.int(outcome.documents),
+        "chunks": dg.MetadataValue.int(outcome.chunks),
+        "tokens": dg.MetadataValue.int(outcome.tokens),
+        "files_rejected": dg.MetadataValue.int(len(outcome.empty)),
+        "chunk_lengths": histogram(outcome.lengths, "tokens"),
+    }

@@ -1,0 +1,101 @@
+"""`source_files`: the manifest as an asset; materializing it is a scan."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from vector_pipeline.defs.failures import explained
+from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.pictures import column_schema
+from vector_pipeline.defs.resources import PostgresResource, SourceResource
+from vector_pipeline.stages.scan import ScanResult, scan
+from vector_pipeline.store import manifest
+
+COLUMNS = {
+    "root": ("text", "folder or URL that the file lies under"),
+    "path": ("text", "path under the root, with /"),
+    "fingerprint": ("text", "size and times, or etag, as last listed"),
+    "arrival": ("text", "the partition that the file belongs to"),
+    "status": ("text", "pending, loaded, rejected or deleted"),
+    "error": ("text", "why it was rejected and what to do"),
+    "documents": ("integer", "documents in it"),
+    "chunks": ("integer", "chunks loaded from it"),
+    "tokens": ("bigint", "tokens of those chunks"),
+    "encoding": ("text", "encoding that it was read in"),
+}
+
+
+class ScanConfig(dg.Config):
+    """What a person may set when they materialize `source_files`."""
+
+    confirm_deletions: bool = False
+    """Take the listing for true even where most files are gone."""
+
+
+def build_source_files(names: Names) -> dg.AssetsDefinition:
+    """The asset `source_files`."""
+    postgres, source = names.of("postgres"), names.of("source")
+
+    @dg.asset(
+        name="source_files",
+        key_prefix=names.key_prefix,
+        group_name=names.group,
+        kinds={"postgres"},
+        required_resource_keys={postgres, source},
+        metadata={"dagster/column_schema": column_schema(COLUMNS), "dagster/table_name": "source_files"},
+        description=(
+            "One row per file of the source: what it looked like, which arrival it belongs to, and what became of "
+            "it. Materialize it to scan the source; what is new, changed or deleted becomes new arrivals."
+        ),
+    )
+    def source_files(context: dg.AssetExecutionContext, config: ScanConfig) -> dg.MaterializeResult[None]:
+        database: PostgresResource = getattr(context.resources, postgres)
+        where: SourceResource = getattr(context.resources, source)
+        pipeline = database.pipeline
+        options = pipeline.scan_options("asset", confirm_deletions=config.confirm_deletions)
+        with explained(), pipeline.database.connect(role="source_files") as connection:
+            results = [scan(pipeline.database, place, options) for place in where.open(connection)]
+            for result in results:
+                context.log.info(f"{result.root}: {result}")
+                if result.warning:
+                    context.log.warning(result.warning)
+            arrivals = manifest.pending_arrivals(connection)
+            counts = manifest.count_files(connection)
+        register_arrivals(context.instance, names, arrivals)
+        return dg.MaterializeResult(metadata=scan_metadata(results, counts, arrivals))
+
+    return source_files
+
+
+def register_arrivals(instance: dg.DagsterInstance, names: Names, arrivals: list[str]) -> None:
+    """Make partitions of arrivals, oldest first; those that exist are left as they are."""
+    if arrivals:
+        instance.add_dynamic_partitions(names.arrivals.name or "", arrivals)
+
+
+def scan_metadata(
+    results: list[ScanResult], counts: manifest.ManifestCounts, arrivals: list[str]
+) -> dict[str, dg.MetadataValue]:
+    """What a scan found, as numbers that plot over time and tables to read."""
+    found = {
+        name: dg.MetadataValue.int(sum(getattr(result, name) for result in results))
+        for name in ("new", "changed", "deleted", "touched", "waiting", "unchanged", "withheld")
+    }
+    total = counts.loaded + counts.pending + counts.rejected
+    passed_over = [
+        dg.TableRecord({"path": f"{result.root}/{item.path}", "reason": item.reason})
+        for result in results
+        for item in result.passed_over[:50]
+    ]
+    tables: dict[str, dg.MetadataValue] = {}
+    if passed_over:
+        tables["passed_over"] = dg.MetadataValue.table(passed_over)
+    return {
+        "dagster/row_count": dg.MetadataValue.int(total),
+        **found,
+        "files_loaded": dg.MetadataValue.int(counts.loaded),
+        "files_pending": dg.MetadataValue.int(counts.pending),
+        "files_rejected": dg.MetadataValue.int(counts.rejected),
+        "pending_arrivals": dg.MetadataValue.md("\n".join(f"- `{key}`" for key in arrivals[:100]) or "none"),
+        **tables,
+    }

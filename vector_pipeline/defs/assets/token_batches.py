@@ -1,0 +1,77 @@
+"""`token_batches`: the plan of what is to be paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow as pa
+
+from vector_pipeline.defs.failures import explained
+from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.pictures import column_schema
+from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.embedding.prices import usd
+from vector_pipeline.stages.model import targets
+from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.stages.schemas import TOKEN_BATCHES, ChunkRow, PlannedText, from_reader, to_reader
+from vector_pipeline.stages.token_batches import PlanOutcome, plan
+
+COLUMNS = {
+    "batch": ("int32", "number of the request that the text is planned for"),
+    "space": ("string", "the space that it is embedded into"),
+    "content_hash": ("binary(16)", "BLAKE2b-128 of the text"),
+    "text": ("string", "what is sent"),
+    "token_count": ("int32", "its exact number of tokens"),
+}
+
+
+def build_token_batches(names: Names) -> dg.AssetsDefinition:
+    """The asset `token_batches`."""
+    postgres = names.of("postgres")
+
+    @dg.asset(
+        name="token_batches",
+        key_prefix=names.key_prefix,
+        group_name=names.group,
+        kinds={"python", "parquet"},
+        partitions_def=names.arrivals,
+        ins={"chunks": dg.AssetIn(key=names.asset("chunks"))},
+        io_manager_key=names.of("stages"),
+        required_resource_keys={postgres},
+        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+        description=(
+            "One row per distinct text of the arrival that has no vector yet, packed into requests under every "
+            "limit of the API at once. A plan: embeddings asks again what is missing before it sends anything."
+        ),
+    )
+    def token_batches(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        database: PostgresResource = getattr(context.resources, postgres)
+        pipeline = database.pipeline
+        database.hold(context, context.partition_key)
+
+        def rows() -> Iterator[PlannedText]:
+            outcome = PlanOutcome()
+            with explained():
+                with pipeline.database.connect(role="token batches") as connection:
+                    filled = targets(connection, pipeline.settings)
+                yield from plan(
+                    pipeline.database, from_reader(chunks, ChunkRow), filled, pipeline.request_limits, outcome
+                )
+            context.add_asset_metadata(_metadata(outcome, pipeline))
+
+        return to_reader(rows(), TOKEN_BATCHES)
+
+    return token_batches
+
+
+def _metadata(outcome: PlanOutcome, pipeline: Pipeline) -> dict[str, dg.MetadataValue]:
+    price = usd(pipeline.model, outcome.tokens, usd_per_million=pipeline.settings.usd_per_million_tokens)
+    return {
+        "requests": dg.MetadataValue.int(outcome.requests),
+        "texts": dg.MetadataValue.int(outcome.texts),
+        "tokens": dg.MetadataValue.int(outcome.tokens),
+        "chunks_reused": dg.MetadataValue.int(outcome.reused_chunks),
+        "tokens_reused": dg.MetadataValue.int(outcome.reused_tokens),
+        **({"usd_estimated": dg.MetadataValue.float(price)} if price is not None else {}),
+    }

@@ -1,0 +1,44 @@
+"""The I/O manager that streams documents, chunks and token batches to and from Parquet, one file per partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow as pa
+
+from vector_pipeline.stages.stage_files import StageFiles
+
+
+class ParquetStages(dg.ConfigurableIOManager):
+    """Streams a `pyarrow.RecordBatchReader` of a stage to Parquet and back, without holding it in memory.
+
+    What goes wrong while the stream is made is raised here, but is the asset's own error: it reaches Dagster with
+    its cause, nothing is kept of the stream, and the earlier file stays.
+    """
+
+    base: str
+
+    def handle_output(self, context: dg.OutputContext, obj: pa.RecordBatchReader) -> None:
+        """Take the stream to its end; rows, bytes and place become metadata of the materialization."""
+        written = StageFiles(self.base).write(context.asset_key.path[-1], context.asset_partition_key, obj)
+        context.add_output_metadata(
+            {
+                "dagster/row_count": written.rows,
+                "dagster/uri": written.uri,
+                "bytes": written.bytes,
+            }
+        )
+
+    def load_input(self, context: dg.InputContext) -> pa.RecordBatchReader:
+        """The stream of the upstream stage; the file stays open until the stream was taken to its end."""
+        files = StageFiles(self.base)
+        stage, arrival = context.asset_key.path[-1], context.asset_partition_key
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            with files.read(stage, arrival) as reader:
+                yield from reader
+
+        with files.read(stage, arrival) as reader:
+            schema = reader.schema
+        return pa.RecordBatchReader.from_batches(schema, batches())

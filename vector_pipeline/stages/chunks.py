@@ -1,0 +1,92 @@
+"""Documents to chunks with exact token counts, character offsets and content hashes."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from vector_pipeline.stages.schemas import ChunkRow, DocumentRow
+from vector_pipeline.store import manifest
+from vector_pipeline.store.connection import Database
+from vector_pipeline.text.chunking import ChunkingConfig, chunk_documents
+from vector_pipeline.text.documents import Chunk, Document, content_hash
+from vector_pipeline.text.tokens import Tokenizer
+
+NO_TEXT = "holds no text to search in; add some, or delete the file"
+
+
+@dataclass(slots=True)
+class ChunksOutcome:
+    """What the documents became; complete once the rows have been taken."""
+
+    documents: int = 0
+    chunks: int = 0
+    tokens: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+    """Tokens of a chunk to the number of chunks that have so many."""
+    empty: dict[tuple[bytes, str], str] = field(default_factory=dict)
+    """(source key, fingerprint) to path of the files of which no chunk came."""
+
+
+def chunk_rows(
+    documents: Iterable[DocumentRow],
+    tokenizer: Tokenizer,
+    config: ChunkingConfig,
+    outcome: ChunksOutcome,
+    *,
+    threads: int = 1,
+) -> Iterator[ChunkRow]:
+    """The chunks of documents, in order; chunk_index counts from 0 in each document."""
+    # chunk_documents runs ahead by a bounded number of documents; their rows wait here for the chunks.
+    waiting: deque[DocumentRow] = deque()
+    loaded: set[bytes] = set()
+
+    def texts() -> Iterator[Document]:
+        for row in documents:
+            waiting.append(row)
+            yield Document(text=row.text)
+
+    for _, chunks in chunk_documents(texts(), tokenizer, config, threads=threads):
+        row = waiting.popleft()
+        outcome.documents += 1
+        identity = (row.source_key, row.fingerprint)
+        if chunks:
+            loaded.add(row.source_key)
+            outcome.empty.pop(identity, None)
+        elif row.source_key not in loaded:
+            outcome.empty[identity] = row.source
+        metadata = orjson.loads(row.metadata)
+        for index, chunk in enumerate(chunks):
+            outcome.chunks += 1
+            outcome.tokens += chunk.tokens
+            outcome.lengths[chunk.tokens] += 1
+            yield _row(row, metadata, index, chunk)
+
+
+def _row(document: DocumentRow, metadata: dict[str, Any], index: int, chunk: Chunk) -> ChunkRow:
+    merged = document.metadata
+    if chunk.metadata:
+        merged = orjson.dumps({**metadata, **chunk.metadata}, default=str).decode()
+    return ChunkRow(
+        *document[:5],
+        text=chunk.text,
+        metadata=merged,
+        chunk_index=index,
+        start_char=chunk.start,
+        end_char=chunk.end,
+        token_count=chunk.tokens,
+        content_hash=content_hash(chunk.text),
+    )
+
+
+def reject_empty(database: Database, arrival: str, outcome: ChunksOutcome) -> None:
+    """Reject the files of which no chunk came, since nothing of them could ever be loaded."""
+    if outcome.empty:
+        reasons = {(uuid.UUID(bytes=key), fingerprint): NO_TEXT for key, fingerprint in outcome.empty}
+        with database.connect(role="chunks") as connection:
+            manifest.reject_files(connection, arrival, reasons)

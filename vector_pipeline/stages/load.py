@@ -1,0 +1,108 @@
+"""Chunks into the table: the batched insert, and the deletions that an arrival brings.
+
+Sources are grouped until they come to a number of rows; each group is one transaction in `store.rows`, and a group
+that fails is tried again source by source, so that one of them cannot hold up the others.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import orjson
+
+from vector_pipeline.errors import DatabaseUnavailable
+from vector_pipeline.stages.schemas import ChunkRow
+from vector_pipeline.store import manifest, rows
+from vector_pipeline.store.connection import Database
+from vector_pipeline.store.spaces import Space
+
+
+@dataclass(slots=True)
+class LoadResult:
+    """What became of an arrival's files in the table."""
+
+    loaded: int = 0
+    rows: int = 0
+    """Rows that the loaded files have now."""
+    written: int = 0
+    """Rows that had to be inserted, changed or removed for it."""
+    deleted: int = 0
+    deleted_rows: int = 0
+    rejected: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
+    """Path to why it was not loaded: vectors are missing, it changed meanwhile, another arrival owns it."""
+
+
+def load_chunks(
+    database: Database,
+    arrival: str,
+    chunks: Iterable[ChunkRow],
+    *,
+    pipeline: str,
+    rows_per_batch: int = 1_000,
+    progress: Callable[[LoadResult], None] | None = None,
+) -> LoadResult:
+    """Load the chunks of an arrival's files, which come file by file, and carry out its deletions.
+
+    Memory is that of one group: `rows_per_batch` rows, or one file if that has more.
+    Raises DatabaseUnavailable; what was loaded before stays loaded.
+    """
+    result = LoadResult()
+    with database.connect(role="document rows") as connection:
+        gone = [file.source_key for file in manifest.owned_files(connection, arrival) if file.gone]
+        if gone:
+            result.deleted_rows = rows.delete_sources(connection, arrival, gone)
+            result.deleted = len(gone)
+        for group in _groups(chunks, pipeline, rows_per_batch):
+            for outcome in _load_group(connection, space, arrival, group):
+                result.rows += outcome.rows
+                result.loaded += len(outcome.loaded)
+                result.pending.update(outcome.skipped)
+                for path, count in outcome.missing_vectors.items():
+                    result.pending[path] = f"{count:,} of its texts have no vector yet"
+            if progress:
+                progress(result)
+        _reject_refused(connection, space, arrival, result)
+    return result
+
+
+def _groups(chunks: Iterable[ChunkRow], pipeline: str, rows_per_batch: int) -> Iterator[list[rows.SourceRows]]:
+    group: list[rows.SourceRows] = []
+    count = 0
+    for _, of_source in groupby(chunks, key=lambda chunk: chunk.source_key):
+        source = _source_rows(list(of_source), pipeline)
+        if group and count + len(source.chunks) > rows_per_batch:
+            yield group
+            group, count = [], 0
+        group.append(source)
+        count += len(source.chunks)
+    if group:
+        yield group
+
+
+def _source_rows(chunks: list[ChunkRow], pipeline: str) -> rows.SourceRows:
+    first = chunks[0]
+    return rows.SourceRows(
+        source_key=first.source_key,
+        path=first.source,
+        fingerprint=first.fingerprint,
+        encoding=first.encoding,
+        documents=len({chunk.document_id for chunk in chunks}),
+        pipeline=pipeline,
+        chunks=[
+            rows.ChunkRow(
+                document_id=chunk.document_id,
+                chunk_index=chunk.chunk_index,
+                start_char=chunk.start_char,
+                end_char=chunk.end_char,
+                page_content=chunk.text,
+                metadata=orjson.loads(chunk.metadata),
+                token_count=chunk.token_count,
+                content_hash=chunk.content_hash,
+            )
+            for chunk in chunks
+        ],
+    )

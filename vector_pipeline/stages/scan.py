@@ -1,0 +1,260 @@
+"""The scan: compare a root's listing with the manifest and assign what differs to new arrivals.
+
+The asset, the sensor, the schedule and the command line all call `scan`. The listing and the manifest are walked
+side by side in path order, so memory is bounded by what changed in one arrival, not by the number of files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import BinaryIO
+
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.sources.source import ListedFile, PassedOver, Source
+from vector_pipeline.store import manifest
+from vector_pipeline.store.connection import Database
+from vector_pipeline.store.manifest import RACY, FileChange, KnownFile
+from vector_pipeline.text.readers import readable
+
+# A change within this time before the listing may be followed by another with the same times.
+RACY_SECONDS = 2.0
+
+# Below this many files a source may lose all of them at once: nobody's mass deletion.
+FEW_FILES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How a scan goes about it.
+
+    `quiet_seconds` leaves files alone that changed within that time (the sensor's; by hand it is 0).
+    `confirm_deletions` takes a listing for true however short it is.
+    """
+
+    max_files: int = 1_000
+    max_bytes: int = 64 * 1024 * 1024
+    quiet_seconds: float = 0.0
+    max_deleted_share: float = 0.5
+    confirm_deletions: bool = False
+    trigger: str = "cli"
+
+
+@dataclass(slots=True)
+class ScanResult:
+    """What a scan found, in files; `arrivals` holds the keys it registered, oldest first.
+
+    `touched` files have another fingerprint and the same bytes; `waiting` ones are still being written;
+    `withheld` deletions are so many that they wait for confirmation, and nothing was deleted.
+    """
+
+    root: str
+    new: int = 0
+    changed: int = 0
+    deleted: int = 0
+    touched: int = 0
+    unchanged: int = 0
+    waiting: int = 0
+    withheld: int = 0
+    arrivals: list[str] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """One line for a log: '3 new, 1 changed, 1 deleted, 12 unchanged → arrival 2026…'."""
+        parts = [
+            f"{count:,} {name}"
+            for name in ("new", "changed", "deleted", "touched", "waiting", "unchanged")
+            if (count := getattr(self, name))
+        ]
+        found = ", ".join(parts) or "no files"
+        if not self.arrivals:
+            return found
+        more = f" and {len(self.arrivals) - 1:,} more" if len(self.arrivals) > 1 else ""
+        return f"{found} → arrival {self.arrivals[0]}{more}"
+
+    @property
+    def warning(self) -> str | None:
+        """What a person has to decide on, in one line; None where there is nothing."""
+        if not self.withheld:
+            return None
+        return (
+            f"{self.withheld:,} files are missing from '{self.root}', too many to be taken for deleted unasked: if that "
+            f"is meant, run `vector-pipeline ingest '{self.root}' --confirm-deletions`; else look whether the source "
+            "is mounted and complete"
+        )
+
+
+def scan(
+    database: Database,
+    source: Source,
+    options: ScanOptions,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> ScanResult:
+    """Bring the manifest in step with what a source holds now; returns what was found.
+
+    `progress` is told the number of files looked at, now and then. Two scans of one root follow one another.
+    A listing that is far shorter than the manifest registers what is new and changed and withholds the deletions.
+    Raises SourceError where the listing fails (nothing is taken for deleted then), and ConfigurationError where
+    the root contains or lies in one that was ingested earlier.
+    """
+    with database.connect(role="scan") as writer, database.connect(role="scan listing") as reader:
+        # Session locks go with the connection: a scan that is killed blocks nobody.
+        writer.execute(
+            "SELECT pg_advisory_lock(hashtextextended('scan:' || current_schema() || ':' || %s, 0))", (source.root,)
+        )
+        _refuse_nested(manifest.known_roots(writer), source.root)
+        run = _Scan(source, options, ScanResult(source.root), writer)
+        # Closed explicitly, so that an error on the way does not leave the reading transaction open.
+        with closing(manifest.known_files(reader, source.root)) as known:
+            run.compare(source.walk(readable), known, progress)
+        run.finish()
+        return run.result
+
+
+def _refuse_nested(roots: list[str], root: str) -> None:
+    for other in roots:
+        inner, outer = sorted((root + "/", other + "/"), key=len, reverse=True)
+        if inner != outer and inner.startswith(outer):
+            raise ConfigurationError(
+                f"source '{root}' and '{other}', which was ingested earlier, contain one another: the files of both "
+                f"would be loaded twice; forget one with `vector-pipeline ingest --forget-root '{other}'`"
+            )
+
+
+@dataclass(slots=True)
+class _Scan:
+    source: Source
+    options: ScanOptions
+    result: ScanResult
+    writer: manifest.Connection
+    gathered: list[FileChange] = field(default_factory=list)
+    gathered_bytes: int = 0
+    gone: list[str] = field(default_factory=list)
+    touched: dict[str, str] = field(default_factory=dict)
+    hidden: list[str] = field(default_factory=list)
+    looked_at: int = 0
+    known: int = 0
+
+    def compare(
+        self,
+        listing: Iterator[ListedFile | PassedOver],
+        known_files: Iterator[KnownFile],
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        """Walk both in path order. What the manifest has and the listing has not is gone."""
+        known = next(known_files, None)
+        for listed in chain(listing, [None]):
+            if isinstance(listed, PassedOver):
+                self.result.passed_over.append(listed)
+                if listed.hides_files:
+                    self.hidden.append(listed.path)
+                continue
+            while known is not None and (listed is None or known.path < listed.path):
+                self._missing(known)
+                known = next(known_files, None)
+            if listed is None:
+                return
+            match = known if known is not None and known.path == listed.path else None
+            self._present(listed, match)
+            if match:
+                known = next(known_files, None)
+            self.looked_at += 1
+            if progress and self.looked_at % 1_000 == 0:
+                progress(self.looked_at)
+
+    def _missing(self, known: KnownFile) -> None:
+        if known.status == "deleted" or known.gone:
+            return
+        self.known += 1
+        self.gone.append(known.path)
+
+    def _present(self, listed: ListedFile, known: KnownFile | None) -> None:
+        is_back = known is not None and (known.status == "deleted" or known.gone)
+        if known and not is_back:
+            self.known += 1
+            if known.fingerprint == listed.fingerprint:
+                self.result.unchanged += 1
+                return
+        now = time.time()
+        if now - listed.modified < self.options.quiet_seconds:
+            self.result.waiting += 1
+            return
+        # A clock that is behind the store's makes files look written in the future: racy too.
+        fingerprint = listed.fingerprint + (RACY if now - listed.modified < RACY_SECONDS else "")
+        if known is None or is_back:
+            self.result.new += 1
+        elif self._is_same(listed, known, fingerprint):
+            return
+        else:
+            self.result.changed += 1
+        self._gather(FileChange(listed.path, listed.size, fingerprint))
+
+    def _is_same(self, listed: ListedFile, known: KnownFile, fingerprint: str) -> bool:
+        """Whether a file that is known under another fingerprint needs no work, and count it if so."""
+        only_racy = known.fingerprint == listed.fingerprint + RACY
+        if known.status == "pending":
+            # Its arrival has yet to read it; refreshing the fingerprint now would take it from that run.
+            self.result.unchanged += only_racy
+            return only_racy
+        if not self._same_bytes(listed, known):
+            return False
+        self.result.unchanged += only_racy
+        self.result.touched += not only_racy
+        if fingerprint != known.fingerprint:
+            self.touched[listed.path] = fingerprint
+        return True
+
+    def _same_bytes(self, listed: ListedFile, known: KnownFile) -> bool:
+        """Whether a file that looks different still has the bytes it was last read with."""
+        if known.size != listed.size or known.bytes_hash is None or not self.source.reads_cheaply:
+            return False
+        try:
+            with self.source.open(listed.path) as stream:
+                return hash_bytes(stream) == known.bytes_hash
+        except OSError:
+            return False  # its arrival finds out what is wrong, and says so
+
+    def _gather(self, change: FileChange) -> None:
+        full = len(self.gathered) >= self.options.max_files
+        if self.gathered and (full or self.gathered_bytes + change.size > self.options.max_bytes):
+            self._register()
+        self.gathered.append(change)
+        self.gathered_bytes += change.size
+
+    def _register(self) -> None:
+        if self.gathered:
+            key = manifest.register_arrival(self.writer, self.source.root, self.options.trigger, self.gathered)
+            self.result.arrivals.append(key)
+            self.gathered, self.gathered_bytes = [], 0
+
+    def finish(self) -> None:
+        manifest.refresh_fingerprints(self.writer, self.source.root, self.touched)
+        gone = [path for path in self.gone if not self._is_hidden(path)]
+        if self._suspicious(len(gone)):
+            self.result.withheld = len(gone)
+        else:
+            self.result.deleted = len(gone)
+            for path in gone:
+                self._gather(FileChange(path, 0, "", gone=True))
+        self._register()
+
+    def _is_hidden(self, path: str) -> bool:
+        return any(path == folder or path.startswith(folder + "/") for folder in self.hidden)
+
+    def _suspicious(self, gone: int) -> bool:
+        if self.options.confirm_deletions or self.known <= FEW_FILES:
+            return False
+        return gone > self.options.max_deleted_share * self.known
+
+
+def hash_bytes(stream: BinaryIO) -> bytes:
+    """BLAKE2b-128 of all bytes of a binary stream, read in pieces."""
+    digest = hashlib.blake2b(digest_size=16)
+    while piece := stream.read(1 << 20):
+        digest.update(piece)
+    return digest.digest()

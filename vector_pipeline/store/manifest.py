@@ -1,0 +1,301 @@
+"""The manifest: one row per source file, and the arrivals that files belong to, in Postgres.
+
+Statements only: which files a scan assigns to which arrival is decided in `stages/scan.py`. Every function takes a
+connection whose search_path is the pipeline's schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+Connection = psycopg.Connection[Any]
+Status = Literal["pending", "loaded", "rejected", "deleted"]
+
+# Appended to the fingerprint of a file that had changed so shortly before it was listed that another change could
+# leave the same times: it never equals a fresh fingerprint, so that the next scan looks again (as git's index does).
+RACY = "?"
+
+
+def source_key(root: str, path: str) -> uuid.UUID:
+    """The 128 bits that stand for a file everywhere: BLAKE2b-128 of root, NUL and path in UTF-8."""
+    return uuid.UUID(bytes=hashlib.blake2b(f"{root}\x00{path}".encode(), digest_size=16).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the manifest holds of a file, as far as a scan compares it."""
+
+    path: str
+    fingerprint: str
+    size: int
+    bytes_hash: bytes | None
+    status: Status
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file that a scan found new, changed or gone (then with an empty fingerprint)."""
+
+    path: str
+    size: int
+    fingerprint: str
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedFile:
+    """A file that an arrival owns."""
+
+    source_key: uuid.UUID
+    root: str
+    path: str
+    fingerprint: str
+    status: Status
+    gone: bool
+
+
+def known_roots(connection: Connection) -> list[str]:
+    """Roots that have files which are not deleted."""
+    rows = connection.execute("SELECT DISTINCT root FROM source_files WHERE status <> 'deleted' ORDER BY root")
+    return [row[0] for row in rows]
+
+
+def known_files(connection: Connection, root: str) -> Iterator[KnownFile]:
+    """All files of a root in path order, streamed: memory does not grow with their number.
+
+    The cursor lives in a read-only transaction of its own connection, which must not be used meanwhile.
+    """
+    with connection.transaction(), connection.cursor("known_files", row_factory=class_row(KnownFile)) as cursor:
+        cursor.itersize = 5_000
+        cursor.execute(
+            "SELECT path, fingerprint, size, bytes_hash, status, gone FROM source_files "
+            'WHERE root = %s ORDER BY path COLLATE "C"',
+            (root,),
+        )
+        yield from cursor
+
+
+def count_present(connection: Connection, root: str) -> int:
+    """Number of files of a root that are neither deleted nor on their way to it."""
+    query = "SELECT count(*) FROM source_files WHERE root = %s AND status <> 'deleted' AND NOT gone"
+    row = connection.execute(query, (root,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def register_arrival(connection: Connection, root: str, trigger: str, changes: Sequence[FileChange]) -> str:
+    """Assign files to a new arrival in one transaction; returns its key.
+
+    Whatever arrival owned the files before owns them no longer: a run of it loads what it still owns.
+    """
+    with connection.transaction():
+        _lock_allocation(connection)
+        key = _next_key(connection)
+        connection.execute(
+            "INSERT INTO arrivals (key, root, trigger, files, bytes) VALUES (%s, %s, %s, %s, %s)",
+            (key, root, trigger, len(changes), sum(change.size for change in changes)),
+        )
+        # Sorted, as every statement that locks several files is: two of them can then wait, but not deadlock.
+        rows = sorted((str(source_key(root, c.path)), c.path, c.fingerprint, c.size, c.gone) for c in changes)
+        columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
+        connection.execute(
+            """
+            INSERT INTO source_files (source_key, root, path, fingerprint, size, arrival, status, gone)
+            SELECT f.source_key, %s, f.path, f.fingerprint, f.size, %s, 'pending', f.gone
+            FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::boolean[])
+                 AS f (source_key, path, fingerprint, size, gone)
+            ON CONFLICT (source_key) DO UPDATE SET
+                fingerprint = excluded.fingerprint, size = excluded.size, arrival = excluded.arrival,
+                status = 'pending', gone = excluded.gone, error = NULL, updated_at = now()
+            """,
+            (root, key, *columns),
+        )
+        return key
+
+
+def _lock_allocation(connection: Connection) -> None:
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('arrival keys:' || current_schema(), 0))")
+
+
+def _next_key(connection: Connection) -> str:
+    """A key above every earlier one, even where this machine's clock is behind another's."""
+    row = connection.execute("SELECT max(key) FROM arrivals").fetchone()
+    last = row[0] if row and row[0] else ""
+    second = max(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), last[:16])
+    number = int(last[17:]) + 1 if last[:16] == second else 1
+    return f"{second}-{number:03d}"
+
+
+def refresh_fingerprints(connection: Connection, root: str, fingerprints: Mapping[str, str]) -> None:
+    """Note the new fingerprints of files whose bytes turned out to be the same."""
+    rows = sorted((str(source_key(root, path)), fingerprint) for path, fingerprint in fingerprints.items())
+    if rows:
+        keys, values = (list(column) for column in zip(*rows, strict=True))
+        connection.execute(
+            "UPDATE source_files s SET fingerprint = f.fingerprint "
+            "FROM unnest(%s::uuid[], %s::text[]) AS f (source_key, fingerprint) "
+            "WHERE s.source_key = f.source_key AND s.status IN ('loaded', 'rejected')",
+            (keys, values),
+        )
+
+
+def owned_files(connection: Connection, arrival: str) -> list[OwnedFile]:
+    """The files that an arrival still owns, in path order."""
+    with connection.cursor(row_factory=class_row(OwnedFile)) as cursor:
+        cursor.execute(
+            "SELECT source_key, root, path, fingerprint, status, gone FROM source_files WHERE arrival = %s "
+            'ORDER BY path COLLATE "C"',
+            (arrival,),
+        )
+        return cursor.fetchall()
+
+
+def arrival_root(connection: Connection, arrival: str) -> str | None:
+    """The root that an arrival's files lie under, None for a key that was never registered."""
+    row = connection.execute("SELECT root FROM arrivals WHERE key = %s", (arrival,)).fetchone()
+    return row[0] if row else None
+
+
+def pending_arrivals(connection: Connection, *, due: bool = False) -> list[str]:
+    """Arrivals that own pending files, oldest first; with `due`, only those not waiting out a failed run."""
+    wait = sql.SQL("AND (a.retry_at IS NULL OR a.retry_at <= now())" if due else "")
+    query = sql.SQL(
+        "SELECT a.key FROM arrivals a WHERE EXISTS "
+        "(SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') {} ORDER BY a.key"
+    )
+    return [row[0] for row in connection.execute(query.format(wait))]
+
+
+def reject_files(connection: Connection, arrival: str, reasons: Mapping[tuple[uuid.UUID, str], str]) -> int:
+    """Mark files as rejected, where the arrival still owns them at the fingerprint given; returns how many.
+
+    `reasons` maps (source key, fingerprint) to what is wrong and what to do. Rows loaded earlier stay.
+    """
+    rows = sorted((str(key), fingerprint, reason) for (key, fingerprint), reason in reasons.items())
+    if not rows:
+        return 0
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return connection.execute(
+        "UPDATE source_files s SET status = 'rejected', error = r.reason, updated_at = now() "
+        "FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS r (source_key, fingerprint, reason) "
+        "WHERE s.source_key = r.source_key AND s.fingerprint = r.fingerprint AND s.arrival = %s AND NOT s.gone",
+        (*columns, arrival),
+    ).rowcount
+
+
+def mark_stale_pending(connection: Connection, pipeline: str, limit: int | None = None) -> int:
+    """Set files that were loaded by other readers or chunking to pending, oldest arrival first; returns how many.
+
+    They stay with the arrival that they have and their rows stay searchable until the new ones replace them.
+    """
+    return connection.execute(
+        "UPDATE source_files SET status = 'pending', updated_at = now() WHERE source_key IN ("
+        "SELECT source_key FROM source_files WHERE status = 'loaded' AND pipeline IS DISTINCT FROM %s "
+        "ORDER BY arrival LIMIT %s)",
+        (pipeline, limit),
+    ).rowcount
+
+
+def begin_attempt(connection: Connection, arrival: str) -> int:
+    """Count one more run of an arrival; returns the count."""
+    row = connection.execute(
+        "UPDATE arrivals SET attempts = attempts + 1, finished_at = NULL WHERE key = %s RETURNING attempts",
+        (arrival,),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def finish_attempt(connection: Connection, arrival: str) -> int:
+    """Close an arrival that owns nothing pending any more; returns how many files are still pending."""
+    query = "SELECT count(*) FROM source_files WHERE arrival = %s AND status = 'pending'"
+    row = connection.execute(query, (arrival,)).fetchone()
+    pending = int(row[0]) if row else 0
+    if pending == 0:
+        connection.execute(
+            "UPDATE arrivals SET finished_at = now(), error = NULL, retry_at = NULL, attempts = 0 WHERE key = %s",
+            (arrival,),
+        )
+    return pending
+
+
+def fail_attempt(connection: Connection, arrival: str, error: str) -> None:
+    """Note why a run of an arrival failed and put the next one off: 1, 2, 4 … minutes, a day at most."""
+    connection.execute(
+        "UPDATE arrivals SET error = %s, "
+        "retry_at = now() + least(interval '1 day', interval '1 minute' * power(2, least(attempts, 12) - 1)) "
+        "WHERE key = %s",
+        (error[:2_000], arrival),
+    )
+
+
+def finished_arrivals(connection: Connection, older_than_days: float) -> list[str]:
+    """Arrivals that were finished longer ago than that, whose Parquet stages may go."""
+    query = "SELECT key FROM arrivals WHERE finished_at < now() - %s * interval '1 day' ORDER BY key"
+    return [row[0] for row in connection.execute(query, (older_than_days,))]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestCounts:
+    """How many files stand in each status; `pending` includes deletions that are still to be carried out."""
+
+    loaded: int = 0
+    pending: int = 0
+    rejected: int = 0
+    deleted: int = 0
+
+
+def count_files(connection: Connection, arrival: str | None = None) -> ManifestCounts:
+    """Files by status, of one arrival or of all."""
+    query = (
+        "SELECT status, count(*) FROM source_files "
+        "WHERE %(arrival)s::text IS NULL OR arrival = %(arrival)s GROUP BY 1"
+    )
+    return ManifestCounts(**dict(connection.execute(query, {"arrival": arrival}).fetchall()))
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as `status` and the tables in the UI show it."""
+
+    root: str
+    path: str
+    status: Status
+    error: str | None
+    documents: int
+    chunks: int
+    tokens: int
+    arrival: str
+
+
+def files_with_status(
+    connection: Connection, *statuses: Status, arrival: str | None = None, limit: int = 1_000
+) -> list[FileState]:
+    """Files in one of the statuses, in path order, at most `limit`."""
+    with connection.cursor(row_factory=class_row(FileState)) as cursor:
+        cursor.execute(
+            "SELECT root, path, status, error, documents, chunks, tokens, arrival FROM source_files "
+            "WHERE status = ANY(%(statuses)s) AND (%(arrival)s::text IS NULL OR arrival = %(arrival)s) "
+            'ORDER BY root, path COLLATE "C" LIMIT %(limit)s',
+            {"statuses": list(statuses), "arrival": arrival, "limit": limit},
+        )
+        return cursor.fetchall()
+
+
+def states_of(connection: Connection, path: str) -> list[FileState]:
+    """The file with a path, under every root that has one."""
+    with connection.cursor(row_factory=class_row(FileState)) as cursor:
+        cursor.execute(
+            "SELECT root, path, status, error, documents, chunks, tokens, arrival FROM source_files "
+            "WHERE path = %s ORDER BY root",
+            (path,),
+        )
+        return cursor.fetchall()

@@ -1,0 +1,117 @@
+"""The pipeline's tables: numbered SQL files, applied once each, forward only, under a lock.
+
+Placeholders in the files: {schema} is the pipeline's schema, {shared} the one that pipelines share, {vector} the one
+that pgvector's types are in. All are quoted.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import psycopg
+from psycopg import sql
+
+from vector_pipeline.errors import DatabaseError
+from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
+
+# pgvector before this version could corrupt an HNSW index in VACUUM; iterative scans and halfvec are older.
+# https://github.com/pgvector/pgvector/blob/master/CHANGELOG.md
+OLDEST_PGVECTOR = (0, 8)
+
+
+def migrate(database: Database) -> list[int]:
+    """Bring the schema up to date; returns the numbers of the files that were applied, none where it is.
+
+    Raises DatabaseError where pgvector is missing or too old, where this role may not create what is needed, or
+    where the schema was made by a newer version of this package.
+    """
+    with database.connect(role="schema") as connection:
+        files = _files()
+        if _applied(connection, database) == set(files):
+            return []
+        try:
+            return _apply(connection, database, files)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseError(
+                f"this role may not create tables in schema '{database.schema}' of {database.safe_url} "
+                f"({error.diag.message_primary}); let its owner run `CREATE SCHEMA IF NOT EXISTS "
+                f'"{database.schema}" AUTHORIZATION role` and the same for "{SHARED_SCHEMA}"'
+            ) from error
+
+
+def _files() -> dict[int, str]:
+    folder = resources.files("vector_pipeline.store") / "migrations"
+    return {int(f.name[:3]): f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".sql")}
+
+
+def _applied(connection: Connection, database: Database) -> set[int]:
+    table = sql.Identifier(database.schema, "vector_pipeline_migrations")
+    row = connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),)).fetchone()
+    if not row or row[0] is None:
+        return set()
+    return {row[0] for row in connection.execute(sql.SQL("SELECT number FROM {}").format(table))}
+
+
+def _apply(connection: Connection, database: Database, files: dict[int, str]) -> list[int]:
+    # One lock for the database, not for the schema: pgvector and the shared schema are common to all pipelines.
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('vector_pipeline migrations', 0))")
+        vector = _ensure_pgvector(connection, database)
+        for name in (database.schema, SHARED_SCHEMA):
+            exists = connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
+            if exists is None:
+                connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        table = sql.Identifier(database.schema, "vector_pipeline_migrations")
+        connection.execute(
+            sql.SQL(
+                "CREATE TABLE IF NOT EXISTS {} (number integer PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+            ).format(table)
+        )
+        applied = _applied(connection, database)
+        if applied - set(files):
+            raise DatabaseError(
+                f"schema '{database.schema}' of {database.safe_url} was made by a newer version of vector-pipeline; "
+                "upgrade the package"
+            )
+        fresh = sorted(set(files) - applied)
+        for number in fresh:
+            statements = sql.SQL(files[number]).format(
+                schema=sql.Identifier(database.schema),
+                shared=sql.Identifier(SHARED_SCHEMA),
+                vector=sql.Identifier(vector),
+            )
+            connection.execute(statements)
+            connection.execute(sql.SQL("INSERT INTO {} (number) VALUES (%s)").format(table), (number,))
+        return fresh
+
+
+def _ensure_pgvector(connection: Connection, database: Database) -> str:
+    """The schema that pgvector is in, installing it where that is possible. Raises DatabaseError."""
+    query = (
+        "SELECT n.nspname, e.extversion FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+        "WHERE e.extname = 'vector'"
+    )
+    found = connection.execute(query).fetchone()
+    if found is None:
+        try:
+            with connection.transaction():
+                connection.execute("CREATE EXTENSION vector SCHEMA public")
+        except (psycopg.errors.UndefinedFile, psycopg.errors.FeatureNotSupported) as error:
+            raise DatabaseError(
+                f"Postgres at {database.safe_url} lacks pgvector; install it on the server "
+                "(https://github.com/pgvector/pgvector#installation)"
+            ) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseError(
+                f"pgvector is not enabled in {database.safe_url} and this role may not do it; let an administrator "
+                "run `CREATE EXTENSION vector` there"
+            ) from error
+        found = connection.execute(query).fetchone()
+    assert found is not None
+    schema, version = found
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PGVECTOR:
+        raise DatabaseError(
+            f"Postgres at {database.safe_url} has pgvector {version}, 0.8 or later is needed; install it and run "
+            "`ALTER EXTENSION vector UPDATE`"
+        )
+    return str(schema)

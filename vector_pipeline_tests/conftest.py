@@ -1,0 +1,54 @@
+"""A real Postgres for every test that asks for one: the embedded server, shared by all workers of a test run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from vector_pipeline.store.connection import Database
+from vector_pipeline.store.embedded_server import EmbeddedServer
+from vector_pipeline.store.schema import migrate
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("VECTOR_PIPELINE_", "OPENAI_", "DAGSTER_")) or name == "DATABASE_URL":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The URL of a server that the workers of one run share."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+    home = Path(tempfile.gettempdir()) / f"vector_pipeline_tests-{run[:12]}"
+    home.mkdir(mode=0o755, exist_ok=True)
+    with EmbeddedServer.start(home) as server:
+        yield server.url
+
+
+@pytest.fixture
+def fresh_database_url(database_url: str) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield database_url.replace("@/postgres?", f"@/{name}?")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database(fresh_database_url: str) -> Database:
+    """An empty database with the pipeline's tables."""
+    database = Database(fresh_database_url)
+    migrate(database)
+    return database
