@@ -1,0 +1,183 @@
+"""The plan, paid for: texts claimed, sent, and each answer written to Postgres the moment it arrives.
+
+What another run is sending is waited for and not sent again; what was answered is never lost: while Postgres is
+away nothing new is sent, and what cannot be stored in time is spilled to a file under the home.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from vector_pipeline.embedding.client import (
+    Answer,
+    ClientConfig,
+    EmbeddingClient,
+    EmbeddingInput,
+    Progress,
+    Usage,
+)
+from vector_pipeline.embedding.pacing import Pacer
+from vector_pipeline.errors import BudgetReached
+from vector_pipeline.stages.answers import AnswerStore
+from vector_pipeline.stages.budget import Budget
+from vector_pipeline.stages.model import Target, targets
+from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.stages.schemas import PlannedText
+from vector_pipeline.store import rejected_texts, vectors
+from vector_pipeline.store.claims import Claims
+from vector_pipeline.store.pacing import PostgresPacer
+from vector_pipeline.text.packing import pack, weigh
+
+# How long to wait before looking again at texts that another run is sending.
+LOOK_AGAIN_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class EmbedResult:
+    """What was asked of the API and what became of it."""
+
+    usage: Usage = field(default_factory=Usage)
+    stored: int = 0
+    stored_meanwhile: int = 0
+    """Texts of the plan whose vector was there by the time they would have been sent."""
+    usd: float | None = None
+    seconds: float = 0.0
+    rejected: dict[str, str] = field(default_factory=dict)
+    """Beginning of a text that the API refuses, to its reason."""
+    stopped: str | None = None
+    """Why not all was sent: a budget; the rest is for the next run."""
+
+
+def embed_plan(
+    pipeline: Pipeline,
+    plan: Iterable[PlannedText],
+    config: ClientConfig,
+    *,
+    log: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> EmbedResult:
+    """Embed what a plan asks for into the spaces that it names.
+
+    Raises ProviderRefused, ProviderUnavailable or DatabaseUnavailable; what was answered before is stored. A budget
+    that is reached is no error: the result says so.
+    """
+    began = time.monotonic()
+    result = EmbedResult()
+    with pipeline.database.connect(role="embeddings") as connection:
+        wanted = targets(connection, pipeline.settings)
+    # One space nearly always; while a second fills, the arrival's texts are held in memory to be sent to each.
+    texts: Iterable[PlannedText] = plan if len(wanted) == 1 else list(plan)
+    for target in wanted:
+        of_target = (text for text in texts if text.space == target.name)
+        _TargetRun(pipeline, target, config.for_model(target.model, target.dimensions), result, log, progress).run(
+            of_target
+        )
+    result.seconds = time.monotonic() - began
+    return result
+
+
+@dataclass(slots=True)
+class _TargetRun:
+    pipeline: Pipeline
+    target: Target
+    config: ClientConfig
+    result: EmbedResult
+    log: Callable[[str], None]
+    progress: Callable[[str], None]
+
+    def run(self, texts: Iterator[PlannedText]) -> None:
+        first = next(texts, None)
+        if first is None:
+            return
+        database = self.pipeline.database
+        with ExitStack() as stack:
+            connection = stack.enter_context(database.connect(role="embeddings"))
+            claims = Claims(stack.enter_context(database.connect(role="claims")), self.target.name)
+            budget = Budget.open(self.pipeline, self.target.model)
+            store = stack.enter_context(AnswerStore(self.pipeline, self.target, claims, budget, self.log))
+            batches = self._batches(_chain(first, texts), connection, claims, budget)
+            pacer: Pacer = PostgresPacer.of(database, self.config)
+            try:
+                usage = asyncio.run(self._send(pacer, batches, store))
+                _add(self.result.usage, usage)
+            except BudgetReached as reached:
+                self.result.stopped = str(reached)
+                self.log(str(reached))
+            finally:
+                self.result.stored += store.stored
+                self.result.rejected.update(store.rejected)
+                self.result.usd = budget.spent_in_run
+                if self.result.stopped:
+                    _add(self.result.usage, store.usage)
+
+    async def _send(self, pacer: Pacer, batches: Iterator[list[EmbeddingInput]], store: AnswerStore) -> Usage:
+        async with EmbeddingClient(self.config, pacer, self.pipeline.transport()) as client:
+            return await client.embed_batches(batches, store.deliver, progress=self._tell)
+
+    def _tell(self, progress: Progress) -> None:
+        self.progress(str(progress))
+
+    def _batches(
+        self, texts: Iterator[PlannedText], connection: vectors.Connection, claims: Claims, budget: Budget
+    ) -> Iterator[list[EmbeddingInput]]:
+        """Requests of the plan, less what is stored by now, and only what this run could claim."""
+        elsewhere: dict[bytes, EmbeddingInput] = {}
+        for _, planned in groupby(texts, key=lambda text: text.batch):
+            inputs = {t.content_hash: EmbeddingInput(t.text, t.token_count, t.content_hash) for t in planned}
+            yield from self._claimed(inputs, elsewhere, connection, claims, budget)
+        if elsewhere:
+            self.log(f"{len(elsewhere):,} texts are being embedded by another run; waiting for them")
+        while elsewhere:
+            waiting, elsewhere = elsewhere, {}
+            for batch in pack(waiting.values(), self.pipeline.request_limits, lambda i: weigh(i.tokens, i.text)):
+                inputs = {i.content_hash: i for i in batch}
+                yield from self._claimed(inputs, elsewhere, connection, claims, budget)
+            if elsewhere:
+                time.sleep(LOOK_AGAIN_SECONDS)
+
+    def _claimed(
+        self,
+        inputs: dict[bytes, EmbeddingInput],
+        elsewhere: dict[bytes, EmbeddingInput],
+        connection: vectors.Connection,
+        claims: Claims,
+        budget: Budget,
+    ) -> Iterator[list[EmbeddingInput]]:
+        mine = claims.claim(self._missing(connection, list(inputs)))
+        # Asked again under the claim: between the first look and the claim another run may have stored it and let go.
+        missing = self._missing(connection, list(inputs))
+        claims.release(mine - missing)
+        mine &= missing
+        elsewhere.update((key, inputs[key]) for key in missing - mine)
+        self.result.stored_meanwhile += len(inputs) - len(missing)
+        if mine:
+            batch = [value for key, value in inputs.items() if key in mine]
+            budget.reserve(sum(i.tokens for i in batch))
+            yield batch
+
+    def _missing(self, connection: vectors.Connection, hashes: list[bytes]) -> set[bytes]:
+        refused = rejected_texts.reasons(connection, self.target.name, hashes)
+        space = self.target.space
+        missing = set(hashes) if space is None else vectors.missing(connection, space, hashes)
+        return missing - set(refused)
+
+
+def _chain(first: PlannedText, rest: Iterator[PlannedText]) -> Iterator[PlannedText]:
+    yield first
+    yield from rest
+
+
+def _add(total: Usage, more: Usage) -> None:
+    total.requests += more.requests
+    total.inputs += more.inputs
+    total.tokens += more.tokens
+    total.retries += more.retries
+    total.seconds_waited += more.seconds_waited
+
+
+__all__ = ["Answer", "EmbedResult", "embed_plan"]
