@@ -9,6 +9,7 @@
     │   └── DatabaseUnavailable Postgres cannot be reached (now); trying again may help
     ├── ProviderError           the embedding API cannot do what was asked
     │   ├── ProviderRefused     hopeless: key, quota, model, dimensions; trying again cannot help
+    │   │   └── QuotaExhausted  no money left on the account: what was paid is kept
     │   ├── ProviderUnavailable transient failures went on for longer than the budget of time
     │   └── InputRejected       one text cannot be embedded: it is rejected by name, the rest goes on
     └── BudgetReached           MAX_COST_USD or MAX_COST_USD_PER_DAY: what was paid is kept
@@ -52,6 +53,10 @@ class ProviderError(PipelineError):
 
 class ProviderRefused(ProviderError):
     """Trying again cannot help: wrong key, no quota, unknown model, wrong dimensions."""
+
+
+class QuotaExhausted(ProviderRefused):
+    """The account has no money or quota left."""
 
 
 class ProviderUnavailable(ProviderError):

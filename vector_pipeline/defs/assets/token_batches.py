@@ -11,7 +11,7 @@ from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema
 from vector_pipeline.defs.resources import PostgresResource
-from vector_pipeline.embedding.prices import usd
+from vector_pipeline.embedding.models import usd
 from vector_pipeline.stages.model import targets
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.stages.schemas import TOKEN_BATCHES, ChunkRow, PlannedText, from_reader, to_reader
@@ -66,7 +66,7 @@ def build_token_batches(names: Names) -> dg.AssetsDefinition:
 
 
 def _metadata(outcome: PlanOutcome, pipeline: Pipeline) -> dict[str, dg.MetadataValue]:
-    price = usd(pipeline.model, outcome.tokens, usd_per_million=pipeline.settings.usd_per_million_tokens)
+    price = usd(pipeline.model, outcome.tokens, usd_per_million_tokens=pipeline.settings.usd_per_million_tokens)
     return {
         "requests": dg.MetadataValue.int(outcome.requests),
         "texts": dg.MetadataValue.int(outcome.texts),

@@ -1,0 +1,150 @@
+"""What an answer of the API means: vectors, try again, make it smaller, or give up.
+
+Judged by status, type, code and the few messages that alone tell cases apart; pure functions over what was received.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+import numpy as np
+import orjson
+import regex
+
+from vector_pipeline.embedding.pacing import parse_duration
+
+Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+_TRY_AGAIN = regex.compile(r"(?:try again|retry) (?:in|after) ([\d.]+)\s*(ms|s|seconds|m|h)?", regex.IGNORECASE)
+_NAMED_INPUT = regex.compile(r"input\[(\d+)\]")
+
+# Spellings of "no money left"; the status is 429 like that of a rate limit, and trying again never helps.
+_QUOTA = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_not_active")
+
+# Of a 400, 413 or 422: the request or an input is too large, and may pass when it is split.
+_TOO_LARGE = regex.compile(
+    r"too large|too long|maximum (?:context|input|request)|max(?:imum)? [\d,]+ tokens|max_tokens_per_request|"
+    r"tokens_limits_reached|batch size|array_above_max_length|context length|must have less than",
+    regex.IGNORECASE,
+)
+
+
+class Kind(Enum):
+    """What to do about an answer that is no vectors."""
+
+    RETRY = auto()
+    """It may pass by itself: the same request again, after a wait."""
+    RATE_LIMITED = auto()
+    """429: the same request again, after the wait that the answer names; nobody else sends meanwhile."""
+    SPLIT = auto()
+    """Too large, or one bad item among good ones: in halves, down to the one that cannot be embedded."""
+    REFUSED = auto()
+    """Hopeless: key, rights, model, dimensions."""
+    QUOTA = auto()
+    """No money left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An answer that is no vectors; `wait_seconds` is what it asks for, None where it names no time."""
+
+    kind: Kind
+    message: str
+    wait_seconds: float | None = None
+    culprit: int | None = None
+    """The index of the input that the message names."""
+
+
+class BrokenAnswer(Exception):
+    """A 200 whose body is not what was asked for: cut short, another count, a NaN. It is asked for again."""
+
+
+class WrongDimensions(Exception):
+    """Vectors of other dimensions than the space has; asking again cannot help."""
+
+
+def classify(status: int, headers: Mapping[str, str], body: object) -> Problem:
+    """What to do about an answer with an error status."""
+    message, kind, code = _error_of(body)
+    shown = f"{status}: {message[:300]}" if message else f"status {status}"
+    if status == 429:
+        if kind in _QUOTA or code in _QUOTA or "exceeded your current quota" in message:
+            return Problem(Kind.QUOTA, shown)
+        if "Request too large" in message or "must be reduced" in message:
+            return Problem(Kind.SPLIT, shown)
+        return Problem(Kind.RATE_LIMITED, shown, wait_named(headers, message))
+    if status in (408, 409, 424, 425) or status >= 500:
+        return Problem(Kind.RETRY, shown, wait_named(headers, message))
+    if status in (400, 413, 422):
+        if code == "model_not_found" or "dimension" in message.lower() or "matryoshka" in message.lower():
+            return Problem(Kind.REFUSED, shown)
+        named = _NAMED_INPUT.search(message)
+        if named or status in (413, 422) or _TOO_LARGE.search(f"{message} {kind} {code}") or "input" in message:
+            return Problem(Kind.SPLIT, shown, culprit=int(named[1]) if named else None)
+    return Problem(Kind.REFUSED, shown)
+
+
+def wait_named(headers: Mapping[str, str], message: str) -> float | None:
+    """Seconds that an answer asks to wait: retry-after-ms, retry-after, or its message; None without any."""
+    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) * factor)
+        except (KeyError, ValueError):
+            continue
+    if found := _TRY_AGAIN.search(message):
+        return parse_duration(found[1] + (found[2] or "s").replace("seconds", "s"))
+    return None
+
+
+def _error_of(body: object) -> tuple[str, str, str]:
+    """Message, type and code of an error body, in the spellings of OpenAI, Azure, vLLM and TEI."""
+    if isinstance(body, Mapping):
+        error = body.get("error", body)
+        if isinstance(error, str):
+            return error, str(body.get("error_type") or body.get("type") or ""), ""
+        if isinstance(error, Mapping):
+            return tuple(str(error.get(key) or "") for key in ("message", "type", "code"))  # type: ignore[return-value]
+    return (" ".join(str(body).split())[:300] if body else "", "", "")
+
+
+def decode_vectors(content: bytes, count: int, dimensions: int | None) -> tuple[Vectors, int, str, bool]:
+    """Vectors by input index, tokens billed, the model that answered, and whether they came as base64.
+
+    Shape (count, dimensions), float32. Raises BrokenAnswer where something is missing, doubled or not finite, and
+    WrongDimensions where `dimensions` is given and the vectors have others.
+    """
+    try:
+        body: dict[str, Any] = orjson.loads(content)
+        data = body["data"]
+        if len(data) != count:
+            raise BrokenAnswer(f"{len(data)} vectors for {count} inputs")
+        packed = isinstance(data[0]["embedding"], str)
+        rows: list[Any] = [None] * count
+        for position, item in enumerate(data):
+            index = item.get("index", position)
+            if rows[index] is not None:
+                raise BrokenAnswer(f"input {index} was answered twice")
+            rows[index] = base64.b64decode(item["embedding"], validate=True) if packed else item["embedding"]
+        if packed:
+            if len({len(row) for row in rows}) != 1 or len(rows[0]) % 4:
+                raise BrokenAnswer("vectors of different lengths")
+            vectors = np.frombuffer(b"".join(rows), dtype="<f4").reshape(count, -1)
+        else:
+            vectors = np.array(rows, dtype=np.float32)
+        tokens = int((body.get("usage") or {}).get("prompt_tokens") or 0)
+    except BrokenAnswer:
+        raise
+    except (orjson.JSONDecodeError, binascii.Error, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise BrokenAnswer(f"an answer that cannot be read ({type(error).__name__})") from error
+    if vectors.ndim != 2 or vectors.shape[1] == 0:
+        raise BrokenAnswer("vectors of different lengths")
+    if not np.isfinite(vectors).all():
+        raise BrokenAnswer("a vector with NaN or infinity")
+    if dimensions is not None and vectors.shape[1] != dimensions:
+        raise WrongDimensions(f"the model answered with {vectors.shape[1]:,} dimensions, {dimensions:,} were expected")
+    return vectors, tokens, str(body.get("model") or ""), packed

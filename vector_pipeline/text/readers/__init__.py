@@ -1,0 +1,65 @@
+"""Files to documents: one function per format, found by the file's suffix.
+
+To add a format: write a module with a function of the type `Reader`, and name it in `READERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.readers.base import Reader, ReaderOptions, open_plain
+from vector_pipeline.text.readers.markup import read_html, read_markdown
+from vector_pipeline.text.readers.plain import read_text
+from vector_pipeline.text.readers.records import read_csv, read_json, read_jsonl, read_tsv
+
+READERS_VERSION = 1
+"""Part of what says whether a file was loaded with the present rules: raise it when a reader gives other text."""
+
+READERS: dict[str, Reader] = {
+    ".txt": read_text,
+    ".rst": read_text,
+    ".md": read_markdown,
+    ".markdown": read_markdown,
+    ".html": read_html,
+    ".htm": read_html,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_json,
+}
+"""Suffix to reader; each may also be compressed (`.txt.gz`). PDF and Office documents would be added here."""
+
+
+def readable(name: str) -> bool:
+    """Whether a file of that name is listed at all: others are none of the pipeline's business."""
+    return _suffix(name) in READERS
+
+
+def read_documents(stream: BinaryIO, name: str, options: ReaderOptions) -> Iterator[Document]:
+    """The documents of a file, record formats as a stream.
+
+    Raises FileRejected, for record formats possibly after some documents: callers take a file whole or not at all.
+    """
+    reader = READERS.get(_suffix(name))
+    if reader is None:
+        raise FileRejected(f"has none of the suffixes that are read ({', '.join(READERS)}); rename or convert it")
+    found = False
+    for document in reader(open_plain(stream, name, options), options):
+        if document.text and not document.text.isspace():
+            found = True
+            yield document
+    if not found:
+        raise FileRejected("holds no text; add some, or remove it from the source")
+
+
+def _suffix(name: str) -> str:
+    base = name.rpartition("/")[2].lower().removesuffix(".gz")
+    stem, dot, suffix = base.rpartition(".")
+    return dot + suffix if stem else ""
+
+
+__all__ = ["READERS", "READERS_VERSION", "Reader", "ReaderOptions", "read_documents", "readable"]

@@ -1,0 +1,59 @@
+"""What every reader gets: the plain bytes of a file and options, and how large a file may be."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.text.documents import Document
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderOptions:
+    """How files are read. `max_bytes` holds for a file as it is and once it is uncompressed."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    text_field: str = "text"
+    id_field: str = "id"
+
+
+Reader = Callable[[BinaryIO, ReaderOptions], Iterator[Document]]
+"""Plain bytes and options to documents. Raises FileRejected with the reason and the way out."""
+
+
+class _Limited(io.RawIOBase):
+    """A stream that refuses to give more than a number of bytes: a small file may uncompress to a huge one."""
+
+    def __init__(self, stream: BinaryIO, limit: int) -> None:
+        self._stream = stream
+        self._left = limit
+        self._limit = limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        try:
+            piece = self._stream.read(len(view))
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise FileRejected(f"is not a whole gzip file ({error}); compress it again") from error
+        self._left -= len(piece)
+        if self._left < 0:
+            raise FileRejected(
+                f"is larger than {self._limit:,} bytes uncompressed; split it, or raise VECTOR_PIPELINE_MAX_FILE_BYTES"
+            )
+        view[: len(piece)] = piece
+        return len(piece)
+
+
+def open_plain(stream: BinaryIO, name: str, options: ReaderOptions) -> BinaryIO:
+    """The plain bytes of a file, uncompressed as they are read where its name ends in .gz."""
+    if name.lower().endswith(".gz"):
+        stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+    return cast(BinaryIO, io.BufferedReader(_Limited(stream, options.max_bytes), 1 << 20))
