@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 import regex
 
-from vector_pipeline.embedding.pacing import parse_duration
+from vector_pipeline.embedding.limits import parse_duration
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -43,6 +43,10 @@ class Kind(Enum):
     """429: the same request again, after the wait that the answer names; nobody else sends meanwhile."""
     SPLIT = auto()
     """Too large, or one bad item among good ones: in halves, down to the one that cannot be embedded."""
+    NO_BASE64 = auto()
+    """The server knows no base64: the same request again, asking for lists of numbers."""
+    NO_DIMENSIONS = auto()
+    """The server's model takes no `dimensions`: the same request again, without."""
     REFUSED = auto()
     """Hopeless: key, rights, model, dimensions."""
     QUOTA = auto()
@@ -81,8 +85,12 @@ def classify(status: int, headers: Mapping[str, str], body: object) -> Problem:
     if status in (408, 409, 424, 425) or status >= 500:
         return Problem(Kind.RETRY, shown, wait_named(headers, message))
     if status in (400, 413, 422):
-        if code == "model_not_found" or "dimension" in message.lower() or "matryoshka" in message.lower():
+        if "encoding_format" in message or "base64" in message:
+            return Problem(Kind.NO_BASE64, shown)
+        if code == "model_not_found":
             return Problem(Kind.REFUSED, shown)
+        if "dimension" in message.lower() or "matryoshka" in message.lower():
+            return Problem(Kind.NO_DIMENSIONS, shown)
         named = _NAMED_INPUT.search(message)
         if named or status in (413, 422) or _TOO_LARGE.search(f"{message} {kind} {code}") or "input" in message:
             return Problem(Kind.SPLIT, shown, culprit=int(named[1]) if named else None)
@@ -139,12 +147,22 @@ def decode_vectors(content: bytes, count: int, dimensions: int | None) -> tuple[
         tokens = int((body.get("usage") or {}).get("prompt_tokens") or 0)
     except BrokenAnswer:
         raise
-    except (orjson.JSONDecodeError, binascii.Error, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (
+        orjson.JSONDecodeError,
+        binascii.Error,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise BrokenAnswer(f"an answer that cannot be read ({type(error).__name__})") from error
     if vectors.ndim != 2 or vectors.shape[1] == 0:
         raise BrokenAnswer("vectors of different lengths")
     if not np.isfinite(vectors).all():
         raise BrokenAnswer("a vector with NaN or infinity")
     if dimensions is not None and vectors.shape[1] != dimensions:
-        raise WrongDimensions(f"the model answered with {vectors.shape[1]:,} dimensions, {dimensions:,} were expected")
+        raise WrongDimensions(
+            f"the model answered with {vectors.shape[1]:,} dimensions, {dimensions:,} were expected"
+        )
     return vectors, tokens, str(body.get("model") or ""), packed

@@ -61,7 +61,7 @@ class EmbeddedModel:
         # A text without one known token has no direction; it gets one, since a zero vector is never found.
         vectors[lengths[:, 0] == 0, 0] = 1.0
         lengths[lengths == 0] = 1.0
-        return vectors / lengths
+        return np.asarray(vectors / lengths, dtype=np.float32)
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         """A transport for the SDK that ends in this process."""
@@ -76,7 +76,9 @@ class EmbeddedModel:
     def _answer(self, texts: list[str], packed: bool) -> Response:
         counts = [self._tokenizer.count(text) for text in texts]
         if problem := _refusal(texts, counts):
-            return _json({"error": {"message": problem, "type": "invalid_request_error", "param": None, "code": None}}, 400)
+            return _json(
+                {"error": {"message": problem, "type": "invalid_request_error", "param": None, "code": None}}, 400
+            )
         vectors = self.embed(texts)
         data = [
             {

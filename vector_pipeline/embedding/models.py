@@ -72,9 +72,7 @@ def resolve_dimensions(model: str, dimensions: int | None) -> int | None:
     return dimensions
 
 
-def usd(
-    model: str, tokens: int, *, batch: bool = False, usd_per_million_tokens: float | None = None
-) -> float | None:
+def usd(model: str, tokens: int, *, batch: bool = False, usd_per_million_tokens: float | None = None) -> float | None:
     """What tokens cost in USD; None where the price of the model is not known and not set."""
     price = usd_per_million_tokens
     if price is None:

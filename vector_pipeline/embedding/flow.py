@@ -1,0 +1,125 @@
+"""Requests side by side: taken one by one from their maker, sent as the rate allows, handed on as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vector_pipeline.embedding.pacing import Ticket
+from vector_pipeline.embedding.values import Answer, EmbeddingInput, Progress, Usage
+from vector_pipeline.embedding.width import Width
+
+if TYPE_CHECKING:
+    from vector_pipeline.embedding.client import EmbeddingClient
+
+T = TypeVar("T")
+
+
+class Flow:
+    """One call of `EmbeddingClient.embed_batches`."""
+
+    def __init__(
+        self,
+        client: EmbeddingClient,
+        batches: Iterator[Sequence[EmbeddingInput]],
+        deliver: Callable[[Answer], Awaitable[None]],
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._client = client
+        self._batches = batches
+        self._deliver = deliver
+        self._progress = progress
+        self._began = time.monotonic()
+        self._width = Width(client.config.max_in_flight)
+        self._running: set[asyncio.Task[None]] = set()
+        self._failed = asyncio.Event()
+        self._error: BaseException | None = None
+
+    async def run(self) -> Usage:
+        """Send all; raises the first error once what was under way is delivered."""
+        with ThreadPoolExecutor(1, "requests") as thread:
+            try:
+                await self._send_all(thread)
+            except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
+                self._fail(error)
+            except BaseException:
+                for task in self._running:
+                    task.cancel()
+                raise
+            if self._running:
+                await asyncio.wait(self._running)
+        if self._error is not None:
+            raise self._error
+        return self._client.usage
+
+    async def _send_all(self, thread: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        while await self._has_room():
+            batch = await loop.run_in_executor(thread, next, self._batches, None)
+            if batch is None or self._error is not None:
+                return
+            ticket = await self._unless_failed(self._client.reserve(batch))
+            if ticket is None:
+                return
+            task = asyncio.create_task(self._embed(batch, ticket))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _has_room(self) -> bool:
+        """Wait until another request may be under way; False once something failed.
+
+        Where limits are known the pacer holds requests back, so that as many may be under way as rate and latency
+        ask for; where there are none, the width finds its own level.
+        """
+        while self._error is None:
+            limits = await self._client.pacer.limits()
+            paced = limits is not None and bool(limits.tokens_per_minute or limits.requests_per_minute)
+            if len(self._running) < (self._client.config.max_in_flight if paced else self._width.now):
+                return True
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        return False
+
+    async def _embed(self, batch: Sequence[EmbeddingInput], ticket: Ticket) -> None:
+        usage = self._client.usage
+        tokens = sum(i.tokens for i in batch)
+        retries, under_way, began = usage.retries, len(self._running), time.monotonic()
+        try:
+            async for answer in self._client.answers(batch, ticket=ticket):
+                if usage.retries == retries:
+                    self._width.answered(tokens, time.monotonic() - began, under_way)
+                else:
+                    self._width.failed()
+                await self._hand_over(answer)
+                await self._tell()
+        except Exception as error:  # noqa: BLE001 - kept for run(), which raises the first one
+            self._fail(error)
+
+    async def _hand_over(self, answer: Answer) -> None:
+        try:
+            await self._deliver(answer)
+        except BaseException:
+            self._client.undelivered.append(answer)
+            raise
+
+    async def _tell(self) -> None:
+        if self._progress is not None:
+            seconds = time.monotonic() - self._began
+            limits = await self._client.pacer.limits()
+            self._progress(Progress(self._client.usage, self._client.in_flight, seconds, limits))
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._failed.set()
+
+    async def _unless_failed(self, waiting: Coroutine[Any, Any, T]) -> T | None:
+        """The result; None as soon as something failed meanwhile, so that nobody waits out a pause for nothing."""
+        wanted, failed = asyncio.ensure_future(waiting), asyncio.ensure_future(self._failed.wait())
+        try:
+            await asyncio.wait({wanted, failed}, return_when=asyncio.FIRST_COMPLETED)
+            return wanted.result() if wanted.done() else None
+        finally:
+            wanted.cancel()
+            failed.cancel()

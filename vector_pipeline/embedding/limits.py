@@ -1,0 +1,78 @@
+"""Rate limits as they are stated: by presets and settings, and by the headers of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import regex
+
+_DURATION = regex.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "": 1.0}
+
+# "... on tokens per min (TPM): Limit 1000000, Used 976163, Requested 70716. ..." (seen live, 2025)
+_USED = regex.compile(
+    r"(tokens|requests) per min[^:]*: Limit:? ([\d,]+), Used:? ([\d,]+), Requested", regex.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an account may do; None where no limit is stated.
+
+    `binding` marks the user's own bounds, which hold even where the account may do more; without it they are a
+    preset, and what the headers say replaces them.
+    """
+
+    tokens_per_minute: int | None = None
+    requests_per_minute: int | None = None
+    requests_per_day: int | None = None
+    binding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RateHeaders:
+    """What an answer says of the limits: x-ratelimit-limit-* and x-ratelimit-remaining-*, or its message."""
+
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    processing_seconds: float = 0.0
+    """How long ago the request was admitted, as far as the server says."""
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str], message: str = "") -> RateHeaders:
+        """From the headers of an answer, or else the message of a 429; all None where neither says anything."""
+
+        def number(name: str) -> int | None:
+            try:
+                return int(float(headers[name]))
+            except (KeyError, ValueError, OverflowError):
+                return None
+
+        seen = {
+            "limit_tokens": number("x-ratelimit-limit-tokens"),
+            # Azure says -27689 where more was admitted than there was.
+            "remaining_tokens": number("x-ratelimit-remaining-tokens"),
+            "limit_requests": number("x-ratelimit-limit-requests"),
+            "remaining_requests": number("x-ratelimit-remaining-requests"),
+        }
+        found = _USED.search(message)
+        if found and seen[f"remaining_{found[1].lower()}"] is None:
+            limit, used = (int(part.replace(",", "")) for part in (found[2], found[3]))
+            seen |= {f"limit_{found[1].lower()}": limit, f"remaining_{found[1].lower()}": limit - used}
+        return cls(**seen, processing_seconds=min(10.0, max(0, number("openai-processing-ms") or 0) / 1000))
+
+    @property
+    def stated(self) -> bool:
+        """Whether a limit is stated at all."""
+        return bool(self.limit_tokens or self.limit_requests)
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of a Go duration ('1h2m3.5s', '17ms') or a plain number; None where it is neither."""
+    found = _DURATION.findall(text.strip())
+    if not found or "".join(number + unit for number, unit in found) != text.strip():
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in found)

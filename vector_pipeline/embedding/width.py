@@ -1,0 +1,40 @@
+"""How many requests to have under way at a server that states no limits: found out while it runs."""
+
+from __future__ import annotations
+
+# Requests that may wait inside the server: fewer and it might run dry, more only makes everything late.
+FEWEST_QUEUED = 1.5
+MOST_QUEUED = 4.0
+
+
+class Width:
+    """A number of requests under way that keeps a server busy without filling its queue.
+
+    How many of them wait there is told from how much longer a token takes than at the best: with n under way and
+    answers taking twice as long as they could, n/2 are waiting.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._width = 1.0
+        self._best: float | None = None
+
+    @property
+    def now(self) -> int:
+        """Requests that may be under way now."""
+        return max(1, min(self._most, int(self._width)))
+
+    def answered(self, tokens: int, seconds: float, under_way: int) -> None:
+        """Take note of an answer that came without trouble."""
+        pace = seconds / max(1, tokens)
+        # The best is let go of slowly: the server may have become slower, or the texts different.
+        self._best = pace if self._best is None else min(pace, self._best * 1.005)
+        queued = under_way * (1 - self._best / max(pace, 1e-12))
+        if queued < FEWEST_QUEUED and under_way >= self.now - 1:
+            self._width = min(float(self._most), self._width + 1 / max(1.0, self._width / 2))
+        elif queued > MOST_QUEUED:
+            self._width = max(1.0, self._width - 1 / max(1.0, self._width / 2))
+
+    def failed(self) -> None:
+        """Take note that a request had to be sent again."""
+        self._width = max(1.0, self._width / 2)

@@ -1,0 +1,27 @@
+"""Money spent today (UTC), by all pipelines of a database together."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from vector_pipeline.store.connection import SHARED_SCHEMA, Connection
+
+_TABLE = sql.Identifier(SHARED_SCHEMA, "spending")
+
+
+def spent_today(connection: Connection) -> float:
+    """USD spent since midnight UTC."""
+    query = sql.SQL("SELECT coalesce(sum(usd), 0) FROM {} WHERE day = (now() AT TIME ZONE 'UTC')::date").format(_TABLE)
+    row = connection.execute(query).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def record(connection: Connection, model: str, usd: float, tokens: int) -> None:
+    """Add to today's spending."""
+    connection.execute(
+        sql.SQL(
+            "INSERT INTO {} AS s (day, model, usd, tokens) VALUES ((now() AT TIME ZONE 'UTC')::date, %s, %s, %s) "
+            "ON CONFLICT (day, model) DO UPDATE SET usd = s.usd + excluded.usd, tokens = s.tokens + excluded.tokens"
+        ).format(_TABLE),
+        (model, usd, tokens),
+    )
