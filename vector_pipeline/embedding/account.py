@@ -202,10 +202,10 @@ class Account:
             meter.take(float(weight) if meter is self.tokens else 1.0, now)
         self.number += 1
         ticket = Ticket(self.number, weight, self.tokens.total if self.tokens else 0.0)
-        if not self.learned:
-            self.probe_until = now + PROBE_SECONDS
-            return ticket, 0.0
+        # Where a preset tells the rate, the very first request waits for what itself takes: the bucket may be empty.
         debt = max((meter.debt_seconds(now) for meter in self._meters()), default=0.0)
+        if not self.learned:
+            self.probe_until = now + debt + PROBE_SECONDS
         return ticket, max(paused, min(debt, LONGEST_URGENT_WAIT_SECONDS) if urgent else debt)
 
     def settle(

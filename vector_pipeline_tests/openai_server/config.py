@@ -1,0 +1,74 @@
+"""What the server keeps to and how it misbehaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Fault = Literal[
+    "500",  # an error before any work, with an HTML body as a gateway sends it
+    "reset",  # the connection breaks in the middle of the answer: worked and billed, never received
+    "hang",  # no answer for `hang_seconds`, then the connection closes; nothing is billed
+    "429",  # a rate limit that is none, naming a wait of 0.2 s
+    "truncated",  # a 200 whose JSON is cut short
+    "missing",  # a vector fewer than inputs
+    "extra",  # one more
+    "nan",  # a NaN in a vector
+    "twice",  # one index twice, another not at all
+]
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """The account's limits, the model's, and what goes wrong. Times in seconds."""
+
+    model: str = "text-embedding-3-small"
+    dimensions: int = 1_536
+    takes_dimensions: bool = True
+    key: str | None = None
+    """The only key that is let in; any where unset."""
+
+    tokens_per_minute: int | None = None
+    requests_per_minute: int | None = None
+    initial_fill: float = 1.0
+    """How full the buckets are at the start."""
+    bucket_seconds: float = 60.0
+    """How much of the limit a bucket holds."""
+    counts: Literal["tokens", "bytes/4"] = "tokens"
+    """How the limiter weighs texts."""
+    sends_headers: bool = True
+    names_wait: Literal["headers", "message"] = "headers"
+
+    max_inputs: int = 2_048
+    max_tokens_per_input: int = 8_192
+    max_tokens_per_request: int = 300_000
+    request_gate: Literal["tokens", "bytes/4"] = "tokens"
+
+    latency: float = 0.0
+    latency_per_token: float = 0.0
+    parallel: int | None = None
+    """How many requests the server works on at once; the others wait inside."""
+
+    style: Literal["openai", "vllm", "tei", "ollama"] = "openai"
+    """In whose manner errors are spelled."""
+    base64: Literal["yes", "ignored", "refused"] = "yes"
+    shuffled: bool = False
+    """Whether vectors come in another order than their index."""
+    faults: dict[Fault, float] = field(default_factory=dict)
+    """How likely each fault is, request by request; drawn from `seed`."""
+    hang_seconds: float = 30.0
+    seed: int = 1
+
+    refuses: tuple[int, dict[str, object]] | None = None
+    """A status and error body with which every request is answered."""
+    quota_after: int | None = None
+    """Requests after which there is no money left."""
+    bad_word: str | None = None
+    """Texts with this word are refused, without naming which of the request's texts it was."""
+
+    batch_queue_tokens: int | None = None
+    batch_seconds: float = 0.0
+    """How long a batch takes."""
+    batch_ends: Literal["completed", "expired", "failed", "cancelled"] = "completed"
+    batch_fails_word: str | None = None
+    """Lines of a batch with this word in them end in its error file."""
