@@ -1,0 +1,60 @@
+"""Who is sending which texts: claimed in Postgres before they are sent, so that no two runs pay for the same one.
+
+A claim counts while its owner's session lives: it names the key of an advisory lock that the session holds.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterable
+
+from vector_pipeline.store.connection import Connection
+
+# The first half of a two-part advisory lock key that no other lock of the pipeline uses.
+_LOCK_CLASS = 0x76656374
+
+# A claim is forgotten after this, whatever its owner does.
+EXPIRY = "1 hour"
+
+
+class Claims:
+    """The claims of one run in one space. The connection is its own: they are gone when it is."""
+
+    def __init__(self, connection: Connection, space: str) -> None:
+        self._connection = connection
+        self._space = space
+        self._owner = random.getrandbits(31)
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCK_CLASS, self._owner))
+
+    def claim(self, hashes: Iterable[bytes]) -> set[bytes]:
+        """Claim what nobody else has claimed; returns what is ours now."""
+        keys = sorted(uuid.UUID(bytes=h) for h in hashes)
+        if not keys:
+            return set()
+        self._connection.execute(
+            "DELETE FROM embedding_claims c WHERE c.space = %(space)s AND c.content_hash = ANY(%(keys)s) AND "
+            "c.owner <> %(owner)s AND (c.claimed_at < now() - %(expiry)s::interval OR NOT EXISTS (SELECT FROM "
+            "pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = %(class)s AND "
+            "l.objid = c.owner))",
+            {"space": self._space, "keys": keys, "owner": self._owner, "expiry": EXPIRY, "class": _LOCK_CLASS},
+        )
+        rows = self._connection.execute(
+            "INSERT INTO embedding_claims (space, content_hash, owner) SELECT %s, h, %s FROM unnest(%s::uuid[]) AS h "
+            "ON CONFLICT DO NOTHING RETURNING content_hash",
+            (self._space, self._owner, keys),
+        )
+        return {row[0].bytes for row in rows}
+
+    def release(self, hashes: Iterable[bytes]) -> None:
+        """Give claims back."""
+        keys = sorted(uuid.UUID(bytes=h) for h in hashes)
+        if keys:
+            self._connection.execute(
+                "DELETE FROM embedding_claims WHERE space = %s AND content_hash = ANY(%s) AND owner = %s",
+                (self._space, keys, self._owner),
+            )
+
+    def release_all(self) -> None:
+        """Give back whatever is still claimed."""
+        self._connection.execute("DELETE FROM embedding_claims WHERE owner = %s", (self._owner,))

@@ -1,0 +1,253 @@
+"""The batched insert: chunks of some files into the table in one transaction, and files out of it.
+
+What did not change is not touched: a chunk keeps its row, its `id` and its `created_at` through every reload, and an
+edit of one paragraph writes one row and moves the positions behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from psycopg.types.json import Jsonb
+
+from vector_pipeline.errors import DatabaseError
+from vector_pipeline.store import vectors
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.spaces import active_space
+
+# Loads take this advisory lock together, the sweep of unreferenced vectors takes it alone.
+LOAD_OR_SWEEP = "SELECT pg_advisory_xact_lock{shared}(hashtextextended('sweep:' || current_schema(), 0))"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """A chunk as the table holds it; `metadata` is JSON text, offsets count characters."""
+
+    document_id: str
+    chunk_index: int
+    start_char: int
+    end_char: int
+    page_content: str
+    metadata: str
+    token_count: int
+    content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRows:
+    """All chunks of a file, as it was read: `fingerprint` is the manifest's at that time."""
+
+    source_key: bytes
+    path: str
+    fingerprint: str
+    encoding: str
+    documents: int
+    pipeline: str
+    chunks: Sequence[ChunkRow]
+
+
+@dataclass(slots=True)
+class LoadOutcome:
+    """What became of a batch: `rows` that the loaded files have, `written` of them, paths loaded and not."""
+
+    rows: int = 0
+    written: int = 0
+    loaded: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    missing_vectors: dict[str, set[bytes]] = field(default_factory=dict)
+
+
+def chunk_id(source_key: bytes, document_id: str, content_hash: bytes, occurrence: int) -> uuid.UUID:
+    """The id of a chunk: of file, document, text, and which occurrence of that text in the document it is."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(source_key + content_hash + occurrence.to_bytes(8) + document_id.encode())
+    return uuid.UUID(bytes=digest.digest())
+
+
+def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRows]) -> LoadOutcome:
+    """Put the chunks of some files into the table, in one transaction.
+
+    Loads only files that the arrival still owns as they were read, and only those of which every text has a vector
+    in the active space; the others are named in the outcome and stay as they are. Files are locked in the order of
+    their keys, so two loads never deadlock.
+    """
+    outcome = LoadOutcome()
+    with connection.transaction():
+        connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+        space = active_space(connection)
+        if space is None:
+            raise DatabaseError("there is no space yet: nothing was ever embedded; run the stages before this one")
+        owned = _lock_owned(connection, arrival, batch, outcome)
+        hashes = list({chunk.content_hash for source in owned for chunk in source.chunks})
+        missing = vectors.missing(connection, space, hashes)
+        complete = []
+        for source in owned:
+            lacking = {chunk.content_hash for chunk in source.chunks} & missing
+            if lacking:
+                outcome.missing_vectors[source.path] = lacking
+            else:
+                complete.append(source)
+        if complete:
+            _write(connection, complete, outcome)
+            _mark_loaded(connection, arrival, complete)
+    return outcome
+
+
+def _lock_owned(
+    connection: Connection, arrival: str, batch: Sequence[SourceRows], outcome: LoadOutcome
+) -> list[SourceRows]:
+    keys = [uuid.UUID(bytes=source.source_key) for source in batch]
+    rows = connection.execute(
+        "SELECT source_key, arrival, fingerprint, gone OR status = 'deleted' FROM source_files "
+        "WHERE source_key = ANY(%s) ORDER BY source_key FOR UPDATE",
+        (keys,),
+    )
+    now = {row[0].bytes: row[1:] for row in rows}
+    owned = []
+    for source in batch:
+        owner, fingerprint, gone = now.get(source.source_key, (None, "", True))
+        if gone or owner != arrival:
+            outcome.skipped[source.path] = "belongs to a later arrival"
+        elif fingerprint != source.fingerprint:
+            outcome.skipped[source.path] = "changed since it was read"
+        else:
+            owned.append(source)
+    return owned
+
+
+def _write(connection: Connection, sources: Sequence[SourceRows], outcome: LoadOutcome) -> None:
+    existing = _existing(connection, [uuid.UUID(bytes=source.source_key) for source in sources])
+    fresh, moved = [], []
+    for source in sources:
+        outcome.loaded.append(source.path)
+        outcome.rows += len(source.chunks)
+        for key, chunk in _identified(source):
+            before = existing.pop(key, None)
+            if before is None:
+                fresh.append((key, source, chunk))
+            elif before != (chunk.chunk_index, chunk.start_char, chunk.end_char, orjson.loads(chunk.metadata)):
+                moved.append((key, chunk))
+    outcome.written += len(existing) + len(moved) + len(fresh)
+    delete_rows(connection, list(existing))
+    if moved:
+        _move(connection, moved)
+    if fresh:
+        _copy(connection, fresh)
+
+
+def _identified(source: SourceRows) -> Iterator[tuple[uuid.UUID, ChunkRow]]:
+    seen: Counter[tuple[str, bytes]] = Counter()
+    for chunk in source.chunks:
+        text = (chunk.document_id, chunk.content_hash)
+        yield chunk_id(source.source_key, chunk.document_id, chunk.content_hash, seen[text]), chunk
+        seen[text] += 1
+
+
+def _existing(connection: Connection, keys: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[Any, ...]]:
+    rows = connection.execute(
+        "SELECT id, chunk_index, start_char, end_char, metadata FROM chunks WHERE source_key = ANY(%s)", (list(keys),)
+    )
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+def _move(connection: Connection, moved: Sequence[tuple[uuid.UUID, ChunkRow]]) -> None:
+    connection.execute(
+        "UPDATE chunks c SET chunk_index = m.i, start_char = m.s, end_char = m.e, metadata = m.m, updated_at = now() "
+        "FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::int[], %s::jsonb[]) AS m (id, i, s, e, m) "
+        "WHERE c.id = m.id",
+        (
+            [key for key, _ in moved],
+            [chunk.chunk_index for _, chunk in moved],
+            [chunk.start_char for _, chunk in moved],
+            [chunk.end_char for _, chunk in moved],
+            [Jsonb(chunk.metadata, dumps=str) for _, chunk in moved],
+        ),
+    )
+
+
+def _copy(connection: Connection, fresh: Sequence[tuple[uuid.UUID, SourceRows, ChunkRow]]) -> None:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "COPY chunks (id, source_key, source, document_id, chunk_index, start_char, end_char, page_content, "
+            "metadata, token_count, content_hash) FROM STDIN (FORMAT BINARY)"
+        ) as copy,
+    ):
+        copy.set_types(
+            ["uuid", "uuid", "text", "text", "int4", "int4", "int4", "text", "jsonb", "int4", "uuid"]
+        )
+        for key, source, chunk in fresh:
+            copy.write_row(
+                (
+                    key,
+                    uuid.UUID(bytes=source.source_key),
+                    source.path,
+                    chunk.document_id,
+                    chunk.chunk_index,
+                    chunk.start_char,
+                    chunk.end_char,
+                    chunk.page_content,
+                    Jsonb(chunk.metadata, dumps=str),
+                    chunk.token_count,
+                    uuid.UUID(bytes=chunk.content_hash),
+                )
+            )
+
+
+def delete_rows(connection: Connection, ids: Sequence[uuid.UUID]) -> None:
+    """Delete chunks and note the hashes that no chunk refers to any more."""
+    if ids:
+        connection.execute(
+            "WITH gone AS (DELETE FROM chunks WHERE id = ANY(%s) RETURNING id, content_hash) "
+            "INSERT INTO unreferenced_hashes (content_hash) SELECT DISTINCT content_hash FROM gone g WHERE NOT EXISTS "
+            "(SELECT FROM chunks c WHERE c.content_hash = g.content_hash AND c.id <> ALL(%s)) "
+            "ORDER BY 1 ON CONFLICT (content_hash) DO UPDATE SET since = now()",
+            (list(ids), list(ids)),
+        )
+
+
+def _mark_loaded(connection: Connection, arrival: str, sources: Sequence[SourceRows]) -> None:
+    connection.execute(
+        "UPDATE source_files s SET status = 'loaded', error = NULL, loaded_at = now(), updated_at = now(), "
+        "encoding = l.encoding, documents = l.documents, chunks = l.chunks, tokens = l.tokens, pipeline = l.pipeline "
+        "FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::bigint[], %s::text[]) "
+        "AS l (source_key, encoding, documents, chunks, tokens, pipeline) WHERE s.source_key = l.source_key",
+        (
+            [uuid.UUID(bytes=source.source_key) for source in sources],
+            [source.encoding for source in sources],
+            [source.documents for source in sources],
+            [len(source.chunks) for source in sources],
+            [sum(chunk.token_count for chunk in source.chunks) for source in sources],
+            [source.pipeline for source in sources],
+        ),
+    )
+
+
+def delete_sources(connection: Connection, arrival: str, source_keys: Sequence[uuid.UUID]) -> int:
+    """Take files out of the table that an arrival found deleted and still owns; returns the rows deleted."""
+    with connection.transaction():
+        connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+        owned = [
+            row[0]
+            for row in connection.execute(
+                "SELECT source_key FROM source_files WHERE source_key = ANY(%s) AND arrival = %s AND gone "
+                "AND status = 'pending' ORDER BY source_key FOR UPDATE",
+                (list(source_keys), arrival),
+            )
+        ]
+        ids = [
+            row[0] for row in connection.execute("SELECT id FROM chunks WHERE source_key = ANY(%s)", (owned,)).fetchall()
+        ]
+        delete_rows(connection, ids)
+        connection.execute(
+            "UPDATE source_files SET status = 'deleted', gone = false, fingerprint = '', bytes_hash = NULL, "
+            "documents = 0, chunks = 0, tokens = 0, error = NULL, updated_at = now() WHERE source_key = ANY(%s)",
+            (owned,),
+        )
+        return len(ids)

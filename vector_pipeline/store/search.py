@@ -1,0 +1,125 @@
+"""Nearest chunks: k distinct texts, filtered or not, exact for what has just landed and by index for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from vector_pipeline.errors import ConfigurationError, DatabaseError
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.spaces import active_space
+from vector_pipeline.store.vectors import as_parameter
+
+MOST_RESULTS = 1_000
+
+# Copies of one text that are named with a result at most.
+MOST_COPIES = 20
+
+# ef_search: candidates that HNSW keeps. Measured at 1,536 dimensions and 20,000 rows: recall@10 is 0.957 at 40 and
+# 0.990 at 100 for twice the time.
+LEAST_CANDIDATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A chunk and its cosine distance; `also_in` names other places of the same text that were not listed."""
+
+    source: str
+    chunk_index: int
+    page_content: str
+    metadata: dict[str, Any]
+    distance: float
+    document_id: str
+    also_in: list[str] = field(default_factory=list)
+
+
+def search(
+    connection: Connection,
+    query: np.ndarray[tuple[int], np.dtype[np.float32]],
+    k: int = 10,
+    *,
+    source: str | None = None,
+    where: Mapping[str, Any] | None = None,
+) -> list[SearchResult]:
+    """The k nearest texts to a vector, shape (dimensions,), float32, nearest first.
+
+    `source` is a pattern over paths in which `*` stands for anything and `?` for one character; `where` is what a
+    chunk's metadata must contain. A text that stands in several places is listed once, unless there are fewer than k
+    texts: then its other places follow.
+    Raises ConfigurationError for a k out of range, DatabaseError where nothing was ever embedded.
+    """
+    if not 1 <= k <= MOST_RESULTS:
+        raise ConfigurationError(f"k is {k}; it must be from 1 to {MOST_RESULTS:,}")
+    space = active_space(connection)
+    if space is None:
+        raise DatabaseError("nothing was ever embedded; run `vector-pipeline ingest FOLDER` first")
+    matches, values = _filters(source, where)
+    statement = sql.SQL(
+        """
+        SELECT c.source, c.chunk_index, c.page_content, c.metadata, n.distance, c.document_id, c.place
+        FROM (
+            SELECT e.content_hash, e.embedding <=> %(query)s AS distance
+            FROM (SELECT content_hash, embedding FROM {embeddings}
+                  UNION ALL SELECT content_hash, embedding FROM {landing}) e
+            WHERE EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash {matches})
+            ORDER BY e.embedding <=> %(query)s LIMIT %(k)s
+        ) n
+        CROSS JOIN LATERAL (
+            SELECT *, row_number() OVER (ORDER BY c.source, c.document_id, c.chunk_index) AS place
+            FROM chunks c WHERE c.content_hash = n.content_hash {matches}
+            ORDER BY c.source, c.document_id, c.chunk_index LIMIT {copies}
+        ) c
+        ORDER BY n.distance, c.source, c.document_id, c.chunk_index
+        """
+    ).format(
+        embeddings=sql.Identifier(space.embeddings),
+        landing=sql.Identifier(space.landing),
+        matches=matches,
+        copies=sql.Literal(MOST_COPIES),
+    )
+    values |= {"query": as_parameter(space, query), "k": k}
+    with connection.transaction():
+        # Goes on through the index until k are found that pass the filter; set for this transaction alone.
+        connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
+        connection.execute(
+            sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(min(1_000, max(LEAST_CANDIDATES, 2 * k))))
+        )
+        rows = connection.execute(statement, values).fetchall()
+    return _folded(rows, k)
+
+
+def _filters(source: str | None, where: Mapping[str, Any] | None) -> tuple[sql.Composable, dict[str, Any]]:
+    conditions: list[sql.Composable] = []
+    values: dict[str, Any] = {}
+    if source is not None:
+        conditions.append(sql.SQL("AND c.source LIKE %(source)s"))
+        values["source"] = like_pattern(source)
+    if where:
+        conditions.append(sql.SQL("AND c.metadata @> %(where)s"))
+        values["where"] = Jsonb(dict(where))
+    return sql.SQL(" ").join(conditions), values
+
+
+def like_pattern(glob: str) -> str:
+    """A pattern with * and ? as one for LIKE."""
+    escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("**", "*").replace("*", "%").replace("?", "_")
+
+
+def _folded(rows: list[tuple[Any, ...]], k: int) -> list[SearchResult]:
+    """One result per text, and other places of a text only where there is room left."""
+    room = k - sum(1 for row in rows if row[6] == 1)
+    results: list[SearchResult] = []
+    for *values, document_id, place in rows:
+        result = SearchResult(*values[:3], metadata=values[3], distance=float(values[4]), document_id=document_id)
+        if place == 1 or room > 0:
+            room -= place != 1
+            results.append(result)
+        else:
+            results[-1].also_in.append(result.source)
+    return results

@@ -1,0 +1,251 @@
+"""Spaces: a model, its dimensions and the element type of its vectors, each in tables of its own.
+
+One space is active: the view `document_chunks` shows its vectors. Another may fill beside it until it is switched to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMismatch
+from vector_pipeline.store.connection import Connection
+
+# What pgvector's HNSW can index (https://github.com/pgvector/pgvector#hnsw).
+MOST_VECTOR_DIMENSIONS = 2_000
+MOST_HALFVEC_DIMENSIONS = 4_000
+
+# Vectors are written once and never updated, so they are kept inside their row: it halves an exact search's time and
+# takes the least space. A page holds one row of at most this size.
+INLINE_BYTES = 8_160
+
+State = Literal["active", "filling", "retired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A space. `embeddings` is its indexed table, `landing` the one that paid answers land in."""
+
+    name: str
+    model: str
+    dimensions: int
+    element_type: Literal["vector", "halfvec"]
+    state: State
+    recall: float | None = None
+
+    @property
+    def embeddings(self) -> str:
+        """The table that the HNSW index is on."""
+        return f"embeddings_{self.name}"
+
+    @property
+    def landing(self) -> str:
+        """The table that answers are written to; it has no index for searching."""
+        return f"embeddings_{self.name}_landing"
+
+    @property
+    def index(self) -> str:
+        """The HNSW index."""
+        return f"{self.embeddings}_hnsw"
+
+
+def list_spaces(connection: Connection) -> list[Space]:
+    """All spaces, oldest first."""
+    with connection.cursor(row_factory=class_row(Space)) as cursor:
+        cursor.execute("SELECT name, model, dimensions, element_type, state, recall FROM spaces ORDER BY created_at")
+        return cursor.fetchall()
+
+
+def active_space(connection: Connection) -> Space | None:
+    """The space that searches see, None before the first one."""
+    return next((space for space in list_spaces(connection) if space.state == "active"), None)
+
+
+def filling_space(connection: Connection) -> Space | None:
+    """The space that fills beside the active one, if there is one."""
+    return next((space for space in list_spaces(connection) if space.state == "filling"), None)
+
+
+def open_space(connection: Connection, model: str, dimensions: int | None) -> Space:
+    """The active space, made where there is none yet.
+
+    Raises SpaceMismatch where the active one is of another model or other dimensions, ConfigurationError where the
+    dimensions cannot be indexed.
+    """
+    active = active_space(connection)
+    if active is None:
+        if dimensions is None:
+            raise ConfigurationError(f"the dimensions of {model} are not known; set VECTOR_PIPELINE_DIMENSIONS")
+        return _create(connection, model, dimensions, "active")
+    if active.model != model or dimensions not in (None, active.dimensions):
+        wanted = f"{model} with {dimensions:,} dimensions" if dimensions else model
+        filling = filling_space(connection)
+        if filling and filling.model == model and dimensions in (None, filling.dimensions):
+            return active  # the settings are ahead of the switch, on purpose
+        raise SpaceMismatch(
+            f"the settings name {wanted}, but the vectors in the table are of {active.model} with "
+            f"{active.dimensions:,} dimensions; set the former again, or run `vector-pipeline space start` to fill a "
+            "new space beside it"
+        )
+    return active
+
+
+def start_space(connection: Connection, model: str, dimensions: int) -> Space:
+    """A new space that fills beside the active one, or a retired one of that kind taken up again.
+
+    Raises ConfigurationError where one is filling already, or the active one is of that very kind.
+    """
+    for space in list_spaces(connection):
+        same = space.model == model and space.dimensions == dimensions
+        if space.state == "filling" and not same:
+            raise ConfigurationError(f"space {space.name} is filling already; switch to it or drop it first")
+        if same and space.state != "retired":
+            if space.state == "active":
+                raise ConfigurationError(f"space {space.name}, which is active, is of {model} already")
+            return space
+        if same:
+            connection.execute("UPDATE spaces SET state = 'filling' WHERE name = %s", (space.name,))
+            return space
+    return _create(connection, model, dimensions, "filling")
+
+
+def count_missing(connection: Connection, space: Space) -> int:
+    """Distinct texts in the chunks that have no vector in a space."""
+    query = sql.SQL(
+        "SELECT count(DISTINCT content_hash) FROM chunks c WHERE NOT EXISTS "
+        "(SELECT FROM {} e WHERE e.content_hash = c.content_hash) AND NOT EXISTS "
+        "(SELECT FROM {} l WHERE l.content_hash = c.content_hash)"
+    ).format(sql.Identifier(space.embeddings), sql.Identifier(space.landing))
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def switch_space(connection: Connection, name: str, min_recall: float) -> Space:
+    """Make another space the active one in one transaction; the present one is kept and can be switched back to.
+
+    Raises ConfigurationError where it does not exist, misses vectors, or its index finds too little, and
+    DatabaseError where something of somebody else's depends on the view.
+    """
+    space = _named(connection, name)
+    if space.state == "active":
+        return space
+    if missing := count_missing(connection, space):
+        raise ConfigurationError(
+            f"space {name} still misses the vectors of {missing:,} texts; run `vector-pipeline space start "
+            f"{space.model}` and `ingest` until it misses none"
+        )
+    if space.recall is not None and space.recall < min_recall:
+        raise ConfigurationError(
+            f"the index of space {name} has a recall of {space.recall:.3f}, below {min_recall:.3f}; rebuild it, or set "
+            "VECTOR_PIPELINE_MIN_RECALL"
+        )
+    with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '5s'")
+        connection.execute("UPDATE spaces SET state = 'retired' WHERE state = 'active'")
+        connection.execute("UPDATE spaces SET state = 'active' WHERE name = %s", (name,))
+        replace_view(connection, space)
+    return space
+
+
+def drop_space(connection: Connection, name: str) -> None:
+    """Drop a space that is not active, with its vectors."""
+    space = _named(connection, name)
+    if space.state == "active":
+        raise ConfigurationError(f"space {name} is active; switch to another before you drop it")
+    with connection.transaction():
+        for table in (space.landing, space.embeddings):
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(table)))
+        connection.execute("DELETE FROM rejected_texts WHERE space = %s", (name,))
+        connection.execute("DELETE FROM spaces WHERE name = %s", (name,))
+
+
+def replace_view(connection: Connection, space: Space) -> None:
+    """Point `document_chunks` at a space, keeping its grants; inside a transaction.
+
+    The view is dropped and made again, since the type of its vector changes.
+    Raises DatabaseError where other objects depend on it.
+    """
+    grants = connection.execute(
+        "SELECT grantee, privilege_type FROM information_schema.role_table_grants WHERE table_schema = "
+        "current_schema() AND table_name = 'document_chunks' AND grantee <> grantor"
+    ).fetchall()
+    try:
+        connection.execute("DROP VIEW IF EXISTS document_chunks")
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise DatabaseError(
+            f"other objects depend on the view document_chunks ({error.diag.message_detail}); drop them, switch, and "
+            "make them again"
+        ) from error
+    connection.execute(
+        sql.SQL(
+            "CREATE VIEW document_chunks AS SELECT c.id, c.source, c.document_id, c.chunk_index, c.start_char, "
+            "c.end_char, c.page_content, c.metadata, c.token_count, c.content_hash, e.embedding, c.created_at, "
+            "c.updated_at FROM (SELECT content_hash, embedding FROM {} UNION ALL SELECT content_hash, embedding "
+            "FROM {}) e JOIN chunks c USING (content_hash)"
+        ).format(sql.Identifier(space.embeddings), sql.Identifier(space.landing))
+    )
+    connection.execute(
+        sql.SQL("COMMENT ON VIEW document_chunks IS {}").format(
+            f"Chunks with their vectors: {space.model}, {space.dimensions} dimensions. "
+            "Nearest first: ORDER BY embedding <=> $1 LIMIT k"
+        )
+    )
+    for grantee, privilege in grants:
+        role = sql.SQL("PUBLIC") if grantee == "PUBLIC" else sql.Identifier(grantee)
+        connection.execute(sql.SQL("GRANT {} ON document_chunks TO {}").format(sql.SQL(privilege), role))
+
+
+def _create(connection: Connection, model: str, dimensions: int, state: State) -> Space:
+    if dimensions > MOST_HALFVEC_DIMENSIONS:
+        raise ConfigurationError(
+            f"{model} has {dimensions:,} dimensions; pgvector indexes at most {MOST_HALFVEC_DIMENSIONS:,}: set "
+            "VECTOR_PIPELINE_DIMENSIONS for fewer, or choose another model"
+        )
+    element_type: Literal["vector", "halfvec"] = "vector" if dimensions <= MOST_VECTOR_DIMENSIONS else "halfvec"
+    space = Space(_name(model, dimensions), model, dimensions, element_type, state)
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('spaces:' || current_schema(), 0))")
+        existing = next((s for s in list_spaces(connection) if s.name == space.name or s.state == state), None)
+        if existing is not None:
+            return existing  # another run made it meanwhile
+        for table in (space.embeddings, space.landing):
+            connection.execute(
+                sql.SQL(
+                    "CREATE TABLE {} (content_hash uuid PRIMARY KEY, embedding {} NOT NULL, "
+                    "created_at timestamptz NOT NULL DEFAULT now()) WITH (toast_tuple_target = {})"
+                ).format(
+                    sql.Identifier(table),
+                    sql.SQL(f"{element_type}({dimensions:d})"),  # type: ignore[arg-type]  # a number and a word of ours
+                    sql.Literal(INLINE_BYTES),
+                )
+            )
+        connection.execute(
+            "INSERT INTO spaces (name, model, dimensions, element_type, state) VALUES (%s, %s, %s, %s, %s)",
+            (space.name, model, dimensions, element_type, state),
+        )
+        if state == "active":
+            replace_view(connection, space)
+    return space
+
+
+def _name(model: str, dimensions: int) -> str:
+    """A name for tables: the model's, as far as an identifier of 63 bytes allows, and its dimensions."""
+    plain = re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")
+    if len(plain) > 24 or plain != model.lower().replace("-", "_"):
+        plain = f"{plain[:24].strip('_')}_{hashlib.sha256(model.encode()).hexdigest()[:6]}"
+    return f"{plain}_{dimensions}"
+
+
+def _named(connection: Connection, name: str) -> Space:
+    spaces = list_spaces(connection)
+    for space in spaces:
+        if space.name == name:
+            return space
+    names = ", ".join(space.name for space in spaces) or "none"
+    raise ConfigurationError(f"there is no space '{name}'; there are: {names}")
