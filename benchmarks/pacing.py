@@ -51,6 +51,7 @@ WORDS = re.findall(
     "도서관 정원 저녁 겨울 편지 아침 질문 대답 빵 강물",
 )
 WORDS_PER_TEXT = 130
+VERBOSE = True
 OUR_KEY = "sk-benchmark"
 
 
@@ -241,6 +242,7 @@ def outcome(scenario: Scenario, summary: dict[str, object], results: list[tuple[
     config = scenario.server
     seconds = float(str(summary["seconds"]))
     available = (config.tokens_per_minute or 0) * (seconds / 60 + config.initial_fill)
+    if VERBOSE: print([(round(t,1),k) for t,k in summary["limited_at"]])
     limited, requests = summary["limited_by_key"], summary["requests_by_key"]
     assert isinstance(limited, dict)
     assert isinstance(requests, dict)

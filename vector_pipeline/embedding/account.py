@@ -25,8 +25,11 @@ PROBE_POLL_SECONDS = 0.05
 LONGEST_URGENT_WAIT_SECONDS = 1.0
 
 # What others take unforeseen is kept in hand from then on, half of it for as long as this after the last time.
-MARGIN_HALF_LIFE_SECONDS = 20.0
+MARGIN_HALF_LIFE_SECONDS = 60.0
 MOST_MARGIN = 0.05
+
+# As long as nothing was seen of others yet, this share of the limit is kept from them; it halves with time.
+FIRST_MARGIN = 0.02
 
 # How much of "there is more left than we thought" is believed of one answer, since requests may overtake each other.
 UPWARD_GAIN = 0.3
@@ -62,10 +65,14 @@ class Meter:
     """All that was ever taken, in our own weighing."""
     ratio: float = 1.0
     """What goes from the account for each unit that we take: its own weighing, and what others take."""
-    margin: float = 0.0
+    margin: float = -1.0
     """Kept in hand against what others take without notice."""
     mark: tuple[float, float, float] | None = None
     """Total, remaining and time of an earlier answer, from which the ratio is measured."""
+
+    def __post_init__(self) -> None:
+        if self.margin < 0:
+            self.margin = FIRST_MARGIN * self.limit if self.period == 60.0 else 0.0
 
     @property
     def rate(self) -> float:
@@ -95,24 +102,27 @@ class Meter:
     def correct(self, limit: int | None, remaining: int, seen: Seen, now: float, *, first: bool) -> None:
         """Take over what an answer says is left, less what was taken since its request was admitted."""
         self.refill(now)
+        # A bound of the user's own below the account's: what is left of the account is then no measure.
+        bound = self.cap is not None and self.cap < (limit or self.limit)
         if limit:
             self.limit = float(min(limit, self.cap or limit))
-        self._measure(remaining, seen, now)
+        if not bound:
+            self._measure(remaining, seen, now)
         high = remaining + seen.seconds * self.rate - (self.total - seen.total) * self.ratio
         low = high - seen.before * self.ratio
-        if first:
+        if first and not bound:
             self.level = min(low, self.limit)
         elif self.level > high:
             if high < self.limit / 5:
                 self.margin = max(self.margin, min(1.5 * (self.level - high), MOST_MARGIN * self.limit))
             self.level = high
-        elif self.level < low and self.cap is None:
+        elif self.level < low and not bound:
             self.level = min(self.limit, self.level + UPWARD_GAIN * (low - self.level))
 
     def _measure(self, remaining: int, seen: Seen, now: float) -> None:
         """How much goes from the account for what we take, over the last few seconds' worth of tokens."""
         mark, self.mark = self.mark, self.mark or (seen.total, float(remaining), now)
-        if mark is None or self.cap is not None:
+        if mark is None:
             return
         total, was, then = mark
         taken, elapsed = seen.total - total, now - then
@@ -236,7 +246,10 @@ class Account:
             self.requests.correct(headers.limit_requests, headers.remaining_requests, seen, now, first=first)
 
     def pause(self, seconds: float, now: float) -> None:
-        """Let nobody send for a while, as a 429 asked."""
+        """Let nobody send for a while, as a 429 asked; what was lacking is kept in hand from then on."""
+        if self.tokens is not None:
+            lacking = seconds * self.tokens.rate
+            self.tokens.margin = min(self.tokens.margin + lacking, MOST_MARGIN * self.tokens.limit)
         self.paused_until = max(self.paused_until, now + seconds)
 
     def _meters(self) -> Iterator[Meter]:

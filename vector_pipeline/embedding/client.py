@@ -132,7 +132,7 @@ class EmbeddingClient:
 
     async def reserve(self, inputs: Sequence[EmbeddingInput], *, urgent: bool = False) -> Ticket:
         """Wait for the pacer's leave to send these texts in one request."""
-        ticket = await self.pacer.reserve(sum(weigh(i.tokens, i.text) for i in inputs), urgent=urgent)
+        ticket = await self.pacer.reserve(sum(map(_weight, inputs)), urgent=urgent)
         self.usage.seconds_waited += ticket.waited_seconds
         return ticket
 
@@ -189,6 +189,10 @@ class EmbeddingClient:
             # A large answer takes long enough to decode to hold up the others' sending.
             large = len(response.content) > LARGE_ANSWER
             decoded = await asyncio.to_thread(decode_vectors, *body) if large else decode_vectors(*body)
+        except UnicodeEncodeError:
+            # Nothing was sent: a lone surrogate has no bytes in UTF-8.
+            culprit = next(n for n, i in enumerate(inputs) if not _has_bytes(i.text))
+            return Problem(Kind.SPLIT, "it holds a lone surrogate, half a character", culprit=culprit)
         except openai.APIStatusError as error:
             body_or_text = error.body or error.message
             seen = RateHeaders.of(error.response.headers, str(body_or_text) if error.status_code == 429 else "")
@@ -221,6 +225,20 @@ class EmbeddingClient:
             model=self.config.model, input=[i.text for i in inputs], **options
         )
         return raw.http_response
+
+
+def _weight(asked: EmbeddingInput) -> int:
+    return weigh(asked.tokens, asked.text) if _has_bytes(asked.text) else max(asked.tokens, len(asked.text))
+
+
+def _has_bytes(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parts(inputs: Sequence[EmbeddingInput], problem: Problem) -> list[Sequence[EmbeddingInput]]:

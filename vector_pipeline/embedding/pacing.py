@@ -12,18 +12,25 @@ from typing import Protocol
 
 from vector_pipeline.embedding.account import Account, Ticket
 from vector_pipeline.embedding.limits import Limits, RateHeaders, parse_duration
+from vector_pipeline.errors import ProviderUnavailable
 
 __all__ = ["Limits", "LocalPacer", "Pacer", "PacerBase", "RateHeaders", "Ticket", "parse_duration", "wait"]
 
 # A wait is looked at again after this, in case an answer has told that there is more to be had.
 LOOK_AGAIN_SECONDS = 2.0
 
+# Limits of a minute never make anybody wait so long: those of a day do, and then the run has to end.
+LONGEST_WAIT_SECONDS = 900.0
+
 
 class Pacer(Protocol):
     """Lets requests through as the limits of an account allow; may be shared by processes and machines."""
 
     async def reserve(self, weight: int, *, urgent: bool = False) -> Ticket:
-        """Wait until a request of a weight in tokens may be sent; an urgent one (a search) passes the queue."""
+        """Wait until a request of a weight in tokens may be sent; an urgent one (a search) passes the queue.
+
+        Raises ProviderUnavailable where a day's limit is used up.
+        """
         ...
 
     async def settle(self, ticket: Ticket, headers: RateHeaders | None) -> None:
@@ -59,6 +66,11 @@ class PacerBase:
             async with self._turn():
                 while True:
                     ticket, seconds = await self._take(weight, urgent=False)
+                    if seconds > LONGEST_WAIT_SECONDS:
+                        raise ProviderUnavailable(
+                            f"the account may send its next request only in {seconds / 60:,.0f} minutes (requests a "
+                            "day); run again then, what was answered is kept"
+                        )
                     if ticket is not None:
                         break
                     await asyncio.sleep(min(seconds, LOOK_AGAIN_SECONDS))

@@ -87,8 +87,7 @@ class Application:
         limited = self._limiter.admit(weight)
         headers = self._limiter.headers() if config.sends_headers else {}
         if limited is not None:
-            seen.tokens_in_vain += tokens
-            seen.limited_by_key[key] += 1
+            seen.limited(key, tokens)
             return self._rate_limited(limited, headers)
         seen.tokens += tokens
         seen.weight += weight

@@ -31,6 +31,8 @@ class Seen:
     inputs_per_request: list[int] = field(default_factory=list)
     requests_by_key: Counter[str] = field(default_factory=Counter)
     limited_by_key: Counter[str] = field(default_factory=Counter)
+    limited_at: list[tuple[float, str]] = field(default_factory=list)
+    """When, in seconds since the start, and whose request was answered 429."""
 
     def start(self) -> None:
         """Begin to count the time now; without effect later on."""
@@ -42,6 +44,12 @@ class Seen:
         self.requests += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+
+    def limited(self, key: str, tokens: int) -> None:
+        """A request was answered 429."""
+        self.tokens_in_vain += tokens
+        self.limited_by_key[key] += 1
+        self.limited_at.append((time.monotonic() - self.first_at, key))
 
     def end(self, status: int) -> None:
         """A request was answered."""
@@ -65,6 +73,7 @@ class Seen:
             "tokens_in_vain": self.tokens_in_vain,
             "requests_by_key": dict(self.requests_by_key),
             "limited_by_key": dict(self.limited_by_key),
+            "limited_at": self.limited_at,
             "inputs": sum(self.billed.values()),
             "distinct": len(self.billed),
             "paid_twice": self.paid_twice,

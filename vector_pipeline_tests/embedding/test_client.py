@@ -1,0 +1,354 @@
+"""The client against a real server: what each kind of answer leads to."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from vector_pipeline.embedding.client import Answer, EmbeddingClient, EmbeddingInput
+from vector_pipeline.embedding.pacing import LocalPacer
+from vector_pipeline.errors import (
+    DatabaseUnavailable,
+    ProviderRefused,
+    ProviderUnavailable,
+    QuotaExhausted,
+)
+from vector_pipeline_tests.embedding.asking import KEY, assert_right, config, embed, embed_batches, inputs, many
+from vector_pipeline_tests.openai_server import Fault, ServerConfig, serve
+
+
+def test_vectors_come_in_the_order_of_the_texts_however_the_server_orders_them() -> None:
+    with serve(ServerConfig(shuffled=True)) as server:
+        answer = embed(server, many(50))
+    assert list(answer.inputs) == many(50)
+    assert_right(answer)
+
+
+def test_tokens_are_those_that_the_api_bills() -> None:
+    with serve() as server:
+        answer = embed(server, many(10))
+        assert answer.tokens == server.seen.tokens
+    assert answer.model == "text-embedding-3-small"
+
+
+@pytest.mark.parametrize("spelling", ["ignored", "refused"])
+def test_a_server_without_base64_is_asked_for_numbers_from_then_on(spelling: Any) -> None:
+    with serve(ServerConfig(base64=spelling)) as server:
+        answers, usage = embed_batches(server, [many(5), many(5, 5), many(5, 10)], max_in_flight=1)
+    assert sum(len(answer.inputs) for answer in answers) == 15
+    for answer in answers:
+        assert_right(answer)
+    assert usage.retries == (1 if spelling == "refused" else 0)
+
+
+def test_dimensions_are_sent_only_where_they_differ_from_the_models_own() -> None:
+    with serve(ServerConfig(takes_dimensions=False)) as server:
+        assert_right(embed(server, many(2), dimensions=1_536))
+    with serve() as server:
+        assert_right(embed(server, many(2), dimensions=256), 256)
+
+
+def test_an_unknown_model_that_takes_no_dimensions_is_asked_without() -> None:
+    with serve(ServerConfig(model="own", dimensions=64, takes_dimensions=False, style="vllm")) as server:
+        answers, _ = embed_batches(server, [many(2), many(2, 2)], model="own", dimensions=64)
+        assert sum(len(answer.inputs) for answer in answers) == 4
+        with pytest.raises(ProviderRefused, match="64 dimensions, 128"):
+            embed(server, many(2), model="own", dimensions=128)
+
+
+@pytest.mark.parametrize("fault", ["500", "reset", "429", "truncated", "missing", "extra", "nan", "twice"])
+def test_a_spoilt_answer_is_asked_for_again(fault: Fault) -> None:
+    with serve(ServerConfig(faults={fault: 0.5}, seed=3)) as server:
+        answers, usage = embed_batches(server, [many(4, n * 4) for n in range(6)])
+        assert server.seen.faults[fault] > 0
+        assert server.seen.paid_twice == 0
+    assert sorted(i.text for a in answers for i in a.inputs) == sorted(i.text for i in many(24))
+    for answer in answers:
+        assert_right(answer)
+    assert usage.retries > 0
+
+
+def test_a_request_that_hangs_is_sent_again_after_the_timeout() -> None:
+    with serve(ServerConfig(faults={"hang": 0.25}, hang_seconds=20, seed=2)) as server:
+        answers, _ = embed_batches(server, [many(2, n * 2) for n in range(6)], timeout_seconds=0.5)
+        assert server.seen.faults["hang"] > 0
+    assert sum(len(answer.inputs) for answer in answers) == 12
+
+
+def test_with_every_fault_at_once_all_vectors_are_right_and_only_lost_answers_are_paid_again() -> None:
+    faults: dict[Fault, float] = {"500": 0.05, "reset": 0.05, "hang": 0.05, "429": 0.05, "truncated": 0.05}
+    with serve(ServerConfig(faults=faults, hang_seconds=20, latency=0.01)) as server:
+        answers, _ = embed_batches(server, [many(20, n * 20) for n in range(60)], timeout_seconds=0.5)
+        assert all(server.seen.faults[fault] for fault in faults)
+        assert server.seen.paid_twice == 0
+    assert len({i.text for a in answers for i in a.inputs}) == 1_200
+    for answer in answers:
+        assert_right(answer)
+
+
+def test_a_transient_failure_ends_with_the_budget_of_time() -> None:
+    with serve(ServerConfig(faults={"500": 1.0})) as server:
+        began = time.monotonic()
+        with pytest.raises(ProviderUnavailable, match="502"):
+            embed(server, many(2), retry_seconds=1.0)
+        assert time.monotonic() - began < 3
+        assert server.seen.requests > 1
+
+
+def test_nobody_listening_is_a_transient_failure() -> None:
+    with serve() as server:
+        pass
+    with pytest.raises(ProviderUnavailable, match="connection lost"):
+        embed(server, many(2), retry_seconds=0.6)
+
+
+QUOTAS: list[tuple[str, dict[str, Any]]] = [
+    (
+        "type and code",
+        {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"},
+    ),
+    (
+        "type only",
+        {
+            "message": "You have no credits remaining",
+            "type": "insufficient_quota",
+            "code": "credit_balance_exhausted",
+        },
+    ),
+    ("code only", {"message": "No.", "type": "requests", "code": "insufficient_quota"}),
+    (
+        "message only",
+        {"message": "You exceeded your current quota, please check your plan.", "type": None, "code": None},
+    ),
+]
+
+
+@pytest.mark.parametrize("body", [body for _, body in QUOTAS], ids=[name for name, _ in QUOTAS])
+def test_no_quota_stops_at_once(body: dict[str, Any]) -> None:
+    with serve(ServerConfig(refuses=(429, {"error": body}))) as server:
+        with pytest.raises(QuotaExhausted, match="billing"):
+            embed(server, many(2))
+        assert server.seen.requests == 1
+
+
+HOPELESS: list[tuple[int, dict[str, Any], str]] = [
+    (401, {"message": "Incorrect API key provided: sk-no.", "code": "invalid_api_key"}, "OPENAI_API_KEY"),
+    (403, {"message": "Country not supported"}, "right"),
+    (404, {"message": "The model does not exist", "code": "model_not_found"}, "VECTOR_PIPELINE_MODEL"),
+    (400, {"message": "Unrecognized request argument"}, "Unrecognized"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "says"), HOPELESS, ids=[str(status) for status, _, _ in HOPELESS])
+def test_what_is_hopeless_is_not_tried_again(status: int, body: dict[str, Any], says: str) -> None:
+    with serve(ServerConfig(refuses=(status, {"error": body}))) as server:
+        with pytest.raises(ProviderRefused, match=says) as caught:
+            embed(server, many(2))
+        assert server.seen.requests == 1
+    assert KEY not in str(caught.value)
+
+
+def test_other_dimensions_than_the_space_has_are_hopeless() -> None:
+    with serve(ServerConfig(dimensions=8)) as server:
+        with pytest.raises(ProviderRefused, match="8 dimensions, 1,536 were expected"):
+            embed(server, many(2))
+        assert server.seen.requests == 1
+
+
+def test_one_text_that_is_too_long_is_rejected_by_name_and_the_others_are_embedded() -> None:
+    asked = [*many(5), *inputs("the long one " * 4_000), *many(5, 5)]
+    with serve() as server:
+        answer = embed(server, asked)
+        assert server.seen.requests == 3, "the message names the text, so it is not searched for"
+    assert list(answer.rejected) == [asked[5].content_hash]
+    assert "the long one" in answer.rejected[asked[5].content_hash]
+    assert list(answer.inputs) == many(10)
+    assert_right(answer)
+
+
+def test_a_bad_text_that_nobody_names_is_found_by_halves() -> None:
+    asked = [*many(20), *inputs("a cursed text"), *many(20, 20)]
+    with serve(ServerConfig(bad_word="cursed")) as server:
+        answer = embed(server, asked)
+        assert server.seen.requests <= 13
+        assert server.seen.paid_twice == 0
+    assert list(answer.rejected) == [asked[20].content_hash]
+    assert list(answer.inputs) == many(40)
+    assert_right(answer)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        ServerConfig(max_inputs=8),
+        ServerConfig(max_inputs=8, style="tei"),
+        ServerConfig(max_tokens_per_request=90),
+        ServerConfig(max_tokens_per_request=90, request_gate="bytes/4"),
+    ],
+    ids=["inputs", "inputs of TEI", "tokens", "bytes"],
+)
+def test_a_request_that_is_too_large_is_split(limits: ServerConfig) -> None:
+    with serve(limits) as server:
+        answer = embed(server, many(60))
+        assert server.seen.paid_twice == 0
+    assert list(answer.inputs) == many(60)
+    assert_right(answer)
+
+
+def test_a_request_of_more_than_a_minutes_tokens_is_split_and_not_tried_for_ever() -> None:
+    asked = inputs(*(f"{n} " + "word " * 2_000 for n in range(16)))
+    with serve(ServerConfig(tokens_per_minute=31_000)) as server:
+        answer = embed(server, asked)
+        assert server.seen.requests <= 5
+    assert list(answer.inputs) == asked
+
+
+@pytest.mark.parametrize("style", ["vllm", "tei", "ollama"])
+def test_too_long_a_text_is_found_in_the_spellings_of_other_servers(style: Any) -> None:
+    asked = [*many(6), *inputs("word " * 600)]
+    with serve(ServerConfig(style=style, max_tokens_per_input=512)) as server:
+        answer = embed(server, asked)
+    assert list(answer.rejected) == [asked[6].content_hash]
+    assert list(answer.inputs) == many(6)
+
+
+def test_after_a_hopeless_answer_what_is_under_way_is_still_delivered() -> None:
+    with serve(ServerConfig(quota_after=5, latency=0.2)) as server:
+        delivered: list[Answer] = []
+
+        async def keep(answer: Answer) -> None:
+            delivered.append(answer)
+
+        with pytest.raises(QuotaExhausted):
+            embed_batches(server, (many(3, n * 3) for n in range(1_000)), keep)
+        assert len(delivered) == 5
+        assert server.seen.requests < 40
+
+
+def test_answers_that_could_not_be_stored_are_handed_back() -> None:
+    with serve(ServerConfig(latency=0.1)) as server:
+
+        async def main() -> EmbeddingClient:
+            async with EmbeddingClient(config(server), LocalPacer()) as client:
+                count = 0
+
+                async def fail(_: Answer) -> None:
+                    nonlocal count
+                    count += 1
+                    if count > 4:
+                        raise DatabaseUnavailable("Postgres is away")
+
+                with pytest.raises(DatabaseUnavailable):
+                    await client.embed_batches((many(2, n * 2) for n in range(1_000)), fail)
+                return client
+
+        client = asyncio.run(main())
+        billed = len(server.seen.billed)
+    assert 2 * 4 + sum(len(answer.inputs) for answer in client.undelivered) == billed
+    assert client.undelivered
+
+
+def test_a_bad_text_in_a_split_request_loses_no_part_that_was_paid() -> None:
+    """The first half is paid, then the account runs dry: the half must have been delivered."""
+    with serve(ServerConfig(max_inputs=2, quota_after=3)) as server:
+        delivered: list[Answer] = []
+
+        async def keep(answer: Answer) -> None:
+            delivered.append(answer)
+
+        with pytest.raises(QuotaExhausted):
+            embed_batches(server, [many(8)], keep)
+        assert sum(len(answer.inputs) for answer in delivered) == len(server.seen.billed) > 0
+
+
+def test_requests_are_taken_only_when_there_is_room_for_them() -> None:
+    taken = 0
+    ahead: list[int] = []
+    finished = 0
+
+    def batches() -> Iterator[list[EmbeddingInput]]:
+        nonlocal taken
+        for n in range(80):
+            taken += 1
+            yield many(2, n * 2)
+
+    async def keep(_: Answer) -> None:
+        nonlocal finished
+        ahead.append(taken - finished)
+        finished += 1
+
+    with serve(ServerConfig(latency=0.01)) as server:
+        embed_batches(server, batches(), keep, max_in_flight=4)
+    assert max(ahead) <= 5
+
+
+def test_requests_are_made_on_one_thread_which_is_not_the_loops() -> None:
+    threads = set()
+
+    def batches() -> Iterator[list[EmbeddingInput]]:
+        for n in range(10):
+            threads.add(threading.get_ident())
+            yield many(2, n * 2)
+
+    with serve() as server:
+        embed_batches(server, batches())
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_an_error_in_the_making_of_requests_is_raised_when_what_is_under_way_is_delivered() -> None:
+    def batches() -> Iterator[list[EmbeddingInput]]:
+        yield many(2)
+        raise DatabaseUnavailable("Postgres is away")
+
+    delivered: list[Answer] = []
+
+    async def keep(answer: Answer) -> None:
+        delivered.append(answer)
+
+    with serve(ServerConfig(latency=0.2)) as server, pytest.raises(DatabaseUnavailable):
+        embed_batches(server, batches(), keep)
+    assert len(delivered) == 1
+
+
+def test_a_server_that_states_no_limits_gets_as_many_requests_as_it_can_work_on() -> None:
+    quiet = ServerConfig(latency=0.03, parallel=6, sends_headers=False)
+    with serve(quiet) as server:
+        embed_batches(server, [many(5, n * 5) for n in range(150)])
+        assert 6 <= server.seen.most_in_flight <= 16
+
+
+def test_a_server_that_works_on_one_request_at_a_time_is_not_buried() -> None:
+    """Thirty-two requests in the queue of a slow server would all time out."""
+    with serve(ServerConfig(latency=0.02, parallel=1, sends_headers=False)) as server:
+        embed_batches(server, [many(5, n * 5) for n in range(80)])
+        assert server.seen.most_in_flight <= 6
+
+
+def test_a_lone_surrogate_is_rejected_and_not_an_unhandled_error() -> None:
+    asked = [*many(2), EmbeddingInput("broken \ud800 text", 5, b"s" * 16)]
+    with serve() as server:
+        answer = embed(server, asked)
+    assert list(answer.inputs) == many(2)
+    assert list(answer.rejected) == [b"s" * 16]
+
+
+def test_progress_tells_what_was_used_against_the_limit() -> None:
+    lines: list[str] = []
+    with serve(ServerConfig(tokens_per_minute=1_000_000, requests_per_minute=3_000)) as server:
+
+        async def main() -> None:
+            async with EmbeddingClient(config(server), LocalPacer()) as client:
+
+                async def keep(_: Answer) -> None: ...
+
+                await client.embed_batches([many(3), many(3, 3)], keep, progress=lambda p: lines.append(str(p)))
+
+        asyncio.run(main())
+    assert "1,000,000 tokens a minute" in lines[-1]
+    assert lines[-1].startswith("6 texts embedded in 2 requests")
