@@ -14,3 +14,32 @@ CREATE TABLE IF NOT EXISTS {shared}.spending (
     tokens  bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (day, model)
 );
+
+-- Batches of the Batch API: ids are written before anything waits for them, so that a restart goes on and pays once.
+CREATE TABLE IF NOT EXISTS {shared}.batches (
+    key           uuid PRIMARY KEY,               -- ours; also in the metadata of the API's batch
+    owner         text NOT NULL,                  -- schema of the pipeline
+    space         text NOT NULL,
+    bucket        text NOT NULL,                  -- whose queue its tokens are in, see pacing.bucket
+    state         text NOT NULL CHECK (state IN ('planned', 'uploaded', 'submitted', 'finished')),
+    file_id       text,
+    batch_id      text,
+    inputs        integer NOT NULL,
+    tokens        bigint NOT NULL,
+    outcome       text,                           -- the API's last word: completed, failed, expired, cancelled
+    error         text,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    submitted_at  timestamptz,
+    finished_at   timestamptz
+);
+
+CREATE INDEX IF NOT EXISTS batches_unfinished ON {shared}.batches (owner, space) WHERE state <> 'finished';
+
+CREATE TABLE IF NOT EXISTS {shared}.batch_lines (
+    batch         uuid NOT NULL REFERENCES {shared}.batches (key) ON DELETE CASCADE,
+    line          integer NOT NULL,               -- the custom_id
+    hashes        uuid[] NOT NULL,
+    token_counts  integer[] NOT NULL,
+    refused       boolean NOT NULL DEFAULT false, -- the API refused the line: its texts are to be sent one by one
+    PRIMARY KEY (batch, line)
+);

@@ -1,0 +1,375 @@
+"""The Batch API: half the price, an answer within a day. Submitting and harvesting are separate calls.
+
+A ledger (`BatchLedger`, in Postgres: `store.batches`) knows every batch before the API does, so that a restart at
+any moment goes on where it was and nothing is paid twice. What a batch did not answer is simply missing again
+afterwards, and planned for the next one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import openai
+import orjson
+from openai.types import Batch
+
+from vector_pipeline.embedding.answers import BrokenAnswer, Kind, WrongDimensions, classify, decode_vectors
+from vector_pipeline.embedding.models import KNOWN_MODELS
+from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
+from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaExhausted
+
+# Limits of one batch (https://platform.openai.com/docs/guides/batch, read 2026-11-23): 50,000 inputs over all lines
+# and 200 MB; a margin below the latter, since nobody says whether MB are millions.
+MAX_INPUTS = 50_000
+MAX_BYTES = 190_000_000
+
+# Inputs of one line: an answer of a megabyte at 1,536 dimensions, and little lost where a line is refused.
+MAX_INPUTS_PER_LINE = 128
+
+METADATA_KEY = "vector_pipeline_batch"
+_OVER = ("completed", "failed", "expired", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch that is not finished, as the ledger knows it; ids are None until the API has given them."""
+
+    key: str
+    space: str
+    state: str
+    file_id: str | None
+    batch_id: str | None
+    inputs: int
+    tokens: int
+
+
+class BatchLedger(Protocol):
+    """What is known of batches; written before the step that it describes is taken."""
+
+    def plan(self, key: str, space: str, bucket: str, lines: Sequence[Sequence[EmbeddingInput]]) -> None:
+        """Note a batch that is about to be uploaded, under a key of ours."""
+        ...
+
+    def uploaded(self, key: str, file_id: str) -> None:
+        """Its file is at the API."""
+        ...
+
+    def submitted(self, key: str, batch_id: str) -> None:
+        """The API has taken it on."""
+        ...
+
+    def sent_back(self, key: str, reason: str) -> None:
+        """The API's queue was full: to be submitted again, its file is there."""
+        ...
+
+    def refused(self, key: str, lines: Sequence[int]) -> None:
+        """The API refused these lines."""
+        ...
+
+    def finished(self, key: str, outcome: str, error: str | None) -> None:
+        """All that it brought is stored."""
+        ...
+
+    def unfinished(self) -> list[OpenBatch]:
+        """The pipeline's batches that are not finished, oldest first."""
+        ...
+
+    def lines(self, key: str) -> Mapping[int, list[EmbeddingInput]]:
+        """Its inputs by line, without their texts."""
+        ...
+
+    def queued_tokens(self, bucket: str) -> int:
+        """Tokens of an account's queue, by all pipelines of the database."""
+        ...
+
+    def hold(self, key: str) -> AbstractContextManager[bool]:
+        """Whether this process has the batch to itself while the context lasts."""
+        ...
+
+
+@dataclass(slots=True)
+class Submitted:
+    """What was submitted, and what had to stay because the account's queue is full."""
+
+    batches: int = 0
+    inputs: int = 0
+    tokens: int = 0
+    left: int = 0
+
+
+@dataclass(slots=True)
+class Harvest:
+    """What came back, and what is still out."""
+
+    finished: int = 0
+    inputs: int = 0
+    tokens: int = 0
+    out: int = 0
+    out_inputs: int = 0
+    problems: list[str] = field(default_factory=list)
+    """One line for each batch that did not simply complete."""
+
+
+def open_api(config: ClientConfig) -> openai.OpenAI:
+    """The SDK's client for files and batches. Close it, or use it as a context manager."""
+    return openai.OpenAI(
+        api_key=config.api_key.get_secret_value() if config.api_key else "none",
+        base_url=config.base_url,
+        organization=config.organization,
+        project=config.project,
+        timeout=600.0,
+        # Reading and uploading may be repeated; creating a batch may not, and is called without.
+        max_retries=3,
+    )
+
+
+def submit(
+    api: openai.OpenAI,
+    config: ClientConfig,
+    ledger: BatchLedger,
+    space: str,
+    inputs: Iterable[EmbeddingInput],
+    *,
+    queue_tokens: int | None = None,
+) -> Submitted:
+    """Submit texts as batches, as far as the account's queue has room for their tokens.
+
+    Texts that did not fit are counted in `left`: they are missing still, and submitted by a later call. Raises
+    ProviderRefused (QuotaExhausted) and ProviderUnavailable; what was submitted before is in the ledger.
+    """
+    result = Submitted()
+    parts = _parts(inputs, config, queue_tokens)
+    for lines in parts:
+        tokens = sum(i.tokens for line in lines for i in line)
+        if queue_tokens is not None and ledger.queued_tokens(config.bucket) + tokens > queue_tokens:
+            result.left = sum(map(len, lines))
+            break
+        key = str(uuid.uuid4())
+        # Held until the API has it: to a harvest it would look like one whose upload was cut off.
+        with ledger.hold(key):
+            ledger.plan(key, space, config.bucket, lines)
+            admitted = _upload(api, config, ledger, key, lines)
+        result.batches += 1
+        result.inputs += sum(map(len, lines))
+        result.tokens += tokens
+        if not admitted:
+            break
+    result.left += sum(len(line) for lines in parts for line in lines)
+    return result
+
+
+def harvest(
+    api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, deliver: Callable[[str, Answer], None]
+) -> Harvest:
+    """Fetch what has been answered; `deliver(space, answer)` stores it, and may see an answer again after a crash.
+
+    The inputs of an answer carry no text. Raises as `submit` does, and what `deliver` raises.
+    """
+    result = Harvest()
+    for batch in ledger.unfinished():
+        with ledger.hold(batch.key) as mine:
+            if not mine or not _harvest_one(api, config, ledger, batch, deliver, result):
+                result.out += 1
+                result.out_inputs += batch.inputs
+    return result
+
+
+def _parts(
+    inputs: Iterable[EmbeddingInput], config: ClientConfig, queue_tokens: int | None
+) -> Iterator[list[list[EmbeddingInput]]]:
+    """Batches of lines, each below all limits; an account's queue may be smaller than a batch could be."""
+    most_tokens = queue_tokens or 1 << 62
+    lines: list[list[EmbeddingInput]] = []
+    count = size = tokens = 0
+    for item in inputs:
+        weight = len(orjson.dumps(item.text)) + 400
+        if lines and (count + 1 > MAX_INPUTS or size + weight > MAX_BYTES or tokens + item.tokens > most_tokens):
+            yield lines
+            lines, count, size, tokens = [], 0, 0, 0
+        if not lines or len(lines[-1]) >= MAX_INPUTS_PER_LINE:
+            lines.append([])
+        lines[-1].append(item)
+        count, size, tokens = count + 1, size + weight, tokens + item.tokens
+    if lines:
+        yield lines
+
+
+def _upload(
+    api: openai.OpenAI,
+    config: ClientConfig,
+    ledger: BatchLedger,
+    key: str,
+    lines: Sequence[Sequence[EmbeddingInput]],
+) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "requests.jsonl"
+        with path.open("wb") as file:
+            for number, line in enumerate(lines):
+                file.write(orjson.dumps(_request(config, number, line)) + b"\n")
+        with _explained(config):
+            uploaded = api.files.create(file=path, purpose="batch")
+    ledger.uploaded(key, uploaded.id)
+    return _create(api, config, ledger, key, uploaded.id)
+
+
+def _request(config: ClientConfig, number: int, line: Sequence[EmbeddingInput]) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": config.model,
+        "input": [i.text for i in line],
+        "encoding_format": "base64",
+    }
+    known = KNOWN_MODELS.get(config.model)
+    if config.dimensions is not None and (known is None or known.dimensions != config.dimensions):
+        body["dimensions"] = config.dimensions
+    return {"custom_id": str(number), "method": "POST", "url": "/v1/embeddings", "body": body}
+
+
+def _create(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, key: str, file_id: str) -> bool:
+    """Have the API take a batch on; False where its queue is full, which is a wait and not an error."""
+    try:
+        with _explained(config):
+            batch = api.with_options(max_retries=0).batches.create(
+                input_file_id=file_id,
+                endpoint="/v1/embeddings",
+                completion_window="24h",
+                metadata={METADATA_KEY: key},
+            )
+    except (ProviderRefused, ProviderUnavailable) as error:
+        if not _queue_is_full(str(error)):
+            raise
+        ledger.sent_back(key, str(error))
+        return False
+    ledger.submitted(key, batch.id)
+    return True
+
+
+def _queue_is_full(message: str) -> bool:
+    return "token_limit_exceeded" in message or "nqueued token limit" in message
+
+
+def _harvest_one(
+    api: openai.OpenAI,
+    config: ClientConfig,
+    ledger: BatchLedger,
+    batch: OpenBatch,
+    deliver: Callable[[str, Answer], None],
+    result: Harvest,
+) -> bool:
+    """Bring one batch further; whether it is finished."""
+    batch_id = batch.batch_id or _adopt(api, config, ledger, batch)
+    if batch_id is None:
+        return batch.file_id is None
+    with _explained(config):
+        state = api.batches.retrieve(batch_id)
+    if state.status not in _OVER:
+        return False
+    problem = _problem(state)
+    if problem is not None and _queue_is_full(problem):
+        ledger.sent_back(batch.key, problem)
+        return False
+    lines = ledger.lines(batch.key)
+    refused: list[int] = []
+    for file_id in (state.output_file_id, state.error_file_id):
+        for line in _lines(api, config, file_id):
+            _take(config, batch.space, lines, line, deliver, result, refused)
+    ledger.refused(batch.key, refused)
+    ledger.finished(batch.key, state.status, problem)
+    result.finished += 1
+    if state.status != "completed" or problem is not None:
+        result.problems.append(f"batch {batch_id} {state.status}: {problem or 'the rest is submitted again'}")
+    for file_id in (batch.file_id, state.output_file_id, state.error_file_id):
+        if file_id is not None:
+            with suppress(openai.OpenAIError):
+                api.files.delete(file_id)
+    return True
+
+
+def _adopt(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, batch: OpenBatch) -> str | None:
+    """The id of a batch whose submission was not noted or not admitted; submits it where the API knows none."""
+    if batch.file_id is None:
+        # Never uploaded: nothing was paid, and its texts are planned again.
+        ledger.finished(batch.key, "cancelled", "it was never uploaded")
+        return None
+    with _explained(config):
+        for known in api.batches.list(limit=100):
+            if (known.metadata or {}).get(METADATA_KEY) == batch.key and known.status != "failed":
+                ledger.submitted(batch.key, known.id)
+                return known.id
+    _create(api, config, ledger, batch.key, batch.file_id)
+    return None
+
+
+def _lines(api: openai.OpenAI, config: ClientConfig, file_id: str | None) -> Iterator[dict[str, Any]]:
+    """The lines of a result file, which may be hundreds of megabytes and is not held in memory."""
+    if file_id is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.jsonl"
+        with _explained(config), api.files.with_streaming_response.content(file_id) as response:
+            response.stream_to_file(path)
+        with path.open("rb") as file:
+            for line in file:
+                if line.strip():
+                    yield orjson.loads(line)
+
+
+def _take(
+    config: ClientConfig,
+    space: str,
+    lines: Mapping[int, list[EmbeddingInput]],
+    line: dict[str, Any],
+    deliver: Callable[[str, Answer], None],
+    result: Harvest,
+    refused: list[int],
+) -> None:
+    """One line of a result file; a line that failed is missing again, one that was refused is noted as such."""
+    number = int(line["custom_id"])
+    response = line.get("response")
+    if response is None or number not in lines:
+        return
+    if response["status_code"] != 200:
+        if classify(response["status_code"], {}, response["body"]).kind is Kind.SPLIT:
+            refused.append(number)
+        return
+    inputs = lines[number]
+    try:
+        vectors, tokens, model, _ = decode_vectors(orjson.dumps(response["body"]), len(inputs), config.dimensions)
+    except BrokenAnswer:
+        return
+    except WrongDimensions as error:
+        raise ProviderRefused(f"model {config.model}: {error}; check VECTOR_PIPELINE_DIMENSIONS") from error
+    tokens = tokens or sum(i.tokens for i in inputs)
+    deliver(space, Answer(inputs, vectors, tokens, model))
+    result.inputs += len(inputs)
+    result.tokens += tokens
+
+
+def _problem(state: Batch) -> str | None:
+    found = state.errors.data if state.errors and state.errors.data else []
+    return f"{found[0].code}: {(found[0].message or '')[:300]}" if found else None
+
+
+@contextmanager
+def _explained(config: ClientConfig) -> Iterator[None]:
+    """Turns the SDK's errors into ours, as for embeddings."""
+    where = f"{config.base_url or 'the API'} (model {config.model}, Batch API)"
+    try:
+        yield
+    except openai.APIStatusError as error:
+        problem = classify(error.status_code, error.response.headers, error.body or error.message)
+        if problem.kind is Kind.QUOTA:
+            raise QuotaExhausted(
+                f"the account has no quota left ({problem.message}); see its billing page"
+            ) from error
+        if problem.kind in (Kind.RETRY, Kind.RATE_LIMITED):
+            raise ProviderUnavailable(f"{where} cannot at present ({problem.message}); run again later") from error
+        raise ProviderRefused(f"{where} refuses ({problem.message})") from error
+    except openai.OpenAIError as error:
+        cause = type(error.__cause__ or error).__name__
+        raise ProviderUnavailable(f"{where}: connection lost ({cause}); run again later") from error

@@ -1,0 +1,139 @@
+"""The ledger of the Batch API, shared by all pipelines of a database (see embedding.batch_api)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from psycopg import sql
+
+from vector_pipeline.embedding.batch_api import OpenBatch
+from vector_pipeline.embedding.values import EmbeddingInput
+from vector_pipeline.store.connection import SHARED_SCHEMA, Connection
+
+_BATCHES = sql.Identifier(SHARED_SCHEMA, "batches")
+_LINES = sql.Identifier(SHARED_SCHEMA, "batch_lines")
+
+
+class PostgresBatchLedger:
+    """A pipeline's part of the ledger. `owner` is its schema; the connection is in autocommit."""
+
+    def __init__(self, connection: Connection, owner: str) -> None:
+        self._connection = connection
+        self._owner = owner
+
+    def plan(self, key: str, space: str, bucket: str, lines: Sequence[Sequence[EmbeddingInput]]) -> None:
+        """See BatchLedger."""
+        inputs = sum(map(len, lines))
+        tokens = sum(i.tokens for line in lines for i in line)
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.execute(
+                sql.SQL(
+                    "INSERT INTO {} (key, owner, space, bucket, state, inputs, tokens) "
+                    "VALUES (%s, %s, %s, %s, 'planned', %s, %s)"
+                ).format(_BATCHES),
+                (key, self._owner, space, bucket, inputs, tokens),
+            )
+            cursor.executemany(
+                sql.SQL("INSERT INTO {} (batch, line, hashes, token_counts) VALUES (%s, %s, %s, %s)").format(_LINES),
+                [
+                    (key, n, [uuid.UUID(bytes=i.content_hash) for i in line], [i.tokens for i in line])
+                    for n, line in enumerate(lines)
+                ],
+            )
+
+    def uploaded(self, key: str, file_id: str) -> None:
+        """See BatchLedger."""
+        self._set(key, "state = 'uploaded', file_id = %s", file_id)
+
+    def submitted(self, key: str, batch_id: str) -> None:
+        """See BatchLedger."""
+        self._set(key, "state = 'submitted', submitted_at = now(), error = NULL, batch_id = %s", batch_id)
+
+    def sent_back(self, key: str, reason: str) -> None:
+        """See BatchLedger."""
+        self._set(key, "state = 'uploaded', batch_id = NULL, error = %s", reason)
+
+    def refused(self, key: str, lines: Sequence[int]) -> None:
+        """See BatchLedger."""
+        self._connection.execute(
+            sql.SQL("UPDATE {} SET refused = true WHERE batch = %s AND line = ANY(%s)").format(_LINES),
+            (key, list(lines)),
+        )
+
+    def finished(self, key: str, outcome: str, error: str | None) -> None:
+        """See BatchLedger. Of its lines only those are kept that the API refused."""
+        with self._connection.transaction():
+            self._set(key, "state = 'finished', finished_at = now(), outcome = %s, error = %s", outcome, error)
+            self._connection.execute(
+                sql.SQL("DELETE FROM {} WHERE batch = %s AND NOT refused").format(_LINES), (key,)
+            )
+
+    def unfinished(self) -> list[OpenBatch]:
+        """See BatchLedger."""
+        rows = self._connection.execute(
+            sql.SQL(
+                "SELECT key::text, space, state, file_id, batch_id, inputs, tokens FROM {} "
+                "WHERE owner = %s AND state <> 'finished' ORDER BY created_at, key"
+            ).format(_BATCHES),
+            (self._owner,),
+        )
+        return [OpenBatch(*row) for row in rows]
+
+    def lines(self, key: str) -> dict[int, list[EmbeddingInput]]:
+        """See BatchLedger."""
+        rows = self._connection.execute(
+            sql.SQL("SELECT line, hashes, token_counts FROM {} WHERE batch = %s").format(_LINES), (key,)
+        )
+        return {
+            line: [EmbeddingInput("", tokens, h.bytes) for h, tokens in zip(hashes, counts, strict=True)]
+            for line, hashes, counts in rows
+        }
+
+    def queued_tokens(self, bucket: str) -> int:
+        """See BatchLedger."""
+        row = self._connection.execute(
+            sql.SQL(
+                "SELECT coalesce(sum(tokens), 0)::bigint FROM {} WHERE bucket = %s AND state <> 'finished'"
+            ).format(_BATCHES),
+            (bucket,),
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[bool]:
+        """See BatchLedger."""
+        name = f"vector_pipeline batch {key}"
+        row = self._connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)).fetchone()
+        mine = bool(row and row[0])
+        try:
+            yield mine
+        finally:
+            if mine and not self._connection.closed:
+                self._connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
+
+    def under_way(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
+        """Those of some hashes that an unfinished batch of the pipeline is to answer."""
+        return self._among(space, hashes, "b.state <> 'finished'")
+
+    def to_send_singly(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
+        """Those of some hashes that were in a line that the API refused: the ordinary way finds the culprit."""
+        return self._among(space, hashes, "l.refused")
+
+    def _among(self, space: str, hashes: Sequence[bytes], condition: str) -> set[bytes]:
+        if not hashes:
+            return set()
+        rows = self._connection.execute(
+            sql.SQL(
+                "SELECT DISTINCT h FROM {batches} b JOIN {lines} l ON l.batch = b.key, unnest(l.hashes) h "
+                "WHERE b.owner = %s AND b.space = %s AND {condition} AND h = ANY(%s)"
+            ).format(batches=_BATCHES, lines=_LINES, condition=sql.SQL(condition)),
+            (self._owner, space, [uuid.UUID(bytes=h) for h in hashes]),
+        )
+        return {row[0].bytes for row in rows}
+
+    def _set(self, key: str, assignments: str, *values: object) -> None:
+        self._connection.execute(
+            sql.SQL("UPDATE {} SET {} WHERE key = %s").format(_BATCHES, sql.SQL(assignments)), (*values, key)
+        )
