@@ -116,6 +116,8 @@ def _error_of(body: object) -> tuple[str, str, str]:
         if isinstance(error, str):
             return error, str(body.get("error_type") or body.get("type") or ""), ""
         if isinstance(error, Mapping):
+            if "detail" in error and "message" not in error:  # FastAPI's way
+                return str(error["detail"])[:300], "", ""
             return tuple(str(error.get(key) or "") for key in ("message", "type", "code"))  # type: ignore[return-value]
     return (" ".join(str(body).split())[:300] if body else "", "", "")
 
@@ -135,8 +137,8 @@ def decode_vectors(content: bytes, count: int, dimensions: int | None) -> tuple[
         rows: list[Any] = [None] * count
         for position, item in enumerate(data):
             index = item.get("index", position)
-            if rows[index] is not None:
-                raise BrokenAnswer(f"input {index} was answered twice")
+            if not 0 <= index < count or rows[index] is not None:
+                raise BrokenAnswer(f"input {index} was answered twice, or never asked")
             rows[index] = base64.b64decode(item["embedding"], validate=True) if packed else item["embedding"]
         if packed:
             if len({len(row) for row in rows}) != 1 or len(rows[0]) % 4:

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import importlib.util
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from vector_pipeline.embedding.answers import Vectors
+from vector_pipeline.embedding.models import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.text.tokens import Tokenizer, tokenizer_for
-
-EMBEDDED_MODEL = "wordllama-256"
-EMBEDDED_DIMENSIONS = 256
 
 # The limits of POST /v1/embeddings (https://platform.openai.com/docs/api-reference/embeddings/create).
 MAX_INPUTS = 2_048
 MAX_TOKENS_PER_INPUT = 8_192
 MAX_TOKENS_PER_REQUEST = 300_000
+
+# Texts are embedded in groups of so many characters: some 16 MB of token vectors at a time.
+GROUP_CHARACTERS = 64 * 1024
+
+
+__all__ = ["EMBEDDED_DIMENSIONS", "EMBEDDED_MODEL", "EmbeddedModel", "embedded_transport"]
 
 
 class EmbeddedModel:
@@ -52,11 +58,25 @@ class EmbeddedModel:
         root.setLevel(level)
         # The weights are in the wheel, and `cache_dir` says so: nothing is looked for on the network.
         self._model = WordLlama.load(cache_dir=Path(spec.origin).parent, disable_download=True)
+        self._model.tokenizer.no_padding()
         self._tokenizer: Tokenizer = tokenizer_for(EMBEDDED_MODEL)
 
-    def embed(self, texts: list[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Vectors of unit length, shape (len(texts), 256), float32."""
-        vectors = np.asarray(self._model.embed(texts, norm=False), dtype=np.float32).reshape(len(texts), -1)
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of unit length, shape (len(texts), 256), float32; the mean of the vectors of a text's tokens.
+
+        Averaged here over the tokens laid end to end: the library's own way pads all texts to the longest, which
+        for one long text among short ones takes gigabytes.
+        """
+        vectors = np.zeros((len(texts), EMBEDDED_DIMENSIONS), dtype=np.float32)
+        for begin, end in _groups([len(text) for text in texts]):
+            found = [e.ids for e in self._model.tokenizer.encode_batch(texts[begin:end], add_special_tokens=False)]
+            counts = np.array([len(ids) for ids in found])
+            full = np.flatnonzero(counts)
+            if full.size:
+                tokens = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in found])
+                table = self._model.embedding[np.minimum(tokens, len(self._model.embedding) - 1)]
+                starts = (np.cumsum(counts) - counts)[full]
+                vectors[begin + full] = np.add.reduceat(table, starts, axis=0)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         # A text without one known token has no direction; it gets one, since a zero vector is never found.
         vectors[lengths[:, 0] == 0, 0] = 1.0
@@ -93,6 +113,18 @@ class EmbeddedModel:
         return _json({"object": "list", "data": data, "model": EMBEDDED_MODEL, "usage": usage})
 
 
+def _groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of texts of bounded length together, each at least one text."""
+    begin = total = 0
+    for index, length in enumerate(lengths):
+        if index > begin and total + length > GROUP_CHARACTERS:
+            yield begin, index
+            begin, total = index, 0
+        total += length
+    if begin < len(lengths):
+        yield begin, len(lengths)
+
+
 def _refusal(texts: list[str], counts: list[int]) -> str | None:
     if not texts or "" in texts:
         return "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."
@@ -111,3 +143,8 @@ def _refusal(texts: list[str], counts: list[int]) -> str | None:
 
 def _json(value: object, status: int = 200) -> Response:
     return Response(orjson.dumps(value), status_code=status, media_type="application/json")
+
+
+def embedded_transport() -> httpx2.AsyncBaseTransport:
+    """A transport for the SDK that ends in this process, with the model loaded."""
+    return EmbeddedModel().transport()

@@ -31,6 +31,10 @@ KNOWN_MODELS: Mapping[str, KnownModel] = MappingProxyType(
     }
 )
 
+EMBEDDED_MODEL = "wordllama-256"
+EMBEDDED_DIMENSIONS = 256
+"""The model that ships with the package (see embedded_model)."""
+
 BATCH_DISCOUNT = 0.5
 """The Batch API costs half (https://platform.openai.com/docs/guides/batch, read 2026-11-23)."""
 
@@ -76,8 +80,6 @@ def usd(model: str, tokens: int, *, batch: bool = False, usd_per_million_tokens:
     """What tokens cost in USD; None where the price of the model is not known and not set."""
     price = usd_per_million_tokens
     if price is None:
-        from vector_pipeline.embedding.embedded_model import EMBEDDED_MODEL
-
         known = KNOWN_MODELS.get(model)
         price = known.usd_per_million_tokens if known else 0.0 if model == EMBEDDED_MODEL else None
     if price is None:
