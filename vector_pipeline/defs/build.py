@@ -45,10 +45,15 @@ def build_definitions(settings: Settings | None = None, *, opened: Pipeline | No
         description="Read, cut, embed and load the files of one arrival.",
         tags={"vector_pipeline": settings.name or "default"},
     )
+    index = dg.define_asset_job(
+        names.of("index"),
+        selection=dg.AssetSelection.assets(vector_index),
+        description="Bring landed vectors under the index, measure it, and tidy up.",
+    )
     return dg.Definitions(
         assets=[build_source_files(names), *arrival_assets, vector_index],
         asset_checks=build_checks(names),
-        jobs=[ingest],
+        jobs=[ingest, index],
         sensors=[
             build_source_files_sensor(names, settings, ingest, opened),
             build_index_automation(names, vector_index),

@@ -74,7 +74,7 @@ def ingest(
     sources = [open_source(location) for location in locations]
     options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
     for source in sources:
-        result = scan(pipeline.database, source, options, progress=pipeline.listed)
+        result = scan(pipeline.database, source, options, progress=lambda _: pipeline.advance("files listed", 1_000))
         say(f"{source.root}: {result}")
         report.scans.append(result)
         if result.warning:
@@ -107,9 +107,7 @@ def _run_arrivals(
                 time.sleep(0.5)
             if not manifest.count_files(connection, arrival).pending:
                 return None
-        return job.execute_in_process(
-            partition_key=arrival, instance=instance, run_config=QUIET, raise_on_error=False
-        )
+        return job.execute_in_process(partition_key=arrival, instance=instance, run_config=QUIET, raise_on_error=False)
 
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="arrival") as pool:
         futures = {pool.submit(run, arrival): arrival for arrival in arrivals}

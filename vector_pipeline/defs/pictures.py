@@ -57,15 +57,11 @@ def outcome_table(outcomes: Iterable[tuple[str, str, str]]) -> dg.TableMetadataV
     ]
     shown = records[:TABLE_ROWS]
     if len(records) > TABLE_ROWS:
-        shown.append(
-            dg.TableRecord({"file": f"… and {len(records) - TABLE_ROWS:,} more", "outcome": "", "reason": ""})
-        )
+        shown.append(dg.TableRecord({"file": f"… and {len(records) - TABLE_ROWS:,} more", "outcome": "", "reason": ""}))
     schema = dg.TableSchema([dg.TableColumn("file"), dg.TableColumn("outcome"), dg.TableColumn("reason")])
     return dg.MetadataValue.table(records=shown, schema=schema)
 
 
 def column_schema(columns: Mapping[str, tuple[str, str]]) -> dg.TableSchema:
     """A table's columns for the UI: name to (type, description)."""
-    return dg.TableSchema(
-        [dg.TableColumn(name, type=kind, description=text) for name, (kind, text) in columns.items()]
-    )
+    return dg.TableSchema([dg.TableColumn(name, type=kind, description=text) for name, (kind, text) in columns.items()])

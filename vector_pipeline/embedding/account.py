@@ -239,9 +239,7 @@ class Account:
             seen = Seen(ticket.tokens_total, before[0], headers.processing_seconds)
             self.tokens.correct(headers.limit_tokens, headers.remaining_tokens, seen, now, first=first)
         if headers.limit_requests and headers.remaining_requests is not None:
-            self.requests = self.requests or Meter(
-                float(headers.limit_requests), 0.0, now, total=float(ticket.number)
-            )
+            self.requests = self.requests or Meter(float(headers.limit_requests), 0.0, now, total=float(ticket.number))
             seen = Seen(self.requests.total - (self.number - ticket.number), before[1], headers.processing_seconds)
             self.requests.correct(headers.limit_requests, headers.remaining_requests, seen, now, first=first)
 

@@ -164,7 +164,5 @@ def decode_vectors(content: bytes, count: int, dimensions: int | None) -> tuple[
     if not np.isfinite(vectors).all():
         raise BrokenAnswer("a vector with NaN or infinity")
     if dimensions is not None and vectors.shape[1] != dimensions:
-        raise WrongDimensions(
-            f"the model answered with {vectors.shape[1]:,} dimensions, {dimensions:,} were expected"
-        )
+        raise WrongDimensions(f"the model answered with {vectors.shape[1]:,} dimensions, {dimensions:,} were expected")
     return vectors, tokens, str(body.get("model") or ""), packed

@@ -364,9 +364,7 @@ def _explained(config: ClientConfig) -> Iterator[None]:
     except openai.APIStatusError as error:
         problem = classify(error.status_code, error.response.headers, error.body or error.message)
         if problem.kind is Kind.QUOTA:
-            raise QuotaExhausted(
-                f"the account has no quota left ({problem.message}); see its billing page"
-            ) from error
+            raise QuotaExhausted(f"the account has no quota left ({problem.message}); see its billing page") from error
         if problem.kind in (Kind.RETRY, Kind.RATE_LIMITED):
             raise ProviderUnavailable(f"{where} cannot at present ({problem.message}); run again later") from error
         raise ProviderRefused(f"{where} refuses ({problem.message})") from error

@@ -46,9 +46,7 @@ class EmbeddingClient:
     `undelivered` holds the answers that `embed_batches` could not hand over because `deliver` failed.
     """
 
-    def __init__(
-        self, config: ClientConfig, pacer: Pacer, transport: httpx2.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, config: ClientConfig, pacer: Pacer, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self.config = config
         self.pacer = pacer
         self.usage = Usage()
@@ -140,9 +138,7 @@ class EmbeddingClient:
     def _where(self) -> str:
         return f"{self.config.base_url or 'the API'} (model {self.config.model})"
 
-    async def _persist(
-        self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None
-    ) -> Answer | Problem:
+    async def _persist(self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None) -> Answer | Problem:
         """The answer to one request, asked for again while it may help; or why it must be split."""
         deadline = time.monotonic() + self.config.retry_seconds
         attempt = 0

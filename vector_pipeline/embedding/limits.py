@@ -11,9 +11,7 @@ _DURATION = regex.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "": 1.0}
 
 # "... on tokens per min (TPM): Limit 1000000, Used 976163, Requested 70716. ..." (seen live, 2025)
-_USED = regex.compile(
-    r"(tokens|requests) per min[^:]*: Limit:? ([\d,]+), Used:? ([\d,]+), Requested", regex.IGNORECASE
-)
+_USED = regex.compile(r"(tokens|requests) per min[^:]*: Limit:? ([\d,]+), Used:? ([\d,]+), Requested", regex.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,7 @@ class ClientConfig:
         return (
             self
             if model == self.model and dimensions == self.dimensions
-            else replace(
-                self, model=model, dimensions=dimensions, limits=self.limits if model == self.model else None
-            )
+            else replace(self, model=model, dimensions=dimensions, limits=self.limits if model == self.model else None)
         )
 
     @property

@@ -55,9 +55,7 @@ class LocalSource:
             elif (found := self._file(entry, path, wanted)) is not None:
                 yield found
 
-    def _file(
-        self, entry: os.DirEntry[str], path: str, wanted: Callable[[str], bool]
-    ) -> ListedFile | PassedOver | None:
+    def _file(self, entry: os.DirEntry[str], path: str, wanted: Callable[[str], bool]) -> ListedFile | PassedOver | None:
         if entry.is_symlink() and (reason := self._why_not_followed(entry.path)):
             return PassedOver(path, reason)
         if not wanted(path) or not entry.is_file():

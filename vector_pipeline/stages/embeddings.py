@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from vector_pipeline.embedding.client import (
-    Answer,
     ClientConfig,
     EmbeddingClient,
     EmbeddingInput,
     Progress,
     Usage,
 )
-from vector_pipeline.embedding.pacing import Pacer
 from vector_pipeline.errors import BudgetReached
 from vector_pipeline.stages.answers import AnswerStore
 from vector_pipeline.stages.budget import Budget
@@ -30,6 +28,7 @@ from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.stages.schemas import PlannedText
 from vector_pipeline.store import rejected_texts, vectors
 from vector_pipeline.store.claims import Claims
+from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.pacing import PostgresPacer
 from vector_pipeline.text.packing import pack, weigh
 
@@ -98,10 +97,10 @@ class _TargetRun:
         with ExitStack() as stack:
             connection = stack.enter_context(database.connect(role="embeddings"))
             claims = Claims(stack.enter_context(database.connect(role="claims")), self.target.name)
-            budget = Budget.open(self.pipeline, self.target.model)
+            budget = Budget.open(self.pipeline, self.target.model, self.result.usd or 0.0)
             store = stack.enter_context(AnswerStore(self.pipeline, self.target, claims, budget, self.log))
             batches = self._batches(_chain(first, texts), connection, claims, budget)
-            pacer: Pacer = PostgresPacer.of(database, self.config)
+            pacer = PostgresPacer.of(database, self.config)
             try:
                 usage = asyncio.run(self._send(pacer, batches, store))
                 _add(self.result.usage, usage)
@@ -115,15 +114,18 @@ class _TargetRun:
                 if self.result.stopped:
                     _add(self.result.usage, store.usage)
 
-    async def _send(self, pacer: Pacer, batches: Iterator[list[EmbeddingInput]], store: AnswerStore) -> Usage:
-        async with EmbeddingClient(self.config, pacer, self.pipeline.transport()) as client:
-            return await client.embed_batches(batches, store.deliver, progress=self._tell)
+    async def _send(self, pacer: PostgresPacer, batches: Iterator[list[EmbeddingInput]], store: AnswerStore) -> Usage:
+        try:
+            async with EmbeddingClient(self.config, pacer, self.pipeline.transport()) as client:
+                return await client.embed_batches(batches, store.deliver, progress=self._tell)
+        finally:
+            await pacer.close()
 
     def _tell(self, progress: Progress) -> None:
         self.progress(str(progress))
 
     def _batches(
-        self, texts: Iterator[PlannedText], connection: vectors.Connection, claims: Claims, budget: Budget
+        self, texts: Iterator[PlannedText], connection: Connection, claims: Claims, budget: Budget
     ) -> Iterator[list[EmbeddingInput]]:
         """Requests of the plan, less what is stored by now, and only what this run could claim."""
         elsewhere: dict[bytes, EmbeddingInput] = {}
@@ -144,7 +146,7 @@ class _TargetRun:
         self,
         inputs: dict[bytes, EmbeddingInput],
         elsewhere: dict[bytes, EmbeddingInput],
-        connection: vectors.Connection,
+        connection: Connection,
         claims: Claims,
         budget: Budget,
     ) -> Iterator[list[EmbeddingInput]]:
@@ -160,7 +162,7 @@ class _TargetRun:
             budget.reserve(sum(i.tokens for i in batch))
             yield batch
 
-    def _missing(self, connection: vectors.Connection, hashes: list[bytes]) -> set[bytes]:
+    def _missing(self, connection: Connection, hashes: list[bytes]) -> set[bytes]:
         refused = rejected_texts.reasons(connection, self.target.name, hashes)
         space = self.target.space
         missing = set(hashes) if space is None else vectors.missing(connection, space, hashes)
@@ -178,6 +180,3 @@ def _add(total: Usage, more: Usage) -> None:
     total.tokens += more.tokens
     total.retries += more.retries
     total.seconds_waited += more.seconds_waited
-
-
-__all__ = ["Answer", "EmbedResult", "embed_plan"]

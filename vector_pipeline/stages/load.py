@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-import orjson
+import psycopg
 
 from vector_pipeline.errors import DatabaseUnavailable
 from vector_pipeline.stages.schemas import ChunkRow
-from vector_pipeline.store import manifest, rows
+from vector_pipeline.store import manifest, rejected_texts, rows, spaces
 from vector_pipeline.store.connection import Database
-from vector_pipeline.store.spaces import Space
 
 
 @dataclass(slots=True)
@@ -43,11 +42,12 @@ def load_chunks(
     *,
     pipeline: str,
     rows_per_batch: int = 1_000,
-    progress: Callable[[LoadResult], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> LoadResult:
     """Load the chunks of an arrival's files, which come file by file, and carry out its deletions.
 
-    Memory is that of one group: `rows_per_batch` rows, or one file if that has more.
+    Memory is that of one group: `rows_per_batch` rows, or one file if that has more. `progress` is told the files
+    done with each group.
     Raises DatabaseUnavailable; what was loaded before stays loaded.
     """
     result = LoadResult()
@@ -57,16 +57,65 @@ def load_chunks(
             result.deleted_rows = rows.delete_sources(connection, arrival, gone)
             result.deleted = len(gone)
         for group in _groups(chunks, pipeline, rows_per_batch):
-            for outcome in _load_group(connection, space, arrival, group):
+            for part, outcome in _load_group(connection, arrival, group):
                 result.rows += outcome.rows
+                result.written += outcome.written
                 result.loaded += len(outcome.loaded)
                 result.pending.update(outcome.skipped)
-                for path, count in outcome.missing_vectors.items():
-                    result.pending[path] = f"{count:,} of its texts have no vector yet"
-            if progress:
-                progress(result)
-        _reject_refused(connection, space, arrival, result)
+                _explain_missing(connection, arrival, part, outcome, result)
+                if progress:
+                    progress(len(part))
     return result
+
+
+def _load_group(
+    connection: manifest.Connection, arrival: str, group: list[rows.SourceRows]
+) -> Iterator[tuple[list[rows.SourceRows], rows.LoadOutcome]]:
+    """Load a group in one transaction, and where Postgres refuses that, each of its files in one of its own."""
+    try:
+        yield group, rows.load_sources(connection, arrival, group)
+        return
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"Postgres went away while rows were loaded ({one_line(error)})") from error
+    except psycopg.Error as error:
+        if len(group) == 1:
+            outcome = rows.LoadOutcome(skipped={group[0].path: f"Postgres refuses its rows: {one_line(error)}"})
+            yield group, outcome
+            return
+    for source in group:
+        yield from _load_group(connection, arrival, [source])
+
+
+def _explain_missing(
+    connection: manifest.Connection,
+    arrival: str,
+    group: list[rows.SourceRows],
+    outcome: rows.LoadOutcome,
+    result: LoadResult,
+) -> None:
+    """Files of which texts have no vector: rejected where the API refused the text, else still pending."""
+    if not outcome.missing_vectors:
+        return
+    space = spaces.active_space(connection)
+    reasons: dict[tuple[uuid.UUID, str], str] = {}
+    for source in group:
+        lacking = outcome.missing_vectors.get(source.path)
+        if not lacking:
+            continue
+        refused = rejected_texts.reasons(connection, space.name if space else "", list(lacking))
+        if refused:
+            first = next(chunk for chunk in source.chunks if chunk.content_hash in refused)
+            reason = f"chunk {first.chunk_index:,} of {first.document_id}: {refused[first.content_hash]}"
+            reasons[uuid.UUID(bytes=source.source_key), source.fingerprint] = reason
+            result.rejected[source.path] = reason
+        else:
+            result.pending[source.path] = f"{len(lacking):,} of its texts have no vector yet"
+    manifest.reject_files(connection, arrival, reasons)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, on one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]
 
 
 def _groups(chunks: Iterable[ChunkRow], pipeline: str, rows_per_batch: int) -> Iterator[list[rows.SourceRows]]:
@@ -99,7 +148,7 @@ def _source_rows(chunks: list[ChunkRow], pipeline: str) -> rows.SourceRows:
                 start_char=chunk.start_char,
                 end_char=chunk.end_char,
                 page_content=chunk.text,
-                metadata=orjson.loads(chunk.metadata),
+                metadata=chunk.metadata,
                 token_count=chunk.token_count,
                 content_hash=chunk.content_hash,
             )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vector_pipeline.embedding.embedded_model import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL
 from vector_pipeline.embedding.models import resolve_dimensions
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
-from vector_pipeline.stages.token_batches import Target
 from vector_pipeline.store import manifest, spaces
 
 
@@ -29,15 +29,32 @@ def model_dimensions(settings: Settings) -> int | None:
     return EMBEDDED_DIMENSIONS
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What texts are embedded into: a space, or what becomes one with the first answer of an unknown model."""
+
+    model: str
+    space: spaces.Space | None
+
+    @property
+    def name(self) -> str:
+        """What plans and claims call it."""
+        return self.space.name if self.space else self.model
+
+    @property
+    def dimensions(self) -> int | None:
+        """Dimensions that answers must have; None before the first one of an unknown model."""
+        return self.space.dimensions if self.space else None
+
+
 def targets(connection: manifest.Connection, settings: Settings) -> Sequence[Target]:
-    """The active space and, while one fills, the filling space; made on first use where dimensions are known.
+    """The active space and, while one fills, the filling space; the first one is made where there is none.
 
     Raises SpaceMismatch where the active space belongs to another model than the settings name.
     """
     dimensions = model_dimensions(settings)
-    active = spaces.active_space(connection)
-    if active is None and dimensions is None:
+    if dimensions is None and spaces.active_space(connection) is None:
         return [Target(model_name(settings), None)]
-    space = spaces.open_space(connection, model_name(settings), dimensions)
+    active = spaces.open_space(connection, model_name(settings), dimensions)
     filling = spaces.filling_space(connection)
-    return [Target(s.name, s) for s in (space, filling) if s is not None]
+    return [Target(space.model, space) for space in (active, filling) if space is not None]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx2
+
+from vector_pipeline.embedding.embedded_model import EmbeddedModel
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.stages.model import model_name
@@ -32,6 +35,23 @@ class Pipeline:
 
     settings: Settings
     database: Database
+    progress: Callable[[str, int], None] | None = None
+    """Told of work as it is done: what, and how much more of it."""
+    embedded_model: list[EmbeddedModel] = field(default_factory=list, repr=False)
+    """The embedded model once it was loaded; kept as long as the pipeline is open."""
+
+    def advance(self, what: str, amount: int) -> None:
+        """Tell of work done."""
+        if self.progress is not None:
+            self.progress(what, amount)
+
+    def transport(self) -> httpx2.AsyncBaseTransport | None:
+        """The way to the embedded model where that answers, None for the network."""
+        if not self.settings.uses_embedded_model:
+            return None
+        if not self.embedded_model:
+            self.embedded_model.append(EmbeddedModel())
+        return self.embedded_model[0].transport()
 
     @property
     def model(self) -> str:
@@ -94,7 +114,7 @@ def stage_base(settings: Settings) -> str:
 
 
 @contextmanager
-def open_pipeline(settings: Settings) -> Iterator[Pipeline]:
+def open_pipeline(settings: Settings, *, progress: Callable[[str, int], None] | None = None) -> Iterator[Pipeline]:
     """Start or reach the database that the settings name, bring its schema up to date, and hold it while open.
 
     Raises ConfigurationError where the settings contradict what the home was used with, or the home cannot be
@@ -105,13 +125,13 @@ def open_pipeline(settings: Settings) -> Iterator[Pipeline]:
         database = Database(settings.database_url.get_secret_value(), settings.db_schema)
         migrate(database)
         _remember(home / USED_DATABASE, database.safe_url)
-        yield Pipeline(settings, database)
+        yield Pipeline(settings, database, progress)
         return
     server = EmbeddedServer.start(home)
     try:
         database = Database(server.url, settings.db_schema)
         migrate(database)
-        yield Pipeline(settings, database)
+        yield Pipeline(settings, database, progress)
     finally:
         server.close()
 

@@ -7,7 +7,7 @@ bytes of text, so that the memory a stage takes does not depend on how long docu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol, Self, TypeVar
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -93,15 +93,7 @@ TOKEN_BATCHES = pa.schema(
 """Columns of PlannedText."""
 
 
-class _Row(Protocol):
-    @property
-    def text(self) -> str: ...
-
-    @classmethod
-    def _make(cls, iterable: Iterable[object], /) -> Self: ...
-
-
-Row = TypeVar("Row", bound=_Row)
+Row = TypeVar("Row", DocumentRow, ChunkRow, PlannedText)
 
 
 def to_reader(rows: Iterable[DocumentRow | ChunkRow | PlannedText], schema: pa.Schema) -> pa.RecordBatchReader:

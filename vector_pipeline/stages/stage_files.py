@@ -48,9 +48,7 @@ class StageFiles:
             filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
             with (
                 filesystem.open(partial, "wb") as sink,
-                pq.ParquetWriter(
-                    sink, reader.schema, compression="zstd", compression_level=COMPRESSION_LEVEL
-                ) as writer,
+                pq.ParquetWriter(sink, reader.schema, compression="zstd", compression_level=COMPRESSION_LEVEL) as writer,
             ):
                 for batch in reader:
                     rows += batch.num_rows

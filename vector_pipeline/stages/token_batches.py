@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from vector_pipeline.stages.model import Target
 from vector_pipeline.stages.schemas import ChunkRow, PlannedText
 from vector_pipeline.store import vectors
 from vector_pipeline.store.connection import Database
-from vector_pipeline.store.spaces import Space
 from vector_pipeline.text.packing import RequestLimits, pack, weigh
 
 # Hashes asked for at once: one round trip for a thousand chunks is nothing beside embedding them.
@@ -30,14 +30,6 @@ class PlanOutcome:
     reused_chunks: int = 0
     """Chunks whose vector is stored already, or planned for another chunk of the same text."""
     reused_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is filled: a space, or (before the first answer tells the dimensions) only its name to be."""
-
-    name: str
-    space: Space | None
 
 
 def plan(

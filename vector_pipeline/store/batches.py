@@ -66,9 +66,7 @@ class PostgresBatchLedger:
         """See BatchLedger. Of its lines only those are kept that the API refused."""
         with self._connection.transaction():
             self._set(key, "state = 'finished', finished_at = now(), outcome = %s, error = %s", outcome, error)
-            self._connection.execute(
-                sql.SQL("DELETE FROM {} WHERE batch = %s AND NOT refused").format(_LINES), (key,)
-            )
+            self._connection.execute(sql.SQL("DELETE FROM {} WHERE batch = %s AND NOT refused").format(_LINES), (key,))
 
     def unfinished(self) -> list[OpenBatch]:
         """See BatchLedger."""
@@ -94,9 +92,9 @@ class PostgresBatchLedger:
     def queued_tokens(self, bucket: str) -> int:
         """See BatchLedger."""
         row = self._connection.execute(
-            sql.SQL(
-                "SELECT coalesce(sum(tokens), 0)::bigint FROM {} WHERE bucket = %s AND state <> 'finished'"
-            ).format(_BATCHES),
+            sql.SQL("SELECT coalesce(sum(tokens), 0)::bigint FROM {} WHERE bucket = %s AND state <> 'finished'").format(
+                _BATCHES
+            ),
             (bucket,),
         ).fetchone()
         return int(row[0]) if row else 0

@@ -164,9 +164,7 @@ def _is_running_elsewhere(pid: int) -> bool:
     """Where there is no /proc (macOS): whether `ps` knows the process as a postgres."""
     if Path("/proc/self").exists():
         return False
-    shown = subprocess.run(
-        ["ps", "-p", str(pid), "-o", "stat=,command="], capture_output=True, text=True, check=False
-    )
+    shown = subprocess.run(["ps", "-p", str(pid), "-o", "stat=,command="], capture_output=True, text=True, check=False)
     return "postgres" in shown.stdout and not shown.stdout.startswith("Z")
 
 

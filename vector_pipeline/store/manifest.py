@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -70,7 +70,7 @@ def known_roots(connection: Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def known_files(connection: Connection, root: str) -> Iterator[KnownFile]:
+def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
     """All files of a root in path order, streamed: memory does not grow with their number.
 
     The cursor lives in a read-only transaction of its own connection, which must not be used meanwhile.
@@ -256,8 +256,7 @@ class ManifestCounts:
 def count_files(connection: Connection, arrival: str | None = None) -> ManifestCounts:
     """Files by status, of one arrival or of all."""
     query = (
-        "SELECT status, count(*) FROM source_files "
-        "WHERE %(arrival)s::text IS NULL OR arrival = %(arrival)s GROUP BY 1"
+        "SELECT status, count(*) FROM source_files WHERE %(arrival)s::text IS NULL OR arrival = %(arrival)s GROUP BY 1"
     )
     return ManifestCounts(**dict(connection.execute(query, {"arrival": arrival}).fetchall()))
 

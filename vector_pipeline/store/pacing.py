@@ -34,12 +34,11 @@ AWAY_SECONDS = 5.0
 MOST_ATTEMPTS = 200
 
 _TABLE = sql.Identifier(SHARED_SCHEMA, "pacing")
-_READ = sql.SQL(
-    "SELECT version, state, extract(epoch FROM clock_timestamp())::float8 FROM {} WHERE bucket = %s"
-).format(_TABLE)
+_READ = sql.SQL("SELECT version, state, extract(epoch FROM clock_timestamp())::float8 FROM {} WHERE bucket = %s").format(
+    _TABLE
+)
 _WRITE = sql.SQL(
-    "UPDATE {} SET version = version + 1, state = %s, updated_at = clock_timestamp() "
-    "WHERE bucket = %s AND version = %s"
+    "UPDATE {} SET version = version + 1, state = %s, updated_at = clock_timestamp() WHERE bucket = %s AND version = %s"
 ).format(_TABLE)
 _CREATE = sql.SQL("INSERT INTO {} (bucket) VALUES (%s) ON CONFLICT DO NOTHING").format(_TABLE)
 

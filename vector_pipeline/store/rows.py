@@ -179,9 +179,7 @@ def _copy(connection: Connection, fresh: Sequence[tuple[uuid.UUID, SourceRows, C
             "metadata, token_count, content_hash) FROM STDIN (FORMAT BINARY)"
         ) as copy,
     ):
-        copy.set_types(
-            ["uuid", "uuid", "text", "text", "int4", "int4", "int4", "text", "jsonb", "int4", "uuid"]
-        )
+        copy.set_types(["uuid", "uuid", "text", "text", "int4", "int4", "int4", "text", "jsonb", "int4", "uuid"])
         for key, source, chunk in fresh:
             copy.write_row(
                 (

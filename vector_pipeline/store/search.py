@@ -115,8 +115,8 @@ def _folded(rows: list[tuple[Any, ...]], k: int) -> list[SearchResult]:
     """One result per text, and other places of a text only where there is room left."""
     room = k - sum(1 for row in rows if row[6] == 1)
     results: list[SearchResult] = []
-    for *values, document_id, place in rows:
-        result = SearchResult(*values[:3], metadata=values[3], distance=float(values[4]), document_id=document_id)
+    for source, chunk_index, page_content, metadata, distance, document_id, place in rows:
+        result = SearchResult(source, chunk_index, page_content, metadata, float(distance), document_id)
         if place == 1 or room > 0:
             room -= place != 1
             results.append(result)

@@ -221,7 +221,7 @@ def _create(connection: Connection, model: str, dimensions: int, state: State) -
                     "created_at timestamptz NOT NULL DEFAULT now()) WITH (toast_tuple_target = {})"
                 ).format(
                     sql.Identifier(table),
-                    sql.SQL(f"{element_type}({dimensions:d})"),  # type: ignore[arg-type]  # a number and a word of ours
+                    sql.SQL(f"{element_type}({dimensions:d})"),
                     sql.Literal(INLINE_BYTES),
                 )
             )
@@ -249,3 +249,9 @@ def _named(connection: Connection, name: str) -> Space:
             return space
     names = ", ".join(space.name for space in spaces) or "none"
     raise ConfigurationError(f"there is no space '{name}'; there are: {names}")
+
+
+def count_vectors(connection: Connection, table: str) -> int:
+    """Rows of one of a space's tables."""
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+    return int(row[0]) if row else 0

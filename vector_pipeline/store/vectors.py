@@ -38,7 +38,7 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(
             sql.SQL("CREATE TEMP TABLE answered (content_hash uuid, embedding {}) ON COMMIT DROP").format(
-                sql.SQL(f"{space.element_type}({space.dimensions:d})")  # type: ignore[arg-type]  # our own words
+                sql.SQL(f"{space.element_type}({space.dimensions:d})")
             )
         )
         with cursor.copy("COPY answered FROM STDIN (FORMAT BINARY)") as copy:

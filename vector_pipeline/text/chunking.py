@@ -41,11 +41,11 @@ _AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class ChunkingConfig:
-    """How documents are cut.
+    r"""How documents are cut.
 
     `recursive` cuts at the best boundary that fits into `max_tokens`; `overlap` tokens of a chunk, at most, are
     repeated at the beginning of the next, from a sentence's or a word's beginning on.
-    `paragraph` is `text.split("\\n\\n")` with the pieces left as they are; only longer ones are cut further.
+    `paragraph` is `text.split("\n\n")` with the pieces left as they are; only longer ones are cut further.
     """
 
     strategy: Literal["recursive", "paragraph"] = "recursive"

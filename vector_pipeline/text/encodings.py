@@ -1,7 +1,7 @@
-"""Bytes to text: byte order mark, then strict UTF-8, then detection; what cannot be decided is rejected.
+r"""Bytes to text: byte order mark, then strict UTF-8, then detection; what cannot be decided is rejected.
 
 Nothing is ever replaced by a question mark: text that is not what its author wrote would be found, quoted and paid
-for. Line ends become \\n. Unicode is left in the form that it came in (NFC or NFD), so that offsets are the file's own.
+for. Line ends become \n. Unicode is left in the form that it came in (NFC or NFD), so that offsets are the file's own.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _cleaned(text: str, encoding: str) -> Decoded:
 
 
 def clean(text: str) -> tuple[str, int]:
-    """Text that Postgres and JSON take, and how many characters were taken out for it; line ends become \\n.
+    r"""Text that Postgres and JSON take, and how many characters were taken out for it; line ends become \n.
 
     Postgres refuses NUL, and neither takes a surrogate without its other half; halves that belong together are joined.
     """

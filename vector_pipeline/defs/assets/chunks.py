@@ -1,7 +1,5 @@
 """`chunks`: documents, cut."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 
@@ -59,6 +57,7 @@ def build_chunks(names: Names) -> dg.AssetsDefinition:
                     threads=os.cpu_count() or 1,
                 )
                 reject_empty(pipeline.database, arrival, outcome)
+            pipeline.advance("chunks", outcome.chunks)
             context.add_asset_metadata(_metadata(outcome))
 
         return to_reader(rows(), CHUNKS)

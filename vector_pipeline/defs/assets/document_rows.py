@@ -1,7 +1,5 @@
 """`document_rows`: chunks, loaded: the batched insert."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pyarrow as pa
 
@@ -11,7 +9,7 @@ from vector_pipeline.defs.pictures import column_schema, outcome_table
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.stages.load import LoadResult, load_chunks
 from vector_pipeline.stages.schemas import ChunkRow, from_reader
-from vector_pipeline.store import manifest, spaces
+from vector_pipeline.store import manifest
 
 COLUMNS = {
     "id": ("uuid", "stays through reloads: root, source, document, content hash and occurrence"),
@@ -64,6 +62,7 @@ def build_document_rows(names: Names) -> dg.AssetsDefinition:
                 from_reader(chunks, ChunkRow),
                 pipeline=pipeline.fingerprint,
                 rows_per_batch=pipeline.settings.rows_per_batch,
+                progress=lambda files: pipeline.advance("files loaded", files),
             )
         with pipeline.database.connect(role="document rows") as connection:
             pending = manifest.finish_attempt(connection, arrival)

@@ -1,7 +1,5 @@
 """`documents`: an arrival's files, read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
@@ -52,6 +50,7 @@ def build_documents(names: Names) -> dg.AssetsDefinition:
             pipeline = database.pipeline
             with explained():
                 yield from read_arrival(pipeline.database, arrival, pipeline.reader_options, outcome)
+            pipeline.advance("files read", outcome.files)
             context.add_asset_metadata(_metadata(outcome))
             for path, reason in outcome.rejected.items():
                 context.log.warning(f"rejected {path}: {reason}")

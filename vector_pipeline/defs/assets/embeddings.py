@@ -1,7 +1,5 @@
 """`embeddings`: what the plan asks for, paid for and stored."""
 
-from __future__ import annotations
-
 import time
 
 import dagster as dg
@@ -45,9 +43,7 @@ def build_embeddings(names: Names) -> dg.AssetsDefinition:
             "again only for the requests that were under way; what another run is sending is waited for."
         ),
     )
-    def embeddings(
-        context: dg.AssetExecutionContext, token_batches: pa.RecordBatchReader
-    ) -> dg.MaterializeResult[None]:
+    def embeddings(context: dg.AssetExecutionContext, token_batches: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
         database: PostgresResource = getattr(context.resources, postgres)
         api: OpenAIResource = getattr(context.resources, openai)
         database.hold(context, context.partition_key)

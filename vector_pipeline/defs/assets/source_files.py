@@ -1,7 +1,5 @@
 """`source_files`: the manifest as an asset; materializing it is a scan."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from vector_pipeline.defs.failures import explained

@@ -1,7 +1,5 @@
 """`token_batches`: the plan of what is to be paid for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -60,9 +60,7 @@ def read_tsv(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 def _rows(stream: BinaryIO, options: ReaderOptions, delimiter: str) -> Iterator[Document]:
     encoding = _encoding_of(stream)
     # newline='' leaves line ends inside quotes to the csv module.
-    reader = csv.DictReader(
-        io.TextIOWrapper(stream, encoding=encoding, newline=""), delimiter=delimiter, strict=True
-    )
+    reader = csv.DictReader(io.TextIOWrapper(stream, encoding=encoding, newline=""), delimiter=delimiter, strict=True)
     noted = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
     try:
         for number, row in enumerate(reader, 1):
@@ -136,5 +134,3 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-

@@ -1,0 +1,210 @@
+"""The commands, one function each: settings, a pipeline, one call below, a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+import click
+
+from vector_pipeline.cli import reports
+from vector_pipeline.cli.output import Progress, emit_json
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.settings import Settings
+from vector_pipeline.stages.pipeline import open_pipeline
+
+as_json = click.option("--json", "json_wanted", is_flag=True, help="One JSON object on stdout.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vector-pipeline")
+def cli() -> None:
+    """Keep a searchable pgvector table in step with a folder or bucket of text.
+
+    Without settings everything runs on this machine: an embedded Postgres and an embedded model. DATABASE_URL,
+    OPENAI_API_KEY, OPENAI_BASE_URL and the VECTOR_PIPELINE_ variables change that; docs/configuration.md has them all.
+    """
+
+
+@cli.command()
+@click.argument("source", required=False)
+@click.option("--confirm-deletions", is_flag=True, help="Take it for true that most files of the source are gone.")
+@click.option("--forget-root", metavar="SOURCE", help="Take a folder or URL that was ingested out of the table.")
+@as_json
+def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None, json_wanted: bool) -> None:
+    """Bring the table in step with SOURCE: load what is new or changed, remove what is gone.
+
+    SOURCE is a folder or a URL such as s3://bucket/folder; VECTOR_PIPELINE_SOURCE when it is left out. What earlier
+    sources brought stays. Exit code 1 says that something was left undone: the report says what.
+    """
+    from vector_pipeline.defs.ingest import ingest as run_ingest
+    from vector_pipeline.defs.instance import open_instance
+    from vector_pipeline.stages.forget import forget_root as forget
+
+    settings = Settings.from_environment()
+    location = source or settings.source
+    if location is None and forget_root is None:
+        raise ConfigurationError("no source: name a folder or URL, or set VECTOR_PIPELINE_SOURCE")
+    progress = Progress(quiet=json_wanted)
+    with progress.shown(), open_pipeline(settings, progress=progress.advance) as pipeline:
+        if forget_root is not None:
+            forgotten = forget(pipeline.database, forget_root)
+            progress.say(f"{forget_root}: {forgotten:,} files taken out of the table")
+            if location is None:
+                return
+        assert location is not None
+        with open_instance(settings) as instance:
+            progress.say(reports.where(pipeline))
+            report = run_ingest(pipeline, instance, [location], confirm_deletions=confirm_deletions, say=progress.say)
+    if json_wanted:
+        emit_json(reports.ingest_json(report))
+    else:
+        reports.show_ingest(report)
+    sys.exit(1 if report.failures or report.pending or report.rejected else 0)
+
+
+@cli.command()
+@click.argument("query")
+@click.option("-k", default=5, show_default=True, help="How many texts to find.")
+@click.option("--source", metavar="GLOB", help="Only files whose path matches, such as 'guides/*'.")
+@click.option("--where", metavar="JSON", help="Only chunks whose metadata contains this object.")
+@as_json
+def search(query: str, k: int, source: str | None, where: str | None, json_wanted: bool) -> None:
+    """Find the chunks nearest in meaning to QUERY."""
+    from vector_pipeline.stages.asking import search as run_search
+
+    if not query.strip():
+        raise ConfigurationError("the query is empty; ask something")
+    with open_pipeline(Settings.from_environment()) as pipeline:
+        results = run_search(pipeline, query, k, source=source, where=_object(where))
+    if json_wanted:
+        emit_json({"results": [dataclasses.asdict(result) for result in results]})
+    else:
+        reports.show_results(results)
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f'--where is no JSON ({error}); it looks like \'{{"lang": "ko"}}\'') from error
+    if not isinstance(value, dict):
+        raise ConfigurationError('--where must be a JSON object, such as \'{"lang": "ko"}\'')
+    return value
+
+
+@cli.command()
+@click.argument("path", required=False)
+@as_json
+def status(path: str | None, json_wanted: bool) -> None:
+    """Say what is loaded, pending and rejected, and why; with PATH, of that file."""
+    from vector_pipeline.stages.status import read_status
+
+    with open_pipeline(Settings.from_environment()) as pipeline:
+        found = read_status(pipeline, path)
+    if json_wanted:
+        emit_json(found)
+    else:
+        reports.show_status(found)
+
+
+@cli.command()
+@click.argument("source", required=False)
+@as_json
+def estimate(source: str | None, json_wanted: bool) -> None:
+    """Say what ingesting SOURCE would take, before anything is paid: tokens, requests, minutes, dollars."""
+    from vector_pipeline.stages.estimate import estimate as run_estimate
+
+    settings = Settings.from_environment()
+    location = source or settings.source
+    if location is None:
+        raise ConfigurationError("no source: name a folder or URL, or set VECTOR_PIPELINE_SOURCE")
+    progress = Progress(quiet=json_wanted)
+    with progress.shown(), open_pipeline(settings, progress=progress.advance) as pipeline:
+        found = run_estimate(pipeline, location)
+    if json_wanted:
+        emit_json(dataclasses.asdict(found))
+    else:
+        reports.show_estimate(found)
+
+
+@cli.group()
+def space() -> None:
+    """Change the model: start a new space beside the old one, switch to it, drop what is no longer needed."""
+
+
+@space.command("list")
+@as_json
+def space_list(json_wanted: bool) -> None:
+    """List the spaces, and what each misses."""
+    from vector_pipeline.stages.status import spaces_json
+
+    with (
+        open_pipeline(Settings.from_environment()) as pipeline,
+        pipeline.database.connect(role="space") as connection,
+    ):
+        found = spaces_json(connection)
+    if json_wanted:
+        emit_json({"spaces": found})
+    else:
+        reports.show_spaces(found)
+
+
+@space.command("start")
+@as_json
+def space_start(json_wanted: bool) -> None:
+    """Start filling a space for the model and dimensions that the settings name."""
+    from vector_pipeline.stages.changing_model import start
+
+    with open_pipeline(Settings.from_environment()) as pipeline:
+        found = start(pipeline)
+    _told(json_wanted, found, f"space {found['name']} is filling; `ingest` brings it in step, then `space switch`")
+
+
+@space.command("switch")
+@click.argument("name")
+@as_json
+def space_switch(name: str, json_wanted: bool) -> None:
+    """Make space NAME the one that searches see."""
+    from vector_pipeline.store.spaces import switch_space
+
+    settings = Settings.from_environment()
+    with open_pipeline(settings) as pipeline, pipeline.database.connect(role="space") as connection:
+        switched = switch_space(connection, name, settings.min_recall)
+    _told(json_wanted, {"name": switched.name, "model": switched.model}, f"searches now see space {name}")
+
+
+@space.command("drop")
+@click.argument("name")
+@as_json
+def space_drop(name: str, json_wanted: bool) -> None:
+    """Drop space NAME and its vectors; not the active one."""
+    from vector_pipeline.store.spaces import drop_space
+
+    with (
+        open_pipeline(Settings.from_environment()) as pipeline,
+        pipeline.database.connect(role="space") as connection,
+    ):
+        drop_space(connection, name)
+    _told(json_wanted, {"dropped": name}, f"space {name} is dropped")
+
+
+def _told(json_wanted: bool, value: dict[str, Any], line: str) -> None:
+    if json_wanted:
+        emit_json(value)
+    else:
+        click.echo(line)
+
+
+@cli.command()
+@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address that the UI listens on.")
+def dev(port: int, host: str) -> None:
+    """Run the Dagster UI and daemon on this pipeline, the sensor on."""
+    from vector_pipeline.cli.dev import run_dev
+
+    sys.exit(run_dev(Settings.from_environment(), host, port))

@@ -1,0 +1,134 @@
+"""Reports for people: what was done, found or estimated, in plain English."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from vector_pipeline.cli.output import emit, fail, one_line
+from vector_pipeline.stages.estimate import Estimate
+from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.store.search import SearchResult
+
+if TYPE_CHECKING:
+    from vector_pipeline.defs.ingest import IngestReport  # importing Dagster takes a second that others can do without
+
+# Rejected files that are listed; `status` lists all.
+SHOWN = 20
+
+
+def where(pipeline: Pipeline) -> str:
+    """Which model and database are in use."""
+    settings = pipeline.settings
+    model = f"{pipeline.model} (embedded, no key needed)" if settings.uses_embedded_model else pipeline.model
+    server = "embedded Postgres" if settings.uses_embedded_server else pipeline.database.safe_url
+    return f"model {model}; {server}; home {settings.home}"
+
+
+def ingest_json(report: IngestReport) -> dict[str, Any]:
+    """The report as one object."""
+    return {
+        "files": {
+            "loaded": report.loaded,
+            "rejected": len(report.rejected),
+            "deleted": report.deleted,
+            "unchanged": report.unchanged,
+            "pending": report.pending,
+        },
+        "chunks": report.chunks,
+        "tokens": report.tokens,
+        "requests": report.requests,
+        "embedded": report.embedded,
+        "reused": report.reused,
+        "rows": report.rows,
+        "usd": round(report.usd, 6),
+        "seconds": round(report.seconds, 3),
+        "arrivals": report.arrivals,
+        "rejected": [{"source": path, "error": reason} for path, reason in report.rejected.items()],
+        "failures": report.failures,
+    }
+
+
+def show_ingest(report: IngestReport) -> None:
+    """What `ingest` did, and what it left undone."""
+    emit(
+        f"files   {report.loaded:,} loaded, {report.deleted:,} deleted, {report.unchanged:,} unchanged, "
+        f"{len(report.rejected):,} rejected, {report.pending:,} pending"
+    )
+    emit(f"chunks  {report.chunks:,} read, {report.reused:,} of them reused, {report.rows:,} rows")
+    cost = f", ${report.usd:.4f}" if report.usd else ""
+    emit(f"paid    {report.embedded:,} texts, {report.tokens:,} tokens, {report.requests:,} requests{cost}")
+    emit(f"time    {report.seconds:.1f} s, {report.arrivals:,} arrivals")
+    for path, reason in list(report.rejected.items())[:SHOWN]:
+        fail(f"rejected {path}: {reason}")
+    if len(report.rejected) > SHOWN:
+        fail(f"… and {len(report.rejected) - SHOWN:,} more rejected; `vector-pipeline status` lists them")
+    for line in report.failures:
+        fail(line)
+
+
+def show_results(results: list[SearchResult]) -> None:
+    """Texts that were found, nearest first."""
+    width = min(100, shutil.get_terminal_size().columns)
+    if not results:
+        emit("nothing found")
+    for number, result in enumerate(results, 1):
+        headings = " › ".join(str(h) for h in result.metadata.get("headings", []))
+        place = f"{result.document_id}, chunk {result.chunk_index}" + (f", {headings}" if headings else "")
+        emit(f"{number}. {one_line(place)}  (distance {result.distance:.3f})")
+        text = textwrap.shorten(" ".join(result.page_content.split()), 4 * width, placeholder=" …")
+        emit(textwrap.fill(text, width, initial_indent="   ", subsequent_indent="   "))
+        if result.also_in:
+            emit(f"   also in {', '.join(one_line(path) for path in result.also_in)}")
+
+
+def show_status(found: dict[str, Any]) -> None:
+    """The state of the table."""
+    files = found["files"]
+    emit(f"database  {found['database']}, {found['bytes'] / 2**20:,.1f} MiB")
+    emit(f"sources   {', '.join(one_line(root) for root in found['roots']) or 'none yet'}")
+    emit(
+        f"files     {files['loaded']:,} loaded, {files['pending']:,} pending, {files['rejected']:,} rejected, "
+        f"{files['deleted']:,} deleted"
+    )
+    emit(f"rows      {found['rows']:,}")
+    show_spaces(found["spaces"])
+    for state in ("rejected", "pending"):
+        for file in found[state]:
+            emit(f"{state}  {one_line(file['source'])}" + (f": {file['error']}" if file["error"] else ""))
+    for file in found.get("file", []):
+        emit(
+            f"{one_line(file['source'])} in {file['root']}: {file['status']}, {file['documents']:,} documents, "
+            f"{file['chunks']:,} chunks, {file['tokens']:,} tokens, arrival {file['arrival']}"
+            + (f"; {file['error']}" if file["error"] else "")
+        )
+    if "file" in found and not found["file"]:
+        emit("no file of that path is known; paths are relative to their source")
+
+
+def show_spaces(spaces: list[dict[str, Any]]) -> None:
+    """The spaces, one a line."""
+    for space in spaces:
+        recall = f", recall@10 {space['recall']:.3f}" if space["recall"] is not None else ""
+        emit(
+            f"space     {space['name']} ({space['state']}): {space['model']}, {space['dimensions']:,} dimensions, "
+            f"{space['vectors']:,} vectors, {space['missing']:,} missing{recall}"
+        )
+    if not spaces:
+        emit("space     none yet")
+
+
+def show_estimate(found: Estimate) -> None:
+    """What ingesting would take."""
+    emit(f"model     {found.model}")
+    emit(f"files     {found.files:,} new or changed, {len(found.rejected):,} that cannot be read")
+    emit(f"chunks    {found.chunks:,}, {found.reused:,} of them paid for already or repeated")
+    emit(f"to pay    {found.tokens:,} tokens in {found.requests:,} requests")
+    if found.usd is None:
+        emit("cost      unknown: set VECTOR_PIPELINE_USD_PER_MILLION_TOKENS")
+    else:
+        emit(f"cost      ${found.usd:.4f}, or ${found.usd_batch or 0:.4f} in batch mode")
+    emit(f"time      {f'about {found.minutes:.1f} minutes' if found.minutes is not None else 'unknown: set a TIER'}")
+    for file in found.rejected[:SHOWN]:
+        fail(f"cannot be read: {file['source']}: {file['error']}")

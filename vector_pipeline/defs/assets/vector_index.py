@@ -1,0 +1,71 @@
+"""`vector_index`: landed vectors under the index, measured; and what else keeps the table in order."""
+
+import dagster as dg
+
+from vector_pipeline.defs.failures import explained
+from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.stages.upkeep import keep_in_order
+from vector_pipeline.store.index import IndexReport, maintain_index
+
+
+def build_vector_index(names: Names) -> dg.AssetsDefinition:
+    """The asset `vector_index`."""
+    postgres = names.of("postgres")
+
+    @dg.asset(
+        name="vector_index",
+        key_prefix=names.key_prefix,
+        group_name=names.group,
+        kinds={"postgres", "pgvector"},
+        deps=[names.asset("document_rows")],
+        required_resource_keys={postgres},
+        automation_condition=_when_loads_are_quiet(),
+        description=(
+            "The HNSW index of each space. Vectors that landed are brought under it once loads are quiet, where their "
+            "number makes it worth it; recall@10 is measured against exact search. Also removes vectors that nothing "
+            "refers to and Parquet stages of arrivals that are done."
+        ),
+    )
+    def vector_index(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        database: PostgresResource = getattr(context.resources, postgres)
+        pipeline = database.pipeline
+        with explained():
+            swept, stages = keep_in_order(pipeline)
+            reports = maintain_index(pipeline.database, log=context.log.info)
+        metadata: dict[str, dg.MetadataValue] = {
+            "vectors_swept": dg.MetadataValue.int(swept),
+            "stages_removed": dg.MetadataValue.int(stages),
+        }
+        for report in reports:
+            metadata |= _metadata(report, f"{report.space}/" if len(reports) > 1 else "")
+        return dg.MaterializeResult(metadata=metadata)
+
+    return vector_index
+
+
+def _when_loads_are_quiet() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:
+    condition = dg.AutomationCondition
+    return (
+        condition.any_deps_updated().since(condition.newly_requested() | condition.newly_updated())
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    )
+
+
+def _metadata(report: IndexReport, prefix: str) -> dict[str, dg.MetadataValue]:
+    found: dict[str, dg.MetadataValue] = {
+        f"{prefix}dagster/row_count" if not prefix else f"{prefix}vectors": dg.MetadataValue.int(report.vectors),
+        f"{prefix}vectors_landing": dg.MetadataValue.int(report.landing),
+        f"{prefix}vectors_moved": dg.MetadataValue.int(report.moved),
+        f"{prefix}built_afresh": dg.MetadataValue.bool(report.built),
+        f"{prefix}indexed": dg.MetadataValue.bool(report.indexed),
+        f"{prefix}seconds": dg.MetadataValue.float(round(report.seconds, 3)),
+    }
+    if report.indexed:
+        found[f"{prefix}index_bytes"] = dg.MetadataValue.int(report.index_bytes)
+    for name in ("recall", "p50_ms", "p95_ms"):
+        value = getattr(report, name)
+        if value is not None:
+            found[f"{prefix}{name}"] = dg.MetadataValue.float(round(value, 4))
+    return found

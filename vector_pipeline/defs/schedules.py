@@ -1,0 +1,73 @@
+"""The scheduled backfill: what is failed, missing, or loaded by other rules, oldest first."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import dagster as dg
+
+from vector_pipeline.defs.assets.source_files import register_arrivals
+from vector_pipeline.defs.names import Names
+from vector_pipeline.errors import PipelineError
+from vector_pipeline.settings import Settings
+from vector_pipeline.stages.arrivals import in_progress
+from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
+from vector_pipeline.store import manifest
+
+_ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def build_backfill_schedule(
+    names: Names,
+    settings: Settings,
+    ingest: dg.UnresolvedAssetJobDefinition,
+    opened: Pipeline | None,
+) -> dg.ScheduleDefinition:
+    """`backfill_schedule`: each tick asks for runs of the arrivals that own pending or stale files."""
+
+    @dg.schedule(
+        name=names.of("backfill_schedule"),
+        job=ingest,
+        cron_schedule=settings.backfill_cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Runs again what failed or is missing, and what other readers or chunking loaded, oldest first.",
+    )
+    def backfill_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        try:
+            with ExitStack() as stack:
+                pipeline = opened or stack.enter_context(open_pipeline(settings))
+                wanted = arrivals_to_run(context.instance, names, pipeline)
+        except PipelineError as error:
+            return dg.SkipReason(str(error))
+        if not wanted:
+            return dg.SkipReason("nothing is pending, failed or stale")
+        return [
+            dg.RunRequest(run_key=arrival, partition_key=arrival, tags={"vector_pipeline/trigger": "schedule"})
+            for arrival in wanted
+        ]
+
+    return backfill_schedule
+
+
+def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeline) -> list[str]:
+    """Arrivals that own pending or stale files and that nobody works on, oldest first, as many as a tick may run.
+
+    Their partitions exist when this returns: one unknown key would make the whole tick fail.
+    """
+    with pipeline.database.connect(role="schedule") as connection:
+        manifest.mark_stale_pending(connection, pipeline.fingerprint)
+        pending = manifest.pending_arrivals(connection)
+        busy = in_progress(connection, pending)
+    if not pending:
+        return []
+    runs = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": pending}, statuses=_ACTIVE))
+    busy |= {run.tags["dagster/partition"] for run in runs}
+    wanted = [arrival for arrival in pending if arrival not in busy][: pipeline.settings.backfill_max_runs]
+    register_arrivals(instance, names, wanted)
+    return wanted

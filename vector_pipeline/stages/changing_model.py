@@ -1,0 +1,27 @@
+"""Starting a new space: another model or other dimensions, filled beside the active one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.settings import variable
+from vector_pipeline.stages.model import model_dimensions, model_name
+from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.store import manifest, spaces
+
+
+def start(pipeline: Pipeline) -> dict[str, Any]:
+    """Start (or take up again) the space of the settings' model, and have every loaded file embedded into it.
+
+    Raises ConfigurationError where the dimensions are not known or that space is active already.
+    """
+    dimensions = model_dimensions(pipeline.settings)
+    model = model_name(pipeline.settings)
+    if dimensions is None:
+        raise ConfigurationError(f"the dimensions of {model} are not known; set {variable('dimensions')}")
+    with pipeline.database.connect(role="space") as connection:
+        space = spaces.start_space(connection, model, dimensions)
+        # Loaded once more, file by file: their texts are embedded into both spaces and no row of theirs changes.
+        manifest.mark_stale_pending(connection, pipeline="")
+        return {"name": space.name, "model": model, "dimensions": dimensions}

@@ -1,0 +1,34 @@
+"""Taking a root out of the table, because its files are no longer wanted there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.store import manifest, rows
+from vector_pipeline.store.connection import Database
+from vector_pipeline.store.manifest import FileChange
+
+FILES_AT_ONCE = 1_000
+
+
+def forget_root(database: Database, location: str) -> int:
+    """Delete the rows of all files of a root and mark the files deleted; returns their number.
+
+    The folder itself is not looked at: it may be gone. Raises ConfigurationError where nothing was ingested from it.
+    """
+    with database.connect(role="forget") as connection, database.connect(role="forget listing") as reader:
+        roots = manifest.known_roots(connection)
+        named = [location.rstrip("/"), str(Path(location).expanduser().resolve())]
+        root = next((name for name in named if name in roots), None)
+        if root is None:
+            known = ", ".join(f"'{name}'" for name in roots) or "nothing"
+            raise ConfigurationError(f"nothing was ingested from '{location}'; there is {known}")
+        paths = [file.path for file in manifest.known_files(reader, root) if file.status != "deleted"]
+        for begin in range(0, len(paths), FILES_AT_ONCE):
+            changes = [FileChange(path, 0, "", gone=True) for path in paths[begin : begin + FILES_AT_ONCE]]
+            arrival = manifest.register_arrival(connection, root, "forget", changes)
+            keys = [file.source_key for file in manifest.owned_files(connection, arrival)]
+            rows.delete_sources(connection, arrival, keys)
+            manifest.finish_attempt(connection, arrival)
+        return len(paths)

@@ -1,0 +1,20 @@
+"""What keeps a pipeline's storage in order: vectors that nothing refers to, stages of arrivals that are done."""
+
+from __future__ import annotations
+
+from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.store import manifest
+from vector_pipeline.store.sweep import sweep
+
+STAGES = ("documents", "chunks", "token_batches")
+
+
+def keep_in_order(pipeline: Pipeline) -> tuple[int, int]:
+    """Remove what is no longer needed; returns the vectors and the stage files removed."""
+    settings = pipeline.settings
+    with pipeline.database.connect(role="upkeep") as connection:
+        swept = sweep(connection, settings.grace_seconds)
+        done = set(manifest.finished_arrivals(connection, settings.keep_stages_days))
+    files = pipeline.stage_files
+    kept = {arrival for stage in STAGES for arrival in files.arrivals(stage)}
+    return swept, files.remove(STAGES, sorted(kept & done))

@@ -1,0 +1,57 @@
+"""Vectors that no chunk refers to any more, removed once their grace period is over; never beside a load."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.rows import LOAD_OR_SWEEP
+from vector_pipeline.store.spaces import list_spaces
+
+SWEPT_AT_ONCE = 5_000
+
+
+def sweep(connection: Connection, grace_seconds: float) -> int:
+    """Remove what has been unreferenced for longer than the grace period; returns the vectors removed.
+
+    A vector that was never referenced counts from when it was stored: its load may still be on the way. The text of
+    deleted files is gone with their rows already.
+    """
+    removed = 0
+    for space in list_spaces(connection):
+        for table in (space.embeddings, space.landing):
+            statement = sql.SQL(
+                "DELETE FROM {table} WHERE content_hash IN (SELECT e.content_hash FROM {table} e "
+                "LEFT JOIN unreferenced_hashes u USING (content_hash) "
+                "WHERE coalesce(u.since, e.created_at) < now() - %s * interval '1 second' "
+                "AND NOT EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash) LIMIT %s)"
+            ).format(table=sql.Identifier(table))
+            while True:
+                with connection.transaction():
+                    connection.execute(LOAD_OR_SWEEP.format(shared=""))
+                    count = connection.execute(statement, (grace_seconds, SWEPT_AT_ONCE)).rowcount
+                removed += count
+                if count < SWEPT_AT_ONCE:
+                    break
+    connection.execute(
+        "DELETE FROM unreferenced_hashes WHERE since < now() - (%s + 86400) * interval '1 second'", (grace_seconds,)
+    )
+    return removed
+
+
+def orphans(connection: Connection) -> int:
+    """Chunk rows of files that are not (or no longer) in the manifest as present."""
+    row = connection.execute(
+        "SELECT count(*) FROM chunks c WHERE NOT EXISTS (SELECT FROM source_files s WHERE "
+        "s.source_key = c.source_key AND s.status <> 'deleted')"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def count_mismatches(connection: Connection) -> list[tuple[str, int, int]]:
+    """Loaded files whose rows are not as many as the manifest says: (path, rows by manifest, rows in the table)."""
+    rows = connection.execute(
+        "SELECT s.path, s.chunks, count(c.id) FROM source_files s LEFT JOIN chunks c USING (source_key) "
+        "WHERE s.status = 'loaded' GROUP BY s.source_key HAVING s.chunks <> count(c.id) ORDER BY s.path LIMIT 100"
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
