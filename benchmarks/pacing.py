@@ -6,8 +6,9 @@ scenario prints one row; the last column says whether the row holds what docs/be
     python -m benchmarks.pacing                 all scenarios, two minutes' worth of budget each
     python -m benchmarks.pacing --minutes 0.5   shorter
     python -m benchmarks.pacing --only full-2M,processes-2M
-    python -m benchmarks.pacing --peers DIR     also LangChain's and LlamaIndex's clients and the plain loop, with
-                                                the Python of the virtual environment DIR
+    python -m benchmarks.pacing --clients [--peers DIR]
+                                                CPU and memory of the clients instead: ours and the plain loop, and
+                                                LangChain's and LlamaIndex's of the virtual environment DIR
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import argparse
 import asyncio
 import hashlib
 import itertools
+import json
 import multiprocessing
 import random
 import re
 import resource
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -36,13 +40,14 @@ from vector_pipeline.embedding.limits import Limits
 from vector_pipeline.embedding.pacing import LocalPacer, Pacer
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded_server import EmbeddedServer
+from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.pacing import PostgresPacer
 from vector_pipeline.store.schema import migrate
 from vector_pipeline.store.spaces import Space, open_space
 from vector_pipeline.store.vectors import store_vectors
 from vector_pipeline.text.packing import RequestLimits, pack, target_weight, weigh
 from vector_pipeline.text.tokens import tokenizer_for
-from vector_pipeline_tests.openai_server import ServerConfig, serve_in_process
+from vector_pipeline_tests.openai_server import Fault, ServerConfig, serve_in_process
 from vector_pipeline_tests.openai_server.embedding import vector_of
 
 WORDS = re.findall(
@@ -51,7 +56,8 @@ WORDS = re.findall(
     "도서관 정원 저녁 겨울 편지 아침 질문 대답 빵 강물",
 )
 WORDS_PER_TEXT = 130
-VERBOSE = True
+STORED = 50_000
+FAULTS: dict[Fault, float] = {"500": 0.05, "reset": 0.05, "hang": 0.05, "429": 0.05, "truncated": 0.05}
 OUR_KEY = "sk-benchmark"
 
 
@@ -68,6 +74,7 @@ class Scenario:
     stored: bool = False
     at_least: float = 0.98
     most_limited: float = 0.0
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -97,9 +104,9 @@ def texts(seed: int) -> Iterator[EmbeddingInput]:
         yield EmbeddingInput(text, tokenizer.count(text), key)
 
 
-def some(seed: int, tokens: int) -> Iterator[EmbeddingInput]:
-    """Texts of so many tokens altogether."""
-    for item in texts(seed):
+def some(seed: int, tokens: int, *, most: int | None = None) -> Iterator[EmbeddingInput]:
+    """Texts of so many tokens altogether, and so many texts at most."""
+    for item in itertools.islice(texts(seed), most):
         if tokens <= 0:
             return
         tokens -= item.tokens
@@ -121,6 +128,7 @@ class Work:
     tokens: int
     limits: Limits
     preset: bool
+    timeout: float
     dimensions: int
     database: Database | None
     space: Space | None
@@ -135,7 +143,7 @@ def run_client(work: Work) -> tuple[int, float, float, int]:
         api_key=SecretStr(OUR_KEY),
         limits=work.limits if work.preset else None,
         dimensions=work.dimensions,
-        timeout_seconds=60,
+        timeout_seconds=work.timeout,
     )
     wrong = inputs = 0
     connection = work.database.connect(role="benchmark") if work.database and work.space else None
@@ -195,6 +203,16 @@ def stranger(url: str, tokens_per_minute: float, stop: threading.Event) -> None:
     asyncio.run(main())
 
 
+def preload(database: Database, space: Space) -> None:
+    """Fill a space with vectors under its index."""
+    rng = np.random.default_rng(1)
+    with database.connect() as connection:
+        for _ in range(STORED // 1_000):
+            vectors = rng.standard_normal((1_000, space.dimensions), dtype=np.float32)
+            store_vectors(connection, space, [rng.bytes(16) for _ in range(1_000)], vectors)
+    maintain_index(database)
+
+
 def measure(scenario: Scenario, database: Database | None) -> Outcome:
     """Run a scenario."""
     config = scenario.server
@@ -206,6 +224,8 @@ def measure(scenario: Scenario, database: Database | None) -> Outcome:
         with database.connect() as connection:
             connection.execute("DELETE FROM vector_pipeline_shared.pacing")
             space = open_space(connection, config.model, config.dimensions) if scenario.stored else None
+        if space is not None:
+            preload(database, space)
     stop = threading.Event()
     with serve_in_process(config) as server:
         helpers = []
@@ -215,14 +235,15 @@ def measure(scenario: Scenario, database: Database | None) -> Outcome:
         seed = time.time_ns() % 1_000_000
         jobs = [
             Work(
-                server.url,
-                seed + n,
-                int(budget / scenario.processes),
-                limits,
-                scenario.preset,
-                config.dimensions,
-                database,
-                space,
+                url=server.url,
+                seed=seed + n,
+                tokens=int(budget / scenario.processes),
+                limits=limits,
+                preset=scenario.preset,
+                timeout=scenario.timeout,
+                dimensions=config.dimensions,
+                database=database,
+                space=space,
             )
             for n in range(scenario.processes)
         ]
@@ -242,7 +263,6 @@ def outcome(scenario: Scenario, summary: dict[str, object], results: list[tuple[
     config = scenario.server
     seconds = float(str(summary["seconds"]))
     available = (config.tokens_per_minute or 0) * (seconds / 60 + config.initial_fill)
-    if VERBOSE: print([(round(t,1),k) for t,k in summary["limited_at"]])
     limited, requests = summary["limited_by_key"], summary["requests_by_key"]
     assert isinstance(limited, dict)
     assert isinstance(requests, dict)
@@ -277,6 +297,7 @@ def scenarios(minutes: float) -> list[Scenario]:
         Scenario("processes-10M", ten_empty, minutes, preset=True, processes=4),
         Scenario("stranger-2M", two_empty, minutes, preset=True, **beside),
         Scenario("stranger-10M", ten_empty, minutes, preset=True, **beside),
+        Scenario("faults-10M", replace(ten, faults=FAULTS), 0.5, at_least=0.0, most_limited=1.0, timeout=2.0),
         Scenario("bytes/4-2M", replace(two_empty, counts="bytes/4"), minutes, preset=True),
         Scenario("bucket-6s-2M", replace(two_empty, bucket_seconds=6.0), minutes, preset=True),
     ]
@@ -304,12 +325,37 @@ def row(o: Outcome) -> str:
     return " ".join(f"{value:{form}}" for value, (_, form) in shown)
 
 
+def compare(peers: Path | None) -> None:
+    """CPU, time and memory of the clients at a server without limits, the best of three runs each."""
+    here = Path(__file__).parent
+    texts_of = [item.text for item in some(1, 10**9, most=20_000)]
+    runs = [("ours", sys.executable), ("plain loop", sys.executable)]
+    if peers is not None:
+        runs += [(name, str(peers / "bin" / "python")) for name in ("langchain", "llama_index")]
+    print(f"{'client':12} {'CPU ms/1k':>9} {'inputs/s':>9} {'peak MB':>8}")
+    with tempfile.TemporaryDirectory() as folder, serve_in_process(ServerConfig()) as server:
+        for name, python in runs:
+            for count in (20_000, 5_000) if name == "ours" else (20_000,):
+                path = Path(folder) / "texts.json"
+                path.write_text(json.dumps(texts_of[:count]))
+                command = [python, str(here / "clients.py"), name, server.url, str(path)]
+                done = [json.loads(subprocess.check_output(command)) for _ in range(3)]
+                cpu, wall, peak = (min(values) for values in zip(*done, strict=True))
+                shown = name if count == 20_000 else f"{name} ({count:,})"
+                print(f"{shown:12} {cpu / count * 1e6:9.0f} {count / wall:9,.0f} {peak:8.0f}", flush=True)
+
+
 def main() -> None:
     """Run what the command line names and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=2.0, help="budget of each scenario")
     parser.add_argument("--only", default="", help="names of scenarios, with commas")
+    parser.add_argument("--clients", action="store_true", help="compare CPU and memory of clients instead")
+    parser.add_argument("--peers", type=Path, help="virtual environment with langchain-openai and llama-index")
     options = parser.parse_args()
+    if options.clients:
+        compare(options.peers)
+        return
     names = [name for name in options.only.split(",") if name]
     print(" ".join([f"{'scenario':16}", *(f"{name:>{int(form.split('.')[0])}}" for name, form in COLUMNS)]))
     with tempfile.TemporaryDirectory() as home, EmbeddedServer.start(Path(home)) as postgres:

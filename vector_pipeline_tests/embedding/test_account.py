@@ -191,7 +191,9 @@ def test_nobody_sends_while_a_429_is_waited_for() -> None:
     assert ticket is not None
     account.settle(ticket, RateHeaders(1_000_000, 900_000), 0.1)
     account.pause(5.0, 1.0)
-    assert account.take(10, 2.0) == (None, pytest.approx(4.0))
+    refused, seconds = account.take(10, 2.0)
+    assert refused is None
+    assert seconds == pytest.approx(4.0)
     assert account.take(10, 6.1)[0] is not None
 
 
