@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vector_pipeline.embedding.pacing import Ticket
 from vector_pipeline.embedding.values import Answer, EmbeddingInput, Progress, Usage
@@ -40,17 +40,20 @@ class Flow:
 
     async def run(self) -> Usage:
         """Send all; raises the first error once what was under way is delivered."""
-        with ThreadPoolExecutor(1, "requests") as thread:
-            try:
-                await self._send_all(thread)
-            except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
-                self._fail(error)
-            except BaseException:
-                for task in self._running:
-                    task.cancel()
-                raise
-            if self._running:
-                await asyncio.wait(self._running)
+        thread = ThreadPoolExecutor(1, "requests")
+        try:
+            await self._send_all(thread)
+        except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
+            self._fail(error)
+        except BaseException:
+            for task in self._running:
+                task.cancel()
+            raise
+        finally:
+            # Not waited for: after a failure the maker of requests may be waiting for something else still.
+            thread.shutdown(wait=False, cancel_futures=True)
+        if self._running:
+            await asyncio.wait(self._running)
         if self._error is not None:
             raise self._error
         return self._client.usage
@@ -58,8 +61,8 @@ class Flow:
     async def _send_all(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         while await self._has_room():
-            batch = await loop.run_in_executor(thread, next, self._batches, None)
-            if batch is None or self._error is not None:
+            batch = await self._unless_failed(loop.run_in_executor(thread, next, self._batches, None))
+            if batch is None:
                 return
             ticket = await self._unless_failed(self._client.reserve(batch))
             if ticket is None:
@@ -114,12 +117,12 @@ class Flow:
         self._error = self._error or error
         self._failed.set()
 
-    async def _unless_failed(self, waiting: Coroutine[Any, Any, T]) -> T | None:
+    async def _unless_failed(self, waiting: Awaitable[T]) -> T | None:
         """The result; None as soon as something failed meanwhile, so that nobody waits out a pause for nothing."""
         wanted, failed = asyncio.ensure_future(waiting), asyncio.ensure_future(self._failed.wait())
         try:
             await asyncio.wait({wanted, failed}, return_when=asyncio.FIRST_COMPLETED)
-            return wanted.result() if wanted.done() else None
+            return wanted.result() if wanted.done() and self._error is None else None
         finally:
             wanted.cancel()
             failed.cancel()

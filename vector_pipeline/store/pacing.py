@@ -33,6 +33,8 @@ AWAY_SECONDS = 5.0
 # Nobody is faster this often in a row unless something is wrong; then this process goes on by itself for a while.
 MOST_ATTEMPTS = 200
 
+CLOCK_TOLERANCE_SECONDS = 60.0
+
 _TABLE = sql.Identifier(SHARED_SCHEMA, "pacing")
 _READ = sql.SQL("SELECT version, state, extract(epoch FROM clock_timestamp())::float8 FROM {} WHERE bucket = %s").format(
     _TABLE
@@ -126,6 +128,9 @@ class PostgresPacer(PacerBase):
         if state is None:
             return Account.new(self._preset, now)
         account = Account.from_json(state)
+        if account.tokens is not None and account.tokens.at > now + CLOCK_TOLERANCE_SECONDS:
+            # The server's clock was put back: nothing would refill until it is there again.
+            return Account.new(self._preset, now)
         if self._preset is not None:
             account.expect(self._preset, now)
         return account

@@ -38,9 +38,7 @@ def config(server: RunningServer, **values: Any) -> ClientConfig:
     return ClientConfig(**{"model": "text-embedding-3-small", "base_url": server.url, **defaults, **values})
 
 
-def embed(
-    server: RunningServer, asked: Sequence[EmbeddingInput], pacer: Pacer | None = None, **values: Any
-) -> Answer:
+def embed(server: RunningServer, asked: Sequence[EmbeddingInput], pacer: Pacer | None = None, **values: Any) -> Answer:
     """The answer to one request."""
 
     async def main() -> Answer:

@@ -97,9 +97,7 @@ def test_the_text_that_a_message_names_is_the_culprit() -> None:
         ({}, "slow down", None),
     ],
 )
-def test_the_wait_is_what_headers_or_message_name(
-    headers: dict[str, str], message: str, seconds: float | None
-) -> None:
+def test_the_wait_is_what_headers_or_message_name(headers: dict[str, str], message: str, seconds: float | None) -> None:
     assert wait_named(headers, message) == (pytest.approx(seconds) if seconds is not None else None)
 
 

@@ -316,6 +316,21 @@ def test_an_error_in_the_making_of_requests_is_raised_when_what_is_under_way_is_
     assert len(delivered) == 1
 
 
+def test_a_failure_is_raised_even_while_the_maker_of_requests_waits_for_something_else() -> None:
+    release = threading.Event()
+
+    def batches() -> Iterator[list[EmbeddingInput]]:
+        yield many(2)
+        release.wait(30)
+
+    with serve(ServerConfig(quota_after=0, latency=0.1)) as server:
+        began = time.monotonic()
+        with pytest.raises(QuotaExhausted):
+            embed_batches(server, batches())
+        assert time.monotonic() - began < 5
+    release.set()
+
+
 def test_a_server_that_states_no_limits_gets_as_many_requests_as_it_can_work_on() -> None:
     quiet = ServerConfig(latency=0.03, parallel=6, sends_headers=False)
     with serve(quiet) as server:

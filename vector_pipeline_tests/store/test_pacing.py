@@ -159,3 +159,19 @@ def test_the_first_request_of_an_account_is_admitted(database: Database, preset:
         return ticket.waited_seconds
 
     assert asyncio.run(main()) < 3
+
+
+def test_a_servers_clock_that_was_put_back_stops_nobody(database: Database) -> None:
+    async def main() -> float:
+        pacer = PostgresPacer(database, "b")
+        await pacer.settle(await pacer.reserve(10), FULL)
+        with database.connect() as connection:
+            connection.execute(
+                "UPDATE vector_pipeline_shared.pacing SET state = jsonb_set(state, '{tokens,at}', "
+                "to_jsonb((state->'tokens'->>'at')::float8 + 86400)), version = version + 1"
+            )
+        ticket = await pacer.reserve(10)
+        await pacer.close()
+        return ticket.waited_seconds
+
+    assert asyncio.run(main()) < 1
