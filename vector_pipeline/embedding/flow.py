@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# While so many answers wait to be stored nothing new is sent: Postgres is slow or away, and answers would pile up.
+MOST_UNDELIVERED = 4
+
 
 class Flow:
     """One call of `EmbeddingClient.embed_batches`."""
@@ -35,7 +38,9 @@ class Flow:
         self._began = time.monotonic()
         self._width = Width(client.config.max_in_flight)
         self._running: set[asyncio.Task[None]] = set()
+        self._undelivered = 0
         self._failed = asyncio.Event()
+        self._changed = asyncio.Event()
         self._error: BaseException | None = None
 
     async def run(self) -> Usage:
@@ -69,7 +74,11 @@ class Flow:
                 return
             task = asyncio.create_task(self._embed(batch, ticket))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._changed.set()
 
     async def _has_room(self) -> bool:
         """Wait until another request may be under way; False once something failed.
@@ -80,9 +89,11 @@ class Flow:
         while self._error is None:
             limits = await self._client.pacer.limits()
             paced = limits is not None and bool(limits.tokens_per_minute or limits.requests_per_minute)
-            if len(self._running) < (self._client.config.max_in_flight if paced else self._width.now):
+            most = self._client.config.max_in_flight if paced else self._width.now
+            if len(self._running) < most and self._undelivered < MOST_UNDELIVERED:
                 return True
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            self._changed.clear()
+            await self._changed.wait()
         return False
 
     async def _embed(self, batch: Sequence[EmbeddingInput], ticket: Ticket) -> None:
@@ -101,11 +112,15 @@ class Flow:
             self._fail(error)
 
     async def _hand_over(self, answer: Answer) -> None:
+        self._undelivered += 1
         try:
             await self._deliver(answer)
         except BaseException:
             self._client.undelivered.append(answer)
             raise
+        finally:
+            self._undelivered -= 1
+            self._changed.set()
 
     async def _tell(self) -> None:
         if self._progress is not None:
@@ -116,6 +131,7 @@ class Flow:
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
         self._failed.set()
+        self._changed.set()
 
     async def _unless_failed(self, waiting: Awaitable[T]) -> T | None:
         """The result; None as soon as something failed meanwhile, so that nobody waits out a pause for nothing."""

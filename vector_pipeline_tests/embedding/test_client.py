@@ -287,6 +287,32 @@ def test_requests_are_taken_only_when_there_is_room_for_them() -> None:
     assert max(ahead) <= 5
 
 
+def test_nothing_new_is_sent_while_answers_cannot_be_stored() -> None:
+    with serve(ServerConfig(tokens_per_minute=100_000_000)) as server:
+        sent_meanwhile = 0
+
+        async def main() -> None:
+            away = asyncio.Event()
+
+            async def keep(_: Answer) -> None:
+                await away.wait()
+
+            async def come_back() -> None:
+                nonlocal sent_meanwhile
+                await asyncio.sleep(1.0)
+                sent_meanwhile = server.seen.requests
+                away.set()
+
+            async with EmbeddingClient(config(server), LocalPacer()) as client:
+                returning = asyncio.create_task(come_back())
+                await client.embed_batches((many(2, n * 2) for n in range(60)), keep)
+                await returning
+
+        asyncio.run(main())
+        assert sent_meanwhile <= 12
+        assert server.seen.requests == 60
+
+
 def test_requests_are_made_on_one_thread_which_is_not_the_loops() -> None:
     threads = set()
 
