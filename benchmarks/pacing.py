@@ -7,7 +7,7 @@ scenario prints one row; the last column says whether the row holds what docs/be
     python -m benchmarks.pacing --minutes 0.5   shorter
     python -m benchmarks.pacing --only full-2M,processes-2M
     python -m benchmarks.pacing --clients [--peers DIR]
-                                                CPU and memory of the clients instead: ours and the plain loop, and
+                                                clients beside each other instead: ours and the plain loop, and
                                                 LangChain's and LlamaIndex's of the virtual environment DIR
 """
 
@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -327,22 +327,59 @@ def row(o: Outcome) -> str:
 
 def compare(peers: Path | None) -> None:
     """CPU, time and memory of the clients at a server without limits, the best of three runs each."""
-    here = Path(__file__).parent
+    print(f"{'client':14} {'CPU ms/1k':>9} {'inputs/s':>9} {'peak MB':>8}")
     texts_of = [item.text for item in some(1, 10**9, most=20_000)]
-    runs = [("ours", sys.executable), ("plain loop", sys.executable)]
-    if peers is not None:
-        runs += [(name, str(peers / "bin" / "python")) for name in ("langchain", "llama_index")]
-    print(f"{'client':12} {'CPU ms/1k':>9} {'inputs/s':>9} {'peak MB':>8}")
-    with tempfile.TemporaryDirectory() as folder, serve_in_process(ServerConfig()) as server:
-        for name, python in runs:
+    with serve_in_process(ServerConfig()) as server:
+        for name, python in clients(peers):
             for count in (20_000, 5_000) if name == "ours" else (20_000,):
-                path = Path(folder) / "texts.json"
-                path.write_text(json.dumps(texts_of[:count]))
-                command = [python, str(here / "clients.py"), name, server.url, str(path)]
-                done = [json.loads(subprocess.check_output(command)) for _ in range(3)]
+                done = [run_peer(name, python, server.url, texts_of[:count]) for _ in range(3)]
                 cpu, wall, peak = (min(values) for values in zip(*done, strict=True))
                 shown = name if count == 20_000 else f"{name} ({count:,})"
-                print(f"{shown:12} {cpu / count * 1e6:9.0f} {count / wall:9,.0f} {peak:8.0f}", flush=True)
+                print(f"{shown:14} {cpu / count * 1e6:9.0f} {count / wall:9,.0f} {peak:8.0f}", flush=True)
+
+
+def compare_paced(peers: Path | None) -> None:
+    """What other clients make of a limit of 10 million tokens a minute, from an empty bucket."""
+    print(f"{'client':14} {'seconds':>8} {'of limit':>8} {'429s':>5} {'requests':>8} {'in vain':>10}  ended")
+    texts_of = [item.text for item in some(1, 10_000_000)]
+    config = ServerConfig(
+        tokens_per_minute=10_000_000, requests_per_minute=10_000, latency=0.3, dimensions=256, initial_fill=0.0
+    )
+    for name, python in clients(peers)[1:]:
+        with serve_in_process(config) as server:
+            server.start()
+            ended = "well" if run_peer(name, python, server.url, texts_of)[1] else "with an error"
+            summary = server.summary()
+            seconds, statuses = float(str(summary["seconds"])), summary["statuses"]
+            assert isinstance(statuses, dict)
+            fraction = int(str(summary["weight"])) / (10_000_000 * seconds / 60)
+            limited, vain = statuses.get("429", 0), int(str(summary["tokens_in_vain"]))
+            print(
+                f"{name:14} {seconds:8.1f} {fraction:8.3f} {limited:5} {summary['requests']:8} {vain:10,}  {ended}",
+                flush=True,
+            )
+
+
+def clients(peers: Path | None) -> list[tuple[str, str]]:
+    """Clients and the Python that has each; ours is the first."""
+    found = [("ours", sys.executable), ("plain loop", sys.executable)]
+    if peers is not None:
+        found += [(name, str(peers / "bin" / "python")) for name in ("langchain", "llama_index")]
+    return found
+
+
+def run_peer(name: str, python: str, url: str, texts_of: Sequence[str]) -> tuple[float, float, float]:
+    """CPU seconds, seconds and peak MB of one client embedding the texts; all 0 where it ended with an error."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "texts.json"
+        path.write_text(json.dumps(texts_of))
+        command = [python, str(Path(__file__).parent / "clients.py"), name, url, str(path)]
+        done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        print(f"{name}: {done.stderr.decode().strip().splitlines()[-1][:160]}", file=sys.stderr)
+        return 0.0, 0.0, 0.0
+    cpu, wall, peak = json.loads(done.stdout)
+    return cpu, wall, peak
 
 
 def main() -> None:
@@ -355,6 +392,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.clients:
         compare(options.peers)
+        compare_paced(options.peers)
         return
     names = [name for name in options.only.split(",") if name]
     print(" ".join([f"{'scenario':16}", *(f"{name:>{int(form.split('.')[0])}}" for name, form in COLUMNS)]))
