@@ -165,14 +165,22 @@ def submit(
 
 
 def harvest(
-    api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, deliver: Callable[[str, Answer], None]
+    api: openai.OpenAI,
+    config: ClientConfig,
+    ledger: BatchLedger,
+    deliver: Callable[[str, Answer], None],
+    *,
+    space: str | None = None,
 ) -> Harvest:
     """Fetch what has been answered; `deliver(space, answer)` stores it, and may see an answer again after a crash.
 
-    The inputs of an answer carry no text. Raises as `submit` does, and what `deliver` raises.
+    With `space` only its batches are looked at, else the pipeline's all. The inputs of an answer carry no text.
+    Raises as `submit` does, and what `deliver` raises.
     """
     result = Harvest()
     for batch in ledger.unfinished():
+        if space is not None and batch.space != space:
+            continue
         with ledger.hold(batch.key) as mine:
             if not mine or not _harvest_one(api, config, ledger, batch, deliver, result):
                 result.out += 1
