@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from vector_pipeline.embedding.limits import Limits, RateHeaders
+from vector_pipeline.embedding.meter import MOST_MARGIN, Meter, Seen
 
 # Requests are admitted at most this far ahead of the refill: what an answer corrects reaches the next request, and
 # a search finds no queue before it.
@@ -23,19 +24,6 @@ PROBE_POLL_SECONDS = 0.05
 
 # A search is sent after this at the latest, whatever the bucket says.
 LONGEST_URGENT_WAIT_SECONDS = 1.0
-
-# What others take unforeseen is kept in hand from then on, half of it for as long as this after the last time.
-MARGIN_HALF_LIFE_SECONDS = 60.0
-MOST_MARGIN = 0.05
-
-# As long as nothing was seen of others yet, this share of the limit is kept from them; it halves with time.
-FIRST_MARGIN = 0.02
-
-# How much of "there is more left than we thought" is believed of one answer, since requests may overtake each other.
-UPWARD_GAIN = 0.3
-
-# Over how much of the limit's refill the account's own weighing of texts is measured.
-RATIO_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,103 +37,6 @@ class Ticket:
     weight: int
     tokens_total: float = 0.0
     waited_seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class Meter:
-    """One limit: credit that refills at `limit` every `period` seconds, up to `limit`; it may be overdrawn."""
-
-    limit: float
-    level: float
-    at: float
-    period: float = 60.0
-    cap: float | None = None
-    """What the user allows, however much more the account might."""
-    total: float = 0.0
-    """All that was ever taken, in our own weighing."""
-    ratio: float = 1.0
-    """What goes from the account for each unit that we take: its own weighing, and what others take."""
-    margin: float = -1.0
-    """Kept in hand against what others take without notice."""
-    mark: tuple[float, float, float] | None = None
-    """Total, remaining and time of an earlier answer, from which the ratio is measured."""
-
-    def __post_init__(self) -> None:
-        if self.margin < 0:
-            self.margin = FIRST_MARGIN * self.limit if self.period == 60.0 else 0.0
-
-    @property
-    def rate(self) -> float:
-        """What refills in a second."""
-        return self.limit / self.period
-
-    def refill(self, now: float) -> None:
-        """Bring the level up to the time."""
-        elapsed = max(0.0, now - self.at)
-        self.level = min(self.limit, self.level + elapsed * self.rate)
-        self.margin *= 0.5 ** (elapsed / MARGIN_HALF_LIFE_SECONDS)
-        self.at = max(self.at, now)
-
-    def debt_seconds(self, now: float) -> float:
-        """How long until what was taken has been refilled; 0 where there is credit."""
-        elapsed = max(0.0, now - self.at)
-        level = min(self.limit, self.level + elapsed * self.rate)
-        margin: float = self.margin * 0.5 ** (elapsed / MARGIN_HALF_LIFE_SECONDS)
-        return max(0.0, (margin - level) / self.rate)
-
-    def take(self, amount: float, now: float) -> None:
-        """Take an amount, into debt if need be."""
-        self.refill(now)
-        self.total += amount
-        self.level -= amount * self.ratio
-
-    def correct(self, limit: int | None, remaining: int, seen: Seen, now: float, *, first: bool) -> None:
-        """Take over what an answer says is left, less what was taken since its request was admitted."""
-        self.refill(now)
-        # A bound of the user's own below the account's: what is left of the account is then no measure.
-        bound = self.cap is not None and self.cap < (limit or self.limit)
-        if limit:
-            self.limit = float(min(limit, self.cap or limit))
-        if not bound:
-            self._measure(remaining, seen, now)
-        high = remaining + seen.seconds * self.rate - (self.total - seen.total) * self.ratio
-        low = high - seen.before * self.ratio
-        if first and not bound:
-            self.level = min(low, self.limit)
-        elif self.level > high:
-            if high < self.limit / 5:
-                self.margin = max(self.margin, min(1.5 * (self.level - high), MOST_MARGIN * self.limit))
-            self.level = high
-        elif self.level < low and not bound:
-            self.level = min(self.limit, self.level + UPWARD_GAIN * (low - self.level))
-
-    def _measure(self, remaining: int, seen: Seen, now: float) -> None:
-        """How much goes from the account for what we take, over the last few seconds' worth of tokens."""
-        mark, self.mark = self.mark, self.mark or (seen.total, float(remaining), now)
-        if mark is None:
-            return
-        total, was, then = mark
-        taken, elapsed = seen.total - total, now - then
-        if taken < RATIO_SECONDS * self.rate:
-            return
-        # Near the top what refills is lost, and after a pause it tells nothing of the weighing.
-        if max(remaining, was) < 0.95 * self.limit and elapsed < 60:
-            gone = was + elapsed * self.rate - remaining
-            self.ratio += 0.5 * (min(4.0, max(0.25, gone / taken)) - self.ratio)
-        self.mark = (seen.total, float(remaining), now)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What an answer's numbers refer to.
-
-    `total` was taken up to and including its request; `before` of that may not have been admitted yet when it was,
-    and `seconds` have passed since.
-    """
-
-    total: float
-    before: float
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -166,16 +57,20 @@ class Account:
     def new(cls, limits: Limits | None, now: float) -> Self:
         """An account of which at most a preset is known, and not how full its bucket is."""
         account = cls()
-        if limits is not None:
-            account.expect(limits, now)
+        account.expect(limits or Limits(), now)
         return account
 
     def expect(self, limits: Limits, now: float) -> None:
-        """Take over a preset where nothing better is known, and the user's own bounds in any case."""
+        """Take over a preset where nothing better is known, and the user's own bounds in any case.
+
+        May be called again, with another preset or with none any more.
+        """
         for name, limit in (("tokens", limits.tokens_per_minute), ("requests", limits.requests_per_minute)):
             meter: Meter | None = getattr(self, name)
-            if limit is not None and (meter is None or (not self.learned and meter.limit != limit)):
-                meter = Meter(float(limit), 0.0, now, total=meter.total if meter else 0.0)
+            if (meter is None or not meter.stated) and limit != (meter.limit if meter else None):
+                # Nothing was learned of this limit, and what was expected of it is expected no more.
+                total = meter.total if meter else 0.0
+                meter = None if limit is None else Meter(float(limit), 0.0, now, total=total)
                 setattr(self, name, meter)
             if meter is not None:
                 meter.cap = float(limit) if limits.binding and limit else None
@@ -184,6 +79,8 @@ class Account:
             # How many are left of the day is not told by any header: all of them, until a 429 says otherwise.
             day = float(limits.requests_per_day)
             self.day = Meter(day, day, now, period=86_400.0)
+        elif not limits.requests_per_day:
+            self.day = None
 
     @property
     def limits(self) -> Limits | None:

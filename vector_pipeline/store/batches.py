@@ -1,4 +1,4 @@
-"""The ledger of the Batch API, shared by all pipelines of a database (see embedding.batch_api)."""
+"""The ledger of the Batch API, shared by all pipelines of a database (see embedding.batch_ledger)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from psycopg import sql
 
-from vector_pipeline.embedding.batch_api import OpenBatch
+from vector_pipeline.embedding.batch_ledger import OpenBatch
 from vector_pipeline.embedding.values import EmbeddingInput
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection
 

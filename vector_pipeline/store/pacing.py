@@ -131,8 +131,7 @@ class PostgresPacer(PacerBase):
         if account.tokens is not None and account.tokens.at > now + CLOCK_TOLERANCE_SECONDS:
             # The server's clock was put back: nothing would refill until it is there again.
             return Account.new(self._preset, now)
-        if self._preset is not None:
-            account.expect(self._preset, now)
+        account.expect(self._preset or Limits(), now)
         return account
 
     def _connected(self) -> Connection:

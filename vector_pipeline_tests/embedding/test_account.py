@@ -275,3 +275,23 @@ def test_no_more_is_admitted_than_refills(weights: list[int], limit: int) -> Non
             ticket, wait = account.take(weight, now)
         taken += weight
         assert taken <= (now + wait) * limit / 60 + 1
+
+
+def test_a_bound_that_the_user_took_back_holds_no_more() -> None:
+    account = Account.new(Limits(1_000, 10, 100, binding=True), 0.0)
+    ticket, wait = account.take(1, 0.0)
+    assert ticket is not None
+    account.settle(ticket, RateHeaders(), wait)
+    account.expect(Limits(2_000), wait)
+    assert account.limits == Limits(2_000)
+    account.expect(Limits(), wait)
+    assert account.limits == Limits()
+
+
+def test_what_an_answer_stated_outlives_a_preset() -> None:
+    account = Account.new(Limits(1_000_000), 0.0)
+    ticket, wait = account.take(1, 0.0)
+    assert ticket is not None
+    account.settle(ticket, RateHeaders(5_000_000, 4_000_000, 500, 400), wait)
+    account.expect(Limits(), wait)
+    assert account.limits == Limits(5_000_000, 500)
