@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +21,6 @@ from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.stages.scan import ScanResult, scan
 from vector_pipeline.store import manifest
-
-# Arrivals at a time: one is read and loaded while the other waits for the API.
-SIDE_BY_SIDE = 2
 
 # Dagster's own log lines, 42 a run, would drown the report; what matters of a failure is in its description.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -109,17 +105,12 @@ def _run_arrivals(
                 return None
         return job.execute_in_process(partition_key=arrival, instance=instance, run_config=QUIET, raise_on_error=False)
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="arrival") as pool:
-        futures = {pool.submit(run, arrival): arrival for arrival in arrivals}
-        try:
-            for future in as_completed(futures):
-                arrival = futures[future]
-                result = future.result()
-                _add(report, pipeline, arrival, result)
-                say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
+    # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
+    for arrival in arrivals:
+        result = run(arrival)
+        _add(report, pipeline, arrival, result)
+        say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
     index = definitions.resolve_job_def(names.of("index"))
     result = index.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
     if not result.success:

@@ -76,11 +76,11 @@ def _read_file(
 ) -> Iterator[DocumentRow]:
     try:
         with _snapshot(source, file, options.max_bytes) as (stream, size, digest):
-            documents = _documents(stream, size, file.path, options)
             if source.fingerprint(file.path) != file.fingerprint.removesuffix(RACY):
                 outcome.postponed[file.path] = "changed while it was read; the next scan takes it up"
                 return
             _note_bytes(connection, arrival, file, digest)
+            documents = _documents(stream, size, file.path, options)
             outcome.files += 1
             outcome.bytes += size
             for document in documents:
