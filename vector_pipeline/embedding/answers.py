@@ -34,6 +34,14 @@ _TOO_LARGE = regex.compile(
 )
 
 
+# Of these it is the request as a whole that is too large, whatever its texts: the next ones can be made smaller.
+_WHOLE_TOO_LARGE = regex.compile(
+    r"batch size|array too long|array_above_max_length|max_tokens_per_request|maximum request size|"
+    r"tokens_limits_reached|request (?:body )?too large|payload too large",
+    regex.IGNORECASE,
+)
+
+
 class Kind(Enum):
     """What to do about an answer that is no vectors."""
 
@@ -62,6 +70,10 @@ class Problem:
     wait_seconds: float | None = None
     culprit: int | None = None
     """The index of the input that the message names."""
+    whole: bool = False
+    """Whether the request was too large as a whole, and not one of its texts."""
+    account: bool = False
+    """Whether it is more than the account may ever send at once, rather than more than the API takes."""
 
 
 class BrokenAnswer(Exception):
@@ -75,12 +87,12 @@ class WrongDimensions(Exception):
 def classify(status: int, headers: Mapping[str, str], body: object) -> Problem:
     """What to do about an answer with an error status."""
     message, kind, code = _error_of(body)
-    shown = f"{status}: {message[:300]}" if message else f"status {status}"
+    shown = f"{status}: {message[:300] or 'no message'}"
     if status == 429:
         if kind in _QUOTA or code in _QUOTA or "exceeded your current quota" in message:
             return Problem(Kind.QUOTA, shown)
         if "Request too large" in message or "must be reduced" in message:
-            return Problem(Kind.SPLIT, shown)
+            return Problem(Kind.SPLIT, shown, whole=True, account=True)
         return Problem(Kind.RATE_LIMITED, shown, wait_named(headers, message))
     if status in (408, 409, 424, 425) or status >= 500:
         return Problem(Kind.RETRY, shown, wait_named(headers, message))
@@ -93,7 +105,8 @@ def classify(status: int, headers: Mapping[str, str], body: object) -> Problem:
             return Problem(Kind.NO_DIMENSIONS, shown)
         named = _NAMED_INPUT.search(message)
         if named or status in (413, 422) or _TOO_LARGE.search(f"{message} {kind} {code}") or "input" in message:
-            return Problem(Kind.SPLIT, shown, culprit=int(named[1]) if named else None)
+            whole = not named and bool(_WHOLE_TOO_LARGE.search(f"{message} {kind} {code}"))
+            return Problem(Kind.SPLIT, shown, culprit=int(named[1]) if named else None, whole=whole)
     return Problem(Kind.REFUSED, shown)
 
 

@@ -21,6 +21,7 @@ from openai.types import Batch
 
 from vector_pipeline.embedding.answers import BrokenAnswer, Kind, WrongDimensions, classify, decode_vectors
 from vector_pipeline.embedding.batch_ledger import BatchLedger, OpenBatch
+from vector_pipeline.embedding.client import API_URL
 from vector_pipeline.embedding.models import KNOWN_MODELS
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaExhausted
@@ -64,7 +65,7 @@ def open_api(config: ClientConfig) -> openai.OpenAI:
     """The SDK's client for files and batches. Close it, or use it as a context manager."""
     return openai.OpenAI(
         api_key=config.api_key.get_secret_value() if config.api_key else "none",
-        base_url=config.base_url,
+        base_url=config.base_url or API_URL,
         organization=config.organization,
         project=config.project,
         timeout=600.0,

@@ -37,6 +37,12 @@ LONGEST_BACKOFF_SECONDS = 30.0
 # Bytes of an answer from which it is decoded on another thread: about ten milliseconds' work.
 LARGE_ANSWER = 1 << 20
 
+# Of one request (https://platform.openai.com/docs/api-reference/embeddings/create); less where a server refuses.
+MAX_INPUTS = 2_048
+
+# The SDK would else look for it in the environment, which only settings do here.
+API_URL = "https://api.openai.com/v1"
+
 __all__ = ["Answer", "ClientConfig", "EmbeddingClient", "EmbeddingInput", "Progress", "Usage", "joined"]
 
 
@@ -54,6 +60,7 @@ class EmbeddingClient:
         self.undelivered: list[Answer] = []
         self._transport = transport
         self._base64 = True
+        self._most_inputs = MAX_INPUTS
         known = KNOWN_MODELS.get(config.model)
         # Only where it says something: some models cannot be shortened, and their servers refuse the field itself.
         self._sends_dimensions = config.dimensions is not None and (
@@ -72,7 +79,7 @@ class EmbeddingClient:
         self._sdk = openai.AsyncOpenAI(
             # Servers of one's own need no key, but the SDK wants one.
             api_key=config.api_key.get_secret_value() if config.api_key else "none",
-            base_url=config.base_url or ("http://embedded/v1" if self._transport else None),
+            base_url=config.base_url or ("http://embedded/v1" if self._transport else API_URL),
             organization=config.organization,
             project=config.project,
             max_retries=0,
@@ -103,13 +110,24 @@ class EmbeddingClient:
         todo = [inputs]
         while todo:
             part = todo.pop()
+            if len(part) > self._most_inputs:
+                todo.extend((part[self._most_inputs :], part[: self._most_inputs]))
+                continue
             answer = await self._persist(part, urgent, ticket)
             ticket = None
             if isinstance(answer, Answer):
                 yield answer
+            elif len(part) == 1 and answer.account:
+                raise ProviderRefused(
+                    f"{self._where} will never take a text of {part[0].tokens:,} tokens ({answer.message}); raise the "
+                    "account's limit, or lower VECTOR_PIPELINE_CHUNK_TOKENS"
+                )
             elif len(part) == 1:
                 yield _rejection(part[0], answer)
             else:
+                if answer.whole:
+                    # The requests that follow need not find it out again.
+                    self._most_inputs = min(self._most_inputs, max(1, len(part) // 2))
                 todo.extend(reversed(_parts(part, answer)))
 
     async def embed_batches(

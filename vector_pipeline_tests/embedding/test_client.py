@@ -208,6 +208,21 @@ def test_a_request_of_more_than_a_minutes_tokens_is_split_and_not_tried_for_ever
     assert list(answer.inputs) == asked
 
 
+def test_a_text_that_the_account_may_never_send_is_hopeless() -> None:
+    with serve(ServerConfig(tokens_per_minute=1_000)) as server:
+        with pytest.raises(ProviderRefused, match="CHUNK_TOKENS"):
+            embed(server, inputs("word " * 2_000))
+        assert server.seen.requests == 1
+
+
+def test_how_much_a_server_takes_at_once_is_found_out_once() -> None:
+    with serve(ServerConfig(max_inputs=32, style="tei", sends_headers=False)) as server:
+        answers, _ = embed_batches(server, [many(200, n * 200) for n in range(10)], max_in_flight=1)
+        assert sum(len(answer.inputs) for answer in answers) == 2_000
+        assert server.seen.statuses[413] <= 4
+        assert server.seen.requests <= 100
+
+
 @pytest.mark.parametrize("style", ["vllm", "tei", "ollama"])
 def test_too_long_a_text_is_found_in_the_spellings_of_other_servers(style: Any) -> None:
     asked = [*many(6), *inputs("word " * 600)]
