@@ -18,7 +18,15 @@ from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline.store.spaces import Space, count_vectors, list_spaces, replace_view
+from vector_pipeline.store.spaces import (
+    Space,
+    active_space,
+    alone,
+    count_vectors,
+    create_view,
+    drop_view,
+    list_spaces,
+)
 
 # Below this many vectors an exact search takes a few milliseconds, and no index is worth its upkeep.
 WORTH_AN_INDEX = 10_000
@@ -88,7 +96,11 @@ def _maintain(
     if stored + landing >= worth and (not exists or landing > AFRESH_SHARE * max(1, stored)):
         log(f"building the index of space {space.name} over {stored + landing:,} vectors")
         with _progress(database, log):
-            _build_afresh(connection, space, stored + landing)
+            if space.state == "active" and _view_has_dependents(connection):
+                log("views depend on document_chunks: the index is built in place")
+                _build_in_place(connection, space)
+            else:
+                _build_afresh(connection, space, stored + landing)
         built = True
     elif landing:
         log(f"moving {landing:,} vectors of space {space.name} into the indexed table")
@@ -138,7 +150,7 @@ def _build_afresh(connection: Connection, space: Space, vectors: int) -> None:
         "fresh_index": sql.Identifier(f"{fresh}_hnsw"),
         "fresh_key": sql.Identifier(f"{fresh}_pkey"),
         "key": sql.Identifier(f"{space.embeddings}_pkey"),
-        "operators": sql.SQL("vector_cosine_ops" if space.element_type == "vector" else "halfvec_cosine_ops"),
+        "operators": _operators(space),
     }
 
     def run(statement: str) -> None:
@@ -149,35 +161,81 @@ def _build_afresh(connection: Connection, space: Space, vectors: int) -> None:
     run("ALTER TABLE {fresh} SET (toast_tuple_target = 8160)")
     run("INSERT INTO {fresh} SELECT * FROM {embeddings} UNION ALL SELECT * FROM {landing}")
     run("ALTER TABLE {fresh} ADD CONSTRAINT {fresh_key} PRIMARY KEY (content_hash)")
-    memory = vectors * (space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES) >> 20
-    memory = min(MOST_BUILD_MEMORY_MB, max(LEAST_BUILD_MEMORY_MB, memory * 5 // 4))
-    connection.execute(sql.SQL("SET maintenance_work_mem = {}").format(sql.Literal(f"{memory}MB")))
+    _set_build_memory(connection, space, vectors)
     run(
         f"CREATE INDEX {{fresh_index}} ON {{fresh}} USING hnsw (embedding {{operators}}) "
         f"WITH (m = {LINKS}, ef_construction = {CANDIDATES})"
     )
     connection.execute("RESET maintenance_work_mem")
+
+    def swap() -> None:
+        # Locks are taken as a search through the view takes them, so that neither waits for the other in a circle.
+        active = active_space(connection)
+        seen = active is not None and active.name == space.name
+        grants = drop_view(connection) if seen else []
+        run("LOCK TABLE {embeddings}, {landing} IN ACCESS EXCLUSIVE MODE")
+        run("DELETE FROM {landing} l USING {fresh} f WHERE l.content_hash = f.content_hash")
+        run("DROP TABLE {embeddings}")
+        run("ALTER TABLE {fresh} RENAME TO {embeddings}")
+        run("ALTER INDEX {fresh_index} RENAME TO {index}")
+        run("ALTER INDEX {fresh_key} RENAME TO {key}")
+        if seen:
+            create_view(connection, space, grants)
+
     try:
-        with connection.transaction():
-            connection.execute("SET LOCAL lock_timeout = '10s'")
-            # No load may commit a vector, nor the sweep remove one, between the copy and the swap.
-            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('sweep:' || current_schema(), 0))")
-            run("LOCK TABLE {embeddings}, {landing} IN ACCESS EXCLUSIVE MODE")
-            run("DELETE FROM {landing} l USING {fresh} f WHERE l.content_hash = f.content_hash")
-            if space.state == "active":
-                connection.execute("DROP VIEW document_chunks")
-            run("DROP TABLE {embeddings}")
-            run("ALTER TABLE {fresh} RENAME TO {embeddings}")
-            run("ALTER INDEX {fresh_index} RENAME TO {index}")
-            run("ALTER INDEX {fresh_key} RENAME TO {key}")
-            if space.state == "active":
-                replace_view(connection, space)
-    except (psycopg.errors.DependentObjectsStillExist, DatabaseError) as error:
+        alone(connection, swap)
+    except (psycopg.Error, DatabaseError):
         run("DROP TABLE IF EXISTS {fresh}")
-        raise DatabaseError(
-            "other objects depend on the view document_chunks, so the index could not be swapped in; drop them, and "
-            "make them again afterwards"
-        ) from error
+        raise
+
+
+def _build_in_place(connection: Connection, space: Space) -> int:
+    """Move everything under a table that has no index and index it there; returns the rows moved.
+
+    Slower than beside, and the way where somebody's own views depend on `document_chunks`.
+    """
+    drop = sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(space.index))
+    connection.execute(drop)  # of a build that was interrupted, or one that is not worth feeding
+    moved = _move(connection, space)
+    try:
+        _set_build_memory(connection, space, count_vectors(connection, space.embeddings))
+        # Searches and loads go on beside it; it must not run in a transaction.
+        connection.execute(
+            sql.SQL(
+                "CREATE INDEX CONCURRENTLY {} ON {} USING hnsw (embedding {}) WITH (m = {}, ef_construction = {})"
+            ).format(
+                sql.Identifier(space.index),
+                sql.Identifier(space.embeddings),
+                _operators(space),
+                sql.Literal(LINKS),
+                sql.Literal(CANDIDATES),
+            )
+        )
+    except psycopg.Error:
+        connection.execute(drop)
+        raise
+    connection.execute("RESET maintenance_work_mem")
+    return moved
+
+
+def _set_build_memory(connection: Connection, space: Space, vectors: int) -> None:
+    memory = vectors * (space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES) >> 20
+    memory = min(MOST_BUILD_MEMORY_MB, max(LEAST_BUILD_MEMORY_MB, memory * 5 // 4))
+    connection.execute(sql.SQL("SET maintenance_work_mem = {}").format(sql.Literal(f"{memory}MB")))
+
+
+def _operators(space: Space) -> sql.SQL:
+    return sql.SQL("vector_cosine_ops" if space.element_type == "vector" else "halfvec_cosine_ops")
+
+
+def _view_has_dependents(connection: Connection) -> bool:
+    """Whether views of somebody else's stand on `document_chunks`, which then cannot be made anew."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND "
+        "r.oid = d.objid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass('document_chunks') "
+        "AND r.ev_class <> d.refobjid)"
+    ).fetchone()
+    return bool(row and row[0])
 
 
 @contextmanager

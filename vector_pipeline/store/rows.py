@@ -19,10 +19,7 @@ from psycopg.types.json import Jsonb
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store import vectors
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.spaces import active_space
-
-# Loads take this advisory lock together, the sweep of unreferenced vectors takes it alone.
-LOAD_OR_SWEEP = "SELECT pg_advisory_xact_lock{shared}(hashtextextended('sweep:' || current_schema(), 0))"
+from vector_pipeline.store.spaces import LOAD_OR_SWEEP, active_space
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +77,8 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
     outcome = LoadOutcome()
     with connection.transaction():
         connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
-        space = active_space(connection)
-        if space is None:
-            raise DatabaseError("there is no space yet: nothing was ever embedded; run the stages before this one")
         owned = _lock_owned(connection, arrival, batch, outcome)
-        hashes = list({chunk.content_hash for source in owned for chunk in source.chunks})
-        missing = vectors.missing(connection, space, hashes)
+        missing = _missing(connection, list({chunk.content_hash for source in owned for chunk in source.chunks}))
         complete = []
         for source in owned:
             lacking = {chunk.content_hash for chunk in source.chunks} & missing
@@ -97,6 +90,15 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
             _write(connection, complete, outcome)
             _mark_loaded(connection, arrival, complete)
     return outcome
+
+
+def _missing(connection: Connection, hashes: Sequence[bytes]) -> set[bytes]:
+    if not hashes:
+        return set()  # files without any text, which may be the first ones there are
+    space = active_space(connection)
+    if space is None:
+        raise DatabaseError("there is no space yet: nothing was ever embedded; run the stages before this one")
+    return vectors.missing(connection, space, hashes)
 
 
 def _lock_owned(

@@ -6,6 +6,7 @@ that pgvector's types are in. All are quoted.
 
 from __future__ import annotations
 
+import contextlib
 from importlib import resources
 
 import psycopg
@@ -30,13 +31,38 @@ def migrate(database: Database) -> list[int]:
         if _applied(connection, database) == set(files):
             return []
         try:
-            return _apply(connection, database, files)
+            applied = _apply(connection, database, files)
         except psycopg.errors.InsufficientPrivilege as error:
             raise DatabaseError(
                 f"this role may not create tables in schema '{database.schema}' of {database.safe_url} "
                 f"({error.diag.message_primary}); let its owner run `CREATE SCHEMA IF NOT EXISTS "
                 f'"{database.schema}" AUTHORIZATION role` and the same for "{SHARED_SCHEMA}"'
             ) from error
+        _let_searches_go_on(connection)
+        return applied
+
+
+def _let_searches_go_on(connection: Connection) -> None:
+    """Have this role's plain `ORDER BY embedding <=> $1 LIMIT k` find k rows, by any client, where that may be set.
+
+    Without iterative scans HNSW stops after `ef_search` candidates, however many of them a filter or a join drops.
+    Whoever set something else keeps it; roles that may not have it set call the function search_chunks.
+    """
+    setting = connection.execute(
+        "SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
+        "WHERE d.datname = current_database() AND s.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = "
+        "current_user)) AND array_to_string(s.setconfig, ' ') LIKE '%hnsw.iterative_scan=%'"
+    ).fetchone()
+    if setting is not None:
+        return
+    row = connection.execute("SELECT current_database(), '[1]'::vector").fetchone()  # loads pgvector: it knows the name
+    assert row is not None
+    with contextlib.suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.InternalError_):
+        connection.execute(
+            sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET hnsw.iterative_scan = 'relaxed_order'").format(
+                sql.Identifier(row[0])
+            )
+        )
 
 
 def _files() -> dict[int, str]:

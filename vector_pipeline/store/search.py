@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
 from psycopg import sql
@@ -12,13 +12,17 @@ from psycopg.types.json import Jsonb
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.spaces import active_space
+from vector_pipeline.store.spaces import Space, active_space
 from vector_pipeline.store.vectors import as_parameter
 
 MOST_RESULTS = 1_000
 
 # Copies of one text that are named with a result at most.
 MOST_COPIES = 20
+
+# Up to this many chunks an exact search is faster than a filtered walk through the index, and finds everything
+# (measured at 20,000 rows with a filter of 2 %: 0.35 ms exactly, 24 ms by the index).
+FEW = 5_000
 
 # ef_search: candidates that HNSW keeps. Measured at 1,536 dimensions and 20,000 rows: recall@10 is 0.957 at 40 and
 # 0.990 at 100 for twice the time.
@@ -59,45 +63,89 @@ def search(
     if space is None:
         raise DatabaseError("nothing was ever embedded; run `vector-pipeline ingest FOLDER` first")
     matches, values = _filters(source, where)
-    statement = sql.SQL(
-        """
-        SELECT c.source, c.chunk_index, c.page_content, c.metadata, n.distance, c.document_id, c.place
-        FROM (
-            SELECT e.content_hash, e.embedding <=> %(query)s AS distance
-            FROM (SELECT content_hash, embedding FROM {embeddings}
-                  UNION ALL SELECT content_hash, embedding FROM {landing}) e
-            WHERE EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash {matches})
-            ORDER BY e.embedding <=> %(query)s LIMIT %(k)s
-        ) n
-        CROSS JOIN LATERAL (
-            SELECT *, row_number() OVER (ORDER BY c.source, c.document_id, c.chunk_index) AS place
-            FROM chunks c WHERE c.content_hash = n.content_hash {matches}
-            ORDER BY c.source, c.document_id, c.chunk_index LIMIT {copies}
-        ) c
-        ORDER BY n.distance, c.source, c.document_id, c.chunk_index
-        """
-    ).format(
-        embeddings=sql.Identifier(space.embeddings),
-        landing=sql.Identifier(space.landing),
-        matches=matches,
-        copies=sql.Literal(MOST_COPIES),
-    )
     values |= {"query": as_parameter(space, query), "k": k}
+    if source is not None and _is_few(connection, matches, values):
+        return _folded(_exactly(connection, space, matches, values), k)
+    rows = _by_index(connection, space, matches, values)
+    if sum(row[6] == 1 for row in rows) < k:
+        # pgvector gives up after hnsw.max_scan_tuples; what it did not reach is found the slow way.
+        rows = _exactly(connection, space, matches, values)
+    return _folded(rows, k)
+
+
+# The nearest texts with the places they stand in.
+_PLACES = """
+    SELECT c.source, c.chunk_index, c.page_content, c.metadata, n.distance, c.document_id, c.place
+    FROM ({nearest}) n
+    CROSS JOIN LATERAL (
+        SELECT *, row_number() OVER (ORDER BY c.source, c.document_id, c.chunk_index) AS place
+        FROM chunks c WHERE c.content_hash = n.content_hash {matches}
+        ORDER BY c.source, c.document_id, c.chunk_index LIMIT {copies}
+    ) c
+    ORDER BY n.distance, n.content_hash, c.place
+"""
+
+_NEAREST_BY_INDEX = """
+    SELECT e.content_hash, e.embedding <=> %(query)s AS distance
+    FROM (SELECT content_hash, embedding FROM {embeddings}
+          UNION ALL SELECT content_hash, embedding FROM {landing}) e
+    WHERE EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash {matches})
+    ORDER BY e.embedding <=> %(query)s LIMIT %(k)s
+"""
+
+# Sorted by a column of what was computed before: no order that an index could give.
+_NEAREST_EXACTLY = """
+    WITH texts AS MATERIALIZED (SELECT DISTINCT c.content_hash FROM chunks c WHERE true {matches}),
+    measured AS MATERIALIZED (
+        SELECT content_hash, embedding <=> %(query)s AS distance FROM {embeddings} JOIN texts USING (content_hash)
+        UNION ALL
+        SELECT content_hash, embedding <=> %(query)s FROM {landing} JOIN texts USING (content_hash)
+    )
+    SELECT content_hash, distance FROM measured ORDER BY distance LIMIT %(k)s
+"""
+
+
+def _by_index(
+    connection: Connection, space: Space, matches: sql.Composable, values: dict[str, Any]
+) -> list[tuple[Any, ...]]:
     with connection.transaction():
         # Goes on through the index until k are found that pass the filter; set for this transaction alone.
         connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
-        connection.execute(
-            sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(min(1_000, max(LEAST_CANDIDATES, 2 * k))))
-        )
-        rows = connection.execute(statement, values).fetchall()
-    return _folded(rows, k)
+        candidates = min(1_000, max(LEAST_CANDIDATES, 2 * values["k"]))
+        connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
+        return connection.execute(_statement(_NEAREST_BY_INDEX, space, matches), values).fetchall()
+
+
+def _exactly(
+    connection: Connection, space: Space, matches: sql.Composable, values: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    return connection.execute(_statement(_NEAREST_EXACTLY, space, matches), values).fetchall()
+
+
+def _statement(nearest: LiteralString, space: Space, matches: sql.Composable) -> sql.Composed:
+    names = {"embeddings": sql.Identifier(space.embeddings), "landing": sql.Identifier(space.landing)}
+    return sql.SQL(_PLACES).format(
+        nearest=sql.SQL(nearest).format(matches=matches, **names), matches=matches, copies=sql.Literal(MOST_COPIES)
+    )
+
+
+def _is_few(connection: Connection, matches: sql.Composable, values: dict[str, Any]) -> bool:
+    """Whether a filter leaves so few chunks that comparing each of them is faster than walking the index."""
+    statement = sql.SQL("SELECT count(*) FROM (SELECT FROM chunks c WHERE true {} LIMIT {}) few").format(
+        matches, sql.Literal(FEW + 1)
+    )
+    row = connection.execute(statement, values).fetchone()
+    return row is not None and int(row[0]) <= FEW
 
 
 def _filters(source: str | None, where: Mapping[str, Any] | None) -> tuple[sql.Composable, dict[str, Any]]:
     conditions: list[sql.Composable] = []
     values: dict[str, Any] = {}
     if source is not None:
-        conditions.append(sql.SQL("AND c.source LIKE %(source)s"))
+        conditions.append(
+            # By way of the manifest: a row for a file, where the table has one for each chunk.
+            sql.SQL("AND c.source_key IN (SELECT source_key FROM source_files WHERE path LIKE %(source)s)")
+        )
         values["source"] = like_pattern(source)
     if where:
         conditions.append(sql.SQL("AND c.metadata @> %(where)s"))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +26,17 @@ MOST_HALFVEC_DIMENSIONS = 4_000
 # Vectors are written once and never updated, so they are kept inside their row: it halves an exact search's time and
 # takes the least space. A page holds one row of at most this size.
 INLINE_BYTES = 8_160
+
+# Loads and answers take this advisory lock together; the sweep, the switch of a space and the swap of an index, which
+# may take away what a load relies on, take it alone.
+LOAD_OR_SWEEP = "SELECT pg_advisory_xact_lock{shared}(hashtextextended('sweep:' || current_schema(), 0))"
+
+# A switch waits this long for readers to finish, lets those pass that queued behind it, and tries again.
+LOCK_TIMEOUT = "2s"
+LOCK_ATTEMPTS = 15
+
+# Role (None: everybody), privilege, and whether it may be passed on.
+Grant = tuple[str | None, str, bool]
 
 State = Literal["active", "filling", "retired"]
 
@@ -135,22 +148,51 @@ def switch_space(connection: Connection, name: str, min_recall: float) -> Space:
     space = _named(connection, name)
     if space.state == "active":
         return space
-    if missing := count_missing(connection, space):
-        raise ConfigurationError(
-            f"space {name} still misses the vectors of {missing:,} texts; run `vector-pipeline space start "
-            f"{space.model}` and `ingest` until it misses none"
-        )
+    _require_complete(connection, space)
     if space.recall is not None and space.recall < min_recall:
         raise ConfigurationError(
             f"the index of space {name} has a recall of {space.recall:.3f}, below {min_recall:.3f}; rebuild it, or set "
             "VECTOR_PIPELINE_MIN_RECALL"
         )
-    with connection.transaction():
-        connection.execute("SET LOCAL lock_timeout = '5s'")
+
+    def switch() -> None:
+        # Looked at again where no load can add a text meanwhile.
+        _require_complete(connection, space)
         connection.execute("UPDATE spaces SET state = 'retired' WHERE state = 'active'")
         connection.execute("UPDATE spaces SET state = 'active' WHERE name = %s", (name,))
         replace_view(connection, space)
-    return space
+
+    alone(connection, switch)
+    return _named(connection, name)
+
+
+def alone(connection: Connection, work: Callable[[], None]) -> None:
+    """Do some work in a transaction that no load, answer or sweep runs beside; tried again while readers are in the way.
+
+    Raises DatabaseError where the locks are not to be had.
+    """
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+                connection.execute(LOAD_OR_SWEEP.format(shared=""))
+                work()
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            time.sleep(0.2 * (attempt + 1))
+        else:
+            return
+    raise DatabaseError(
+        "the tables are in use by a long transaction and could not be locked; end it (see pg_stat_activity) and try "
+        "again"
+    )
+
+
+def _require_complete(connection: Connection, space: Space) -> None:
+    if missing := count_missing(connection, space):
+        raise ConfigurationError(
+            f"space {space.name} still misses the vectors of {missing:,} texts; run `vector-pipeline space start` with "
+            f"VECTOR_PIPELINE_MODEL={space.model}, then `vector-pipeline ingest`, until it misses none"
+        )
 
 
 def drop_space(connection: Connection, name: str) -> None:
@@ -158,22 +200,30 @@ def drop_space(connection: Connection, name: str) -> None:
     space = _named(connection, name)
     if space.state == "active":
         raise ConfigurationError(f"space {name} is active; switch to another before you drop it")
-    with connection.transaction():
-        for table in (space.landing, space.embeddings):
+
+    def drop() -> None:
+        for table in (space.embeddings, space.landing):
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(table)))
         connection.execute("DELETE FROM rejected_texts WHERE space = %s", (name,))
         connection.execute("DELETE FROM spaces WHERE name = %s", (name,))
 
+    alone(connection, drop)
+
 
 def replace_view(connection: Connection, space: Space) -> None:
-    """Point `document_chunks` at a space, keeping its grants; inside a transaction.
+    """Point `document_chunks` at a space, keeping its grants; inside a transaction. Raises as `drop_view` does."""
+    create_view(connection, space, drop_view(connection))
 
-    The view is dropped and made again, since the type of its vector changes.
+
+def drop_view(connection: Connection) -> list[Grant]:
+    """Drop the view, which has to be made anew since the type of its vector may change; returns its grants.
+
     Raises DatabaseError where other objects depend on it.
     """
     grants = connection.execute(
-        "SELECT grantee, privilege_type FROM information_schema.role_table_grants WHERE table_schema = "
-        "current_schema() AND table_name = 'document_chunks' AND grantee <> grantor"
+        "SELECT r.rolname, a.privilege_type, a.is_grantable FROM pg_class c, aclexplode(c.relacl) a "
+        "LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE c.oid = to_regclass('document_chunks') "
+        "AND a.grantee <> c.relowner"
     ).fetchall()
     try:
         connection.execute("DROP VIEW IF EXISTS document_chunks")
@@ -182,6 +232,11 @@ def replace_view(connection: Connection, space: Space) -> None:
             f"other objects depend on the view document_chunks ({error.diag.message_detail}); drop them, switch, and "
             "make them again"
         ) from error
+    return grants
+
+
+def create_view(connection: Connection, space: Space, grants: Sequence[Grant]) -> None:
+    """Make the view of a space, which is not there, with some grants."""
     connection.execute(
         sql.SQL(
             "CREATE VIEW document_chunks AS SELECT c.id, c.source, c.document_id, c.chunk_index, c.start_char, "
@@ -196,9 +251,14 @@ def replace_view(connection: Connection, space: Space) -> None:
             "Nearest first: ORDER BY embedding <=> $1 LIMIT k"
         )
     )
-    for grantee, privilege in grants:
-        role = sql.SQL("PUBLIC") if grantee == "PUBLIC" else sql.Identifier(grantee)
-        connection.execute(sql.SQL("GRANT {} ON document_chunks TO {}").format(sql.SQL(privilege), role))
+    for grantee, privilege, grantable in grants:
+        connection.execute(
+            sql.SQL("GRANT {} ON document_chunks TO {}{}").format(
+                sql.SQL(privilege),
+                sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee),
+                sql.SQL(" WITH GRANT OPTION" if grantable else ""),
+            )
+        )
 
 
 def _create(connection: Connection, model: str, dimensions: int, state: State) -> Space:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.rows import LOAD_OR_SWEEP
-from vector_pipeline.store.spaces import list_spaces
+from vector_pipeline.store.spaces import LOAD_OR_SWEEP, list_spaces
 
 SWEPT_AT_ONCE = 5_000
 
@@ -14,7 +13,8 @@ SWEPT_AT_ONCE = 5_000
 def sweep(connection: Connection, grace_seconds: float) -> int:
     """Remove what has been unreferenced for longer than the grace period; returns the vectors removed.
 
-    A vector that was never referenced counts from when it was stored: its load may still be on the way. The text of
+    A vector that was never referenced, or came back since, counts from when it was stored: its load may still be on
+    the way. The text of
     deleted files is gone with their rows already.
     """
     removed = 0
@@ -23,7 +23,7 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
             statement = sql.SQL(
                 "DELETE FROM {table} WHERE content_hash IN (SELECT e.content_hash FROM {table} e "
                 "LEFT JOIN unreferenced_hashes u USING (content_hash) "
-                "WHERE coalesce(u.since, e.created_at) < now() - %s * interval '1 second' "
+                "WHERE greatest(u.since, e.created_at) < now() - %s * interval '1 second' "
                 "AND NOT EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash) LIMIT %s)"
             ).format(table=sql.Identifier(table))
             while True:

@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Sequence
 
 import numpy as np
+import psycopg
 from pgvector import HalfVector
 from psycopg import sql
 
+from vector_pipeline.errors import SpaceMismatch
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.spaces import Space
+from vector_pipeline.store.spaces import LOAD_OR_SWEEP, Space
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -32,25 +34,63 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
     """Write vectors, shape (len(hashes), dimensions), float32, in one transaction; returns how many were new.
 
     A hash that has a vector already, or gets one from another run at the same moment, keeps the one it has.
+    Raises SpaceMismatch, with nothing written, where the vectors have other dimensions than the space.
     """
     if len(hashes) == 0:
         return 0
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL("CREATE TEMP TABLE answered (content_hash uuid, embedding {}) ON COMMIT DROP").format(
-                sql.SQL(f"{space.element_type}({space.dimensions:d})")
-            )
+    if vectors.shape != (len(hashes), space.dimensions):
+        raise SpaceMismatch(
+            f"{len(hashes):,} texts were answered with vectors of shape {vectors.shape}, but space {space.name} "
+            f"holds {space.dimensions:,} dimensions; check VECTOR_PIPELINE_MODEL and VECTOR_PIPELINE_DIMENSIONS"
         )
-        with cursor.copy("COPY answered FROM STDIN (FORMAT BINARY)") as copy:
-            copy.write(binary_rows(space, hashes, vectors))
-        # In the order of the key, so that two runs with the same hashes wait for one another and do not deadlock.
-        return cursor.execute(
-            sql.SQL(
-                "INSERT INTO {landing} (content_hash, embedding) SELECT DISTINCT ON (content_hash) content_hash, "
-                "embedding FROM answered a WHERE NOT EXISTS (SELECT FROM {embeddings} e WHERE e.content_hash = "
-                "a.content_hash) ORDER BY content_hash ON CONFLICT DO NOTHING"
-            ).format(landing=sql.Identifier(space.landing), embeddings=sql.Identifier(space.embeddings))
-        ).rowcount
+    with connection.transaction():
+        connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+        new = missing(connection, space, hashes)
+        # Sorted, so that two runs that bring the same hashes wait for one another and do not deadlock.
+        places = sorted({h: i for i, h in enumerate(hashes) if h in new}.items())
+        if not places:
+            return 0
+        names = [h for h, _ in places]
+        chosen = vectors[[i for _, i in places]]
+        try:
+            with connection.transaction():
+                _copy(connection, space.landing, binary_rows(space, names, chosen))
+            stored = len(names)
+        except psycopg.errors.UniqueViolation:
+            stored = _copy_around(connection, space, binary_rows(space, names, chosen))
+        # Where a row was moved under the index between the look and the COPY, it stands there already.
+        return stored - _delete_moved(connection, space, names)
+
+
+def _copy(connection: Connection, table: str, rows: bytes) -> None:
+    statement = sql.SQL("COPY {} (content_hash, embedding) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table))
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(rows)
+
+
+def _copy_around(connection: Connection, space: Space, rows: bytes) -> int:
+    """Write rows of which another run has just written some; returns how many were new."""
+    connection.execute(
+        sql.SQL("CREATE TEMP TABLE answered ON COMMIT DROP AS SELECT content_hash, embedding FROM {} LIMIT 0").format(
+            sql.Identifier(space.landing)
+        )
+    )
+    _copy(connection, "answered", rows)
+    return connection.execute(
+        sql.SQL(
+            "INSERT INTO {} (content_hash, embedding) SELECT content_hash, embedding FROM answered "
+            "ORDER BY content_hash ON CONFLICT DO NOTHING"
+        ).format(sql.Identifier(space.landing))
+    ).rowcount
+
+
+def _delete_moved(connection: Connection, space: Space, hashes: Sequence[bytes]) -> int:
+    return connection.execute(
+        sql.SQL("DELETE FROM {} l USING {} e WHERE l.content_hash = ANY(%s) AND e.content_hash = l.content_hash").format(
+            sql.Identifier(space.landing), sql.Identifier(space.embeddings)
+        ),
+        ([uuid.UUID(bytes=h) for h in hashes],),
+    ).rowcount
 
 
 def binary_rows(space: Space, hashes: Sequence[bytes], vectors: Vectors) -> bytes:
