@@ -82,9 +82,7 @@ def test_renaming_a_file_embeds_nothing(pipeline: Pipeline, corpus: Path, run: I
     assert search(pipeline, "honey bees", 1)[0].source == "벌.txt"
 
 
-def test_deleting_a_file_takes_its_rows_and_leaves_shared_vectors(
-    pipeline: Pipeline, corpus: Path, run: Ingest
-) -> None:
+def test_deleting_a_file_takes_its_rows_and_leaves_shared_vectors(pipeline: Pipeline, corpus: Path, run: Ingest) -> None:
     shutil.copy(corpus / "bees.txt", corpus / "copy.txt")
     report = run(corpus)
     assert report.reused > 0
@@ -132,9 +130,7 @@ def test_a_file_that_breaks_keeps_its_earlier_rows(pipeline: Pipeline, corpus: P
     assert search(pipeline, "honey bees", 1)[0].source == "bees.txt"
 
 
-def test_links_out_of_the_source_are_not_followed(
-    pipeline: Pipeline, corpus: Path, run: Ingest, tmp_path: Path
-) -> None:
+def test_links_out_of_the_source_are_not_followed(pipeline: Pipeline, corpus: Path, run: Ingest, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("nobody should find this")
     (corpus / "link.txt").symlink_to(secret)
@@ -144,9 +140,7 @@ def test_links_out_of_the_source_are_not_followed(
     assert {item.path for item in report.scans[0].passed_over} >= {"link.txt"}
 
 
-def test_an_emptied_source_is_not_taken_for_deletion_unasked(
-    pipeline: Pipeline, corpus: Path, run: Ingest
-) -> None:
+def test_an_emptied_source_is_not_taken_for_deletion_unasked(pipeline: Pipeline, corpus: Path, run: Ingest) -> None:
     for number in range(20):
         (corpus / f"{number}.txt").write_text(f"file number {number}")
     run(corpus)
