@@ -44,10 +44,7 @@ from vector_pipeline.stages.schemas import (
 )
 from vector_pipeline.stages.token_batches import PlanOutcome, plan
 
-WORDS = tuple(
-    ["river", "stone", "lamp", "bread", "winter", "engine", "garden", "letter"]
-    + ["김치", "바다", "겨울", "편지", "나무", "사람", "시간", "학교"]
-)
+WORDS = "river stone lamp bread winter engine garden letter 김치 바다 겨울 편지 나무 사람 시간 학교".split()
 
 
 def make_corpus(folder: Path, files: int, chunks_per_file: int) -> None:
