@@ -7,6 +7,7 @@ Run as a script with the standard library alone, so that it is small and indepen
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 LINGER_SECONDS = 2.0
@@ -59,10 +61,21 @@ def main(home: str, binaries: str) -> int:
         extra_groups=None if user is None else [],
         # Without a controlling terminal and in a group of its own: Ctrl-C at a user's terminal is not for it.
         start_new_session=True,
+        # A supervisor that is killed takes its server along: nobody else would ever stop it.
+        preexec_fn=_end_with_parent(),
     )
     threading.Thread(target=_stop_after_last_user, args=(layout, server), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))
     return server.wait()
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """What a child does to get a "fast shutdown" signal when its parent is gone; None where there is no such thing."""
+    if sys.platform != "linux":
+        return None
+    # Looked up here: between fork and exec nothing is imported. PR_SET_PDEATHSIG, see prctl(2).
+    prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
+    return lambda: prctl(set_parent_death_signal, signal.SIGINT, 0, 0, 0)
 
 
 def _server_settings() -> list[str]:
