@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vector_pipeline.embedding.client import ClientConfig, EmbeddingClient, EmbeddingInput
 from vector_pipeline.embedding.embedded_model import EmbeddedModel
-from vector_pipeline.embedding.limits import Limits
-from vector_pipeline.embedding.models import TIERS
 from vector_pipeline.embedding.pacing import LocalPacer, Pacer
 from vector_pipeline.errors import DatabaseError, InputRejected
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.model import model_dimensions, model_name
+from vector_pipeline.stages.model import account_limits, model_dimensions, model_name
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.pacing import PostgresPacer
@@ -26,14 +25,14 @@ from vector_pipeline.text.documents import content_hash
 from vector_pipeline.text.packing import RequestLimits, pack, weigh
 from vector_pipeline.text.tokens import tokenizer_for
 
+PATIENCE_SECONDS = 30.0
+"""How long a search retries transient failures."""
+
 Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 def client_config(settings: Settings) -> ClientConfig:
     """What the client is made with: the settings, and the tier's published limits under those that are set."""
-    tier = TIERS.get(settings.tier) if settings.tier else None
-    tokens = settings.tokens_per_minute or (tier.tokens_per_minute if tier else None)
-    requests = settings.requests_per_minute or (tier.requests_per_minute if tier else None)
     return ClientConfig(
         model=model_name(settings),
         dimensions=model_dimensions(settings),
@@ -44,7 +43,7 @@ def client_config(settings: Settings) -> ClientConfig:
         timeout_seconds=settings.timeout_seconds,
         retry_seconds=settings.retry_seconds,
         max_in_flight=settings.max_in_flight,
-        limits=Limits(tokens, requests) if tokens or requests else None,
+        limits=account_limits(settings),
     )
 
 
@@ -98,6 +97,8 @@ def search(
         if space is None:
             raise DatabaseError("nothing was ever embedded; run `vector-pipeline ingest FOLDER` first")
         config = client_config(pipeline.settings).for_model(space.model, space.dimensions)
+        # A person waits for the answer: better a clear error soon than one after ten minutes.
+        config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
         vector = asyncio.run(_ask(pipeline, config, query))
         return search_vectors(connection, vector, k, source=source, where=where)
 

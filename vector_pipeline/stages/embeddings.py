@@ -22,6 +22,7 @@ from vector_pipeline.embedding.client import (
 )
 from vector_pipeline.errors import BudgetReached
 from vector_pipeline.stages.answers import AnswerStore
+from vector_pipeline.stages.backfill import backfill
 from vector_pipeline.stages.budget import Budget
 from vector_pipeline.stages.model import Target, targets
 from vector_pipeline.stages.pipeline import Pipeline
@@ -73,11 +74,26 @@ def embed_plan(
     texts: Iterable[PlannedText] = plan if len(wanted) == 1 else list(plan)
     for target in wanted:
         of_target = (text for text in texts if text.space == target.name)
-        _TargetRun(pipeline, target, config.for_model(target.model, target.dimensions), result, log, progress).run(
-            of_target
-        )
+        target_config = config.for_model(target.model, target.dimensions)
+        if _goes_in_batches(pipeline, target):
+            assert target.space is not None
+            sent = backfill(pipeline, target.space, of_target, target_config, log=log)
+            result.stored += sent.stored
+            if sent.stopped or sent.out:
+                result.stopped = sent.stopped or (
+                    f"{sent.out:,} texts are out in batches; a later run brings them in and loads their files"
+                )
+            # What was refused inside a batch goes the ordinary way, which finds the culprit.
+            of_target = (text for text in sent.singly)
+        _TargetRun(pipeline, target, target_config, result, log, progress).run(of_target)
     result.seconds = time.monotonic() - began
     return result
+
+
+def _goes_in_batches(pipeline: Pipeline, target: Target) -> bool:
+    """Whether texts are submitted to the Batch API; the first texts of an unknown model tell its dimensions first."""
+    settings = pipeline.settings
+    return settings.embedding_mode == "batch" and not settings.uses_embedded_model and target.space is not None
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vector_pipeline.embedding.embedded_model import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL
-from vector_pipeline.embedding.models import resolve_dimensions
+from vector_pipeline.embedding.limits import Limits
+from vector_pipeline.embedding.models import TIERS, resolve_dimensions
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.store import manifest, spaces
@@ -27,6 +28,21 @@ def model_dimensions(settings: Settings) -> int | None:
             f"unset it, or set {variable('openai_api_key')} or {variable('openai_base_url')} to use another model"
         )
     return EMBEDDED_DIMENSIONS
+
+
+def account_limits(settings: Settings) -> Limits | None:
+    """What the account may do: the tier's published limits under those that are set; None to learn them.
+
+    Limits that are set hold even where the API would allow more.
+    """
+    tier = TIERS.get(settings.tier or "")
+    tokens = settings.tokens_per_minute or (tier.tokens_per_minute if tier else None)
+    requests = settings.requests_per_minute or (tier.requests_per_minute if tier else None)
+    per_day = settings.requests_per_day or (tier.requests_per_day if tier else None)
+    if not (tokens or requests or per_day):
+        return None
+    chosen = settings.tokens_per_minute or settings.requests_per_minute or settings.requests_per_day
+    return Limits(tokens, requests, per_day, binding=bool(chosen))
 
 
 @dataclass(frozen=True, slots=True)

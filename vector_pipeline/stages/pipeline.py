@@ -14,7 +14,7 @@ import httpx2
 from vector_pipeline.embedding.embedded_model import EmbeddedModel
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
-from vector_pipeline.stages.model import model_name
+from vector_pipeline.stages.model import account_limits, model_name
 from vector_pipeline.stages.scan import ScanOptions
 from vector_pipeline.stages.stage_files import StageFiles
 from vector_pipeline.store.connection import Database
@@ -80,7 +80,10 @@ class Pipeline:
         """What one request may hold, sized for the rate where one is known."""
         s = self.settings
         limits = RequestLimits(max_inputs=s.max_inputs_per_request, max_weight=s.max_tokens_per_request)
-        weight = target_weight(limits, s.tokens_per_minute, s.requests_per_minute)
+        rate = account_limits(s)
+        weight = target_weight(
+            limits, rate.tokens_per_minute if rate else None, rate.requests_per_minute if rate else None
+        )
         return RequestLimits(max_inputs=s.max_inputs_per_request, max_weight=weight)
 
     @property
