@@ -18,6 +18,7 @@ from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.names import Names
 from vector_pipeline.sources.source import open_source
 from vector_pipeline.stages.arrivals import in_progress
+from vector_pipeline.stages.model import check_model
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.stages.scan import ScanResult, scan
 from vector_pipeline.store import manifest
@@ -63,11 +64,15 @@ def ingest(
 ) -> IngestReport:
     """Bring the table in step with some sources; `say` is told each step in a line.
 
-    Raises ConfigurationError or SourceError where a source cannot be used; what fails later is in the report.
+    Raises ConfigurationError or SourceError where a source cannot be used, and SpaceMismatch where the table holds
+    another model's vectors; what fails later is in the report.
     """
     began = time.monotonic()
     report = IngestReport()
     sources = [open_source(location) for location in locations]
+    with pipeline.database.connect(role="ingest") as connection:
+        # Before anything is scanned: a model that was forgotten or mistyped must not wait for the first request.
+        check_model(connection, pipeline.settings)
     options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
     for source in sources:
         result = scan(pipeline.database, source, options, progress=lambda _: pipeline.advance("files listed", 1_000))
@@ -130,6 +135,8 @@ def _add(report: IngestReport, pipeline: Pipeline, arrival: str, result: dg.Exec
         report.rows += found.get("document_rows.dagster/row_count", 0)
         report.loaded += found.get("document_rows.files_loaded", 0)
         report.deleted += found.get("document_rows.files_deleted", 0)
+        if "embeddings.stopped" in found:
+            report.failures.append(str(found["embeddings.stopped"]))
         if not result.success:
             reason = _reason(result)
             report.failures.append(f"arrival {arrival}: {reason}")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from vector_pipeline.embedding.client import ClientConfig, EmbeddingClient, EmbeddingInput
-from vector_pipeline.embedding.embedded_model import EmbeddedModel
+from vector_pipeline.embedding.embedded_model import EMBEDDED_MODEL, EmbeddedModel
 from vector_pipeline.embedding.pacing import LocalPacer, Pacer
 from vector_pipeline.errors import DatabaseError, InputRejected
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.model import account_limits, model_dimensions, model_name
+from vector_pipeline.stages.model import account_limits, check_model, model_dimensions, model_name
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.pacing import PostgresPacer
@@ -96,6 +96,8 @@ def search(
         space = active_space(connection)
         if space is None:
             raise DatabaseError("nothing was ever embedded; run `vector-pipeline ingest FOLDER` first")
+        if pipeline.settings.uses_embedded_model != (space.model == EMBEDDED_MODEL):
+            check_model(connection, pipeline.settings)
         config = client_config(pipeline.settings).for_model(space.model, space.dimensions)
         # A person waits for the answer: better a clear error soon than one after ten minutes.
         config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))

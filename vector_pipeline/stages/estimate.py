@@ -21,6 +21,7 @@ from vector_pipeline.text.chunking import chunk_documents
 from vector_pipeline.text.documents import content_hash
 from vector_pipeline.text.packing import RequestLimits, pack, weigh
 from vector_pipeline.text.readers import read_documents, readable
+from vector_pipeline.text.tokens import Tokenizer
 
 LOOKUP = 2_000
 
@@ -59,9 +60,10 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
             space = spaces.filling_space(connection)
         known = {f.path: f.fingerprint.removesuffix(RACY) for f in known_files if f.status == "loaded" and not f.gone}
         gathered: dict[bytes, tuple[int, int]] = {}
+        tokenizer = pipeline.tokenizer()
         for listed in source.walk(readable):
             if isinstance(listed, ListedFile) and known.get(listed.path) != listed.fingerprint:
-                _count_file(pipeline, source, listed.path, found, gathered)
+                _count_file(pipeline, tokenizer, source, listed.path, found, gathered)
                 pipeline.advance("files counted", 1)
                 if len(gathered) >= LOOKUP:
                     _keep_missing(connection, space, gathered, weights)
@@ -73,7 +75,12 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
 
 
 def _count_file(
-    pipeline: Pipeline, source: Source, path: str, found: Estimate, gathered: dict[bytes, tuple[int, int]]
+    pipeline: Pipeline,
+    tokenizer: Tokenizer,
+    source: Source,
+    path: str,
+    found: Estimate,
+    gathered: dict[bytes, tuple[int, int]],
 ) -> None:
     try:
         with source.open(path) as stream:
@@ -82,7 +89,7 @@ def _count_file(
         found.rejected.append({"source": path, "error": str(error)})
         return
     found.files += 1
-    for _, chunks in chunk_documents(documents, pipeline.tokenizer(), pipeline.chunking):
+    for _, chunks in chunk_documents(documents, tokenizer, pipeline.chunking):
         for chunk in chunks:
             found.chunks += 1
             gathered[content_hash(chunk.text)] = (chunk.tokens, weigh(chunk.tokens, chunk.text))

@@ -63,6 +63,12 @@ class Target:
         return self.space.dimensions if self.space else None
 
 
+def check_model(connection: manifest.Connection, settings: Settings) -> None:
+    """Raise SpaceMismatch where the table holds vectors of another model than the settings name."""
+    if spaces.active_space(connection) is not None:
+        spaces.open_space(connection, model_name(settings), model_dimensions(settings))
+
+
 def targets(connection: manifest.Connection, settings: Settings) -> Sequence[Target]:
     """The active space and, while one fills, the filling space; the first one is made where there is none.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import psycopg
@@ -18,6 +18,12 @@ Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 # int2 dimensions, int2 unused: the head of pgvector's binary form.
 _HEAD_BYTES = 4
+
+# What a COPY BINARY begins and ends with.
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TAIL = b"\xff\xff"
+
+ROWS_IN_BLOCK = 256
 
 
 def missing(connection: Connection, space: Space, hashes: Sequence[bytes]) -> set[bytes]:
@@ -51,31 +57,41 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
         if not places:
             return 0
         names = [h for h, _ in places]
-        chosen = vectors[[i for _, i in places]]
+        order = [i for _, i in places]
         try:
             with connection.transaction():
-                _copy(connection, space.landing, binary_rows(space, names, chosen))
+                _copy(connection, space.landing, _blocks(space, names, vectors, order))
             stored = len(names)
         except psycopg.errors.UniqueViolation:
-            stored = _copy_around(connection, space, binary_rows(space, names, chosen))
+            stored = _copy_around(connection, space, _blocks(space, names, vectors, order))
         # Where a row was moved under the index between the look and the COPY, it stands there already.
         return stored - _delete_moved(connection, space, names)
 
 
-def _copy(connection: Connection, table: str, rows: bytes) -> None:
+def _blocks(space: Space, hashes: Sequence[bytes], vectors: Vectors, order: Sequence[int]) -> Iterator[bytes]:
+    # The server takes in one block while the next is made.
+    yield COPY_HEAD
+    for start in range(0, len(hashes), ROWS_IN_BLOCK):
+        place = slice(start, start + ROWS_IN_BLOCK)
+        yield binary_rows(space, hashes[place], vectors[order[place]])
+    yield COPY_TAIL
+
+
+def _copy(connection: Connection, table: str, blocks: Iterable[bytes]) -> None:
     statement = sql.SQL("COPY {} (content_hash, embedding) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(rows)
+        for block in blocks:
+            copy.write(block)
 
 
-def _copy_around(connection: Connection, space: Space, rows: bytes) -> int:
+def _copy_around(connection: Connection, space: Space, blocks: Iterable[bytes]) -> int:
     """Write rows of which another run has just written some; returns how many were new."""
     connection.execute(
         sql.SQL("CREATE TEMP TABLE answered ON COMMIT DROP AS SELECT content_hash, embedding FROM {} LIMIT 0").format(
             sql.Identifier(space.landing)
         )
     )
-    _copy(connection, "answered", rows)
+    _copy(connection, "answered", blocks)
     return connection.execute(
         sql.SQL(
             "INSERT INTO {} (content_hash, embedding) SELECT content_hash, embedding FROM answered "
@@ -119,7 +135,7 @@ def binary_rows(space: Space, hashes: Sequence[bytes], vectors: Vectors) -> byte
     rows["vector_bytes"] = _HEAD_BYTES + dimensions * element.itemsize
     rows["dimensions"] = dimensions
     rows["elements"] = vectors
-    return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"
+    return rows.tobytes()
 
 
 def as_parameter(space: Space, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> object:
