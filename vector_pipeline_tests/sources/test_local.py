@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.sources.source import ListedFile, PassedOver, open_source
+from vector_pipeline.text.readers import readable
+
+
+def _listed(root: Path) -> tuple[list[str], dict[str, PassedOver]]:
+    found = list(open_source(str(root)).walk(readable))
+    passed = {item.path: item for item in found if isinstance(item, PassedOver)}
+    return [item.path for item in found if isinstance(item, ListedFile)], passed
+
+
+def test_files_come_in_the_order_of_their_code_points(tmp_path: Path) -> None:
+    names = ["a/b.txt", "a.txt", "a-b.txt", "a/c/d.txt", "B.txt", "가.txt", "z.md"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert _listed(tmp_path)[0] == sorted(names)
+
+
+def test_odd_names_are_listed_as_they_are(tmp_path: Path) -> None:
+    names = [
+        "with space.txt",
+        "quote'\".txt",
+        "line\nend.txt",
+        unicodedata.normalize("NFD", "한글") + ".txt",
+        "한글.txt",
+    ]
+    names.append("l" * 200 + ".txt")
+    for name in names:
+        (tmp_path / name).write_text("x")
+    assert _listed(tmp_path)[0] == sorted(names)
+
+
+def test_hidden_files_and_other_suffixes_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    for name in (".git/config.txt", ".hidden.txt", "picture.png", "README", "kept.txt"):
+        (tmp_path / name).write_text("x")
+    assert _listed(tmp_path)[0] == ["kept.txt"]
+
+
+def test_links_are_followed_to_files_inside_and_nowhere_else(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "secret.txt").write_text("x")
+    (root / "real.txt").write_text("x")
+    (root / "inside.txt").symlink_to(root / "real.txt")
+    (root / "out.txt").symlink_to(outside / "secret.txt")
+    (root / "folder").symlink_to(outside)
+    (root / "loop").symlink_to(root)
+    (root / "broken.txt").symlink_to(root / "nothing.txt")
+    paths, passed = _listed(root)
+    assert paths == ["inside.txt", "real.txt"]
+    assert set(passed) == {"out.txt", "folder", "loop", "broken.txt"}
+    with pytest.raises(PermissionError):
+        open_source(str(root)).open("out.txt")
+
+
+def test_a_name_that_is_not_utf8_is_passed_over(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/bad\xff.txt", "w") as file:  # noqa: PTH123
+        file.write("x")
+    paths, passed = _listed(tmp_path)
+    assert paths == []
+    assert len(passed) == 1
+
+
+def test_the_fingerprint_changes_with_the_file_and_not_without(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one")
+    source = open_source(str(tmp_path))
+    before = source.fingerprint("a.txt")
+    assert before == source.fingerprint("a.txt")
+    path.write_text("two")
+    assert source.fingerprint("a.txt") != before
+
+
+@pytest.mark.parametrize("name", ["missing", "file.txt"])
+def test_a_source_that_is_no_folder_is_one_clear_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file.txt").write_text("x")
+    with pytest.raises(ConfigurationError, match=name):
+        open_source(str(tmp_path / name))
+
+
+def test_a_url_of_an_unknown_protocol_or_with_credentials_is_refused() -> None:
+    with pytest.raises(ConfigurationError):
+        open_source("nonsense://bucket/folder")
+    with pytest.raises(ConfigurationError) as caught:
+        open_source("s3://key:verysecret@bucket/folder")
+    assert "verysecret" not in str(caught.value)
