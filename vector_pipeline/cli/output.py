@@ -11,9 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
+
+# The counts that the bar is drawn from.
+FILES_TO_LOAD, FILES_LOADED = "files to load", "files loaded"
 
 # A piped log gets a line of progress this often.
 LINE_EVERY_SECONDS = 10.0
@@ -56,7 +61,7 @@ class Progress:
         if self._quiet or not self._console.is_terminal:
             yield self
             return
-        with Live(get_renderable=self._line, console=self._console, refresh_per_second=8, transient=True) as live:
+        with Live(get_renderable=self._display, console=self._console, refresh_per_second=8, transient=True) as live:
             self._live = live
             yield self
             self._live = None
@@ -76,6 +81,14 @@ class Progress:
         """A line of its own, above the live counts."""
         if not self._quiet:
             self._console.print(Text(one_line(line)), soft_wrap=True)
+
+    def _display(self) -> RenderableType:
+        total = self._counts[FILES_TO_LOAD]
+        if not total:
+            return self._line()
+        display = Table.grid(padding=(0, 1))
+        display.add_row(ProgressBar(total, self._counts[FILES_LOADED], width=24), self._line())
+        return display
 
     def _line(self) -> Text:
         seconds = time.monotonic() - self._began

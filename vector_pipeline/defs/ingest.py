@@ -83,6 +83,7 @@ def ingest(
     with pipeline.database.connect(role="ingest") as connection:
         manifest.mark_stale_pending(connection, pipeline.fingerprint)
         arrivals = manifest.pending_arrivals(connection)
+        pipeline.advance("files to load", manifest.count_files(connection).pending)
     if arrivals:
         _run_arrivals(pipeline, instance, arrivals, report, say)
     report.seconds = time.monotonic() - began
