@@ -65,8 +65,8 @@ class Tokenizer:
         parts = []
         for begin, end in _blocks(text):
             block = text[begin:end]
-            tokens = self.encoding.encode_to_numpy(block, disallowed_special=())
-            offsets = np.cumsum(self._token_bytes[tokens]) - self._token_bytes[tokens]
+            sizes = self._token_bytes[np.array(self.encoding.encode_ordinary(block), dtype=np.intp)]
+            offsets = np.cumsum(sizes) - sizes
             if not block.isascii():
                 raw = np.frombuffer(block.encode(), dtype=np.uint8)
                 # The n-th character begins at the n-th byte that is no continuation byte (10xxxxxx).
