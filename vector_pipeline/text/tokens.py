@@ -23,9 +23,12 @@ PATTERN = (
     r"\s+(?!\S)|\s"
 )
 
-# The encoding works inside pre-tokens. After a letter that no letter follows a pre-token ends, whatever stands
-# around it, so counts on both sides of such a place add up: it is an anchor.
-_ANCHOR = regex.compile(r"\p{L}(?!\p{L})")
+# The encoding works inside pre-tokens. Between a letter and one of these a pre-token ends, whatever stands around
+# it, so counts on both sides of such a place add up: it is an anchor. Only characters that were no letters in any
+# version of Unicode are taken, since Python's and the tokenizer's may differ.
+_ENDS = frozenset(chr(code) for code in range(128) if not chr(code).isalpha()) | frozenset("。、！？「」『』（）…")
+_ANCHOR = regex.compile(rf"\p{{L}}(?=[{regex.escape(''.join(sorted(_ENDS)))}])")
+_NEAR = 256
 
 # Long texts are encoded in blocks that end at anchors: no more than this is in tokens and bytes at once.
 BLOCK_CHARACTERS = 256 * 1024
@@ -83,16 +86,15 @@ def first_anchor(text: str, start: int, end: int) -> int | None:
 
 def last_anchor(text: str, start: int, end: int) -> int | None:
     """The last place in text[start:end] where counts on both sides add up; None where there is none."""
-    window = 64
-    while True:
-        low = max(start, end - window)
-        last = None
-        for found in _ANCHOR.finditer(text, low, end):
-            if found.end() < end:
-                last = found.end()
-        if last is not None or low == start:
-            return last
-        window *= 4
+    near = max(start, end - _NEAR)
+    for position in range(end - 1, near, -1):
+        if text[position] in _ENDS and text[position - 1].isalpha():
+            return position
+    last = None
+    if near > start:
+        for found in _ANCHOR.finditer(text, start, near + 1):
+            last = found.end() if found.end() < end else last
+    return last
 
 
 def _blocks(text: str) -> list[tuple[int, int]]:
