@@ -11,6 +11,7 @@ from vector_pipeline.defs.assets.embeddings import build_embeddings
 from vector_pipeline.defs.assets.source_files import build_source_files
 from vector_pipeline.defs.assets.token_batches import build_token_batches
 from vector_pipeline.defs.assets.vector_index import build_vector_index
+from vector_pipeline.defs.batches import build_batches_job, build_batches_sensor
 from vector_pipeline.defs.checks import build_checks
 from vector_pipeline.defs.io_manager import ParquetStages
 from vector_pipeline.defs.names import Names
@@ -50,13 +51,15 @@ def build_definitions(settings: Settings | None = None, *, opened: Pipeline | No
         selection=dg.AssetSelection.assets(vector_index),
         description="Bring landed vectors under the index, measure it, and tidy up.",
     )
+    batches = build_batches_job(names)
     return dg.Definitions(
         assets=[build_source_files(names), *arrival_assets, vector_index],
         asset_checks=build_checks(names),
-        jobs=[ingest, index],
+        jobs=[ingest, index, batches],
         sensors=[
             build_source_files_sensor(names, settings, ingest, opened),
             build_index_automation(names, vector_index),
+            build_batches_sensor(names, settings, batches, ingest, opened),
         ],
         schedules=[build_backfill_schedule(names, settings, ingest, opened)],
         resources={

@@ -60,6 +60,15 @@ class Harvest:
     problems: list[str] = field(default_factory=list)
     """One line for each batch that did not simply complete."""
 
+    def add(self, more: Harvest) -> None:
+        """Count another harvest in."""
+        self.finished += more.finished
+        self.inputs += more.inputs
+        self.tokens += more.tokens
+        self.out += more.out
+        self.out_inputs += more.out_inputs
+        self.problems += more.problems
+
 
 def open_api(config: ClientConfig) -> openai.OpenAI:
     """The SDK's client for files and batches. Close it, or use it as a context manager."""
@@ -131,6 +140,26 @@ def harvest(
                 result.out += 1
                 result.out_inputs += batch.inputs
     return result
+
+
+def ready(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, space: str) -> list[str]:
+    """Keys of a space's batches that a harvest would bring further: answered, or not taken on by the API yet.
+
+    One small request each and no result is fetched, so that it can be asked every few minutes. Raises as `submit`.
+    """
+    found = []
+    for batch in ledger.unfinished():
+        if batch.space != space:
+            continue
+        with ledger.hold(batch.key) as mine:
+            if not mine:
+                continue
+            if batch.batch_id is not None:
+                with _explained(config):
+                    if api.batches.retrieve(batch.batch_id).status not in _OVER:
+                        continue
+            found.append(batch.key)
+    return found
 
 
 def _parts(

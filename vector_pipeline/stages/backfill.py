@@ -2,7 +2,7 @@
 
 Each run harvests what has been answered, submits what is new and says what is still out; the files whose vectors
 are out stay pending, and a later run loads them. What the API refused within a batch goes the ordinary way, which
-finds the culprit.
+finds the culprit. A run in `sync` mode harvests too, and leaves alone what is out: it has been ordered already.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.stages.schemas import PlannedText
 from vector_pipeline.store import rejected_texts, vectors
 from vector_pipeline.store.batches import PostgresBatchLedger
+from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.spaces import Space
+from vector_pipeline.store.spaces import Space, list_spaces
 
 # Hashes asked for at once.
 LOOKUP = 2_000
@@ -67,30 +68,103 @@ def backfill(
     database = pipeline.database
     with (
         database.connect(role="batches") as connection,
-        database.connect(role="answers") as answers,
+        database.connect(role="claims") as claiming,
         batch_api.open_api(config) as api,
     ):
-        ledger = PostgresBatchLedger(connection, database.schema)
-        budget = Budget.open(pipeline, space.model)
-        if budget.price_per_token is not None:
-            budget.price_per_token *= BATCH_DISCOUNT
-
-        def store(_: str, answer: Answer) -> None:
-            hashes = [i.content_hash for i in answer.inputs]
-            result.stored += vectors.store_vectors(answers, space, hashes, answer.vectors)
-            budget.record(answers, answer.tokens)
-            pipeline.advance("texts embedded", len(hashes))
-
-        result.harvested = batch_api.harvest(api, config, ledger, store, space=space.name)
-        for problem in result.harvested.problems:
-            log(problem)
+        ledger = PostgresBatchLedger(connection, database.schema, config.bucket)
+        budget = _budget(pipeline, space)
+        result.harvested, result.stored = _harvest(pipeline, space, api, config, ledger, budget, log)
         # One at a time: between the look at what is out and the note of what goes out nobody else submits.
         with _alone(connection, f"{database.schema} {space.name}"):
-            run = _Submission(pipeline, space, ledger, connection, budget, result)
+            run = _Submission(pipeline, space, ledger, connection, Claims(claiming, space.name), budget, result)
             result.submitted = _submit(api, config, run, plan, pipeline)
         result.out += result.submitted.inputs + result.submitted.left
     log(str(result))
     return result
+
+
+def harvest(
+    pipeline: Pipeline, config: ClientConfig, *, log: Callable[[str], None] = lambda _: None
+) -> batch_api.Harvest:
+    """Bring in whatever the account's batches have been answered, for all spaces; returns without waiting.
+
+    Raises as `backfill` does.
+    """
+    total = batch_api.Harvest()
+    with pipeline.database.connect(role="batches") as connection:
+        for space in list_spaces(connection):
+            of_space = config.for_model(space.model, space.dimensions)
+            ledger = PostgresBatchLedger(connection, pipeline.database.schema, of_space.bucket)
+            if not any(batch.space == space.name for batch in ledger.unfinished()):
+                continue
+            with batch_api.open_api(of_space) as api:
+                found, _ = _harvest(pipeline, space, api, of_space, ledger, _budget(pipeline, space), log)
+            total.add(found)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """How it stands with batches: how many are out, and how many of them a harvest would bring further.
+
+    `last_finished` is when the last one was brought in, ISO 8601, empty where none ever was.
+    """
+
+    batches: int
+    ready: int
+    last_finished: str
+
+
+def outstanding(pipeline: Pipeline, config: ClientConfig) -> Outstanding:
+    """How it stands with the account's batches: a small request for each that is out.
+
+    Raises ProviderRefused, ProviderUnavailable and DatabaseError.
+    """
+    batches = ready = 0
+    last = ""
+    with pipeline.database.connect(role="batches") as connection:
+        for space in list_spaces(connection):
+            of_space = config.for_model(space.model, space.dimensions)
+            ledger = PostgresBatchLedger(connection, pipeline.database.schema, of_space.bucket)
+            last = max(last, ledger.last_finished())
+            if out := sum(batch.space == space.name for batch in ledger.unfinished()):
+                batches += out
+                with batch_api.open_api(of_space) as api:
+                    ready += len(batch_api.ready(api, of_space, ledger, space.name))
+    return Outstanding(batches, ready, last)
+
+
+def _budget(pipeline: Pipeline, space: Space) -> Budget:
+    budget = Budget.open(pipeline, space.model)
+    if budget.price_per_token is not None:
+        budget.price_per_token *= BATCH_DISCOUNT
+    return budget
+
+
+def _harvest(
+    pipeline: Pipeline,
+    space: Space,
+    api: openai.OpenAI,
+    config: ClientConfig,
+    ledger: PostgresBatchLedger,
+    budget: Budget,
+    log: Callable[[str], None],
+) -> tuple[batch_api.Harvest, int]:
+    """Bring in what is there for one space; returns that and how many vectors were new."""
+    stored = 0
+    with pipeline.database.connect(role="answers") as answers:
+
+        def store(_: str, answer: Answer) -> None:
+            nonlocal stored
+            hashes = [i.content_hash for i in answer.inputs]
+            stored += vectors.store_vectors(answers, space, hashes, answer.vectors)
+            budget.record(answers, answer.tokens)
+            pipeline.advance("texts embedded", len(hashes))
+
+        found = batch_api.harvest(api, config, ledger, store, space=space.name)
+    for problem in found.problems:
+        log(problem)
+    return found, stored
 
 
 def _submit(
@@ -107,15 +181,20 @@ class _Submission:
     space: Space
     ledger: PostgresBatchLedger
     connection: Connection
+    claims: Claims
     budget: Budget
     result: Backfill
 
     def wanted(self, plan: Iterable[PlannedText]) -> Iterator[EmbeddingInput]:
-        """What is to be submitted: not stored, not out, not refused, within the budget."""
+        """What is to be submitted: not stored, not out, not refused, not being sent now, within the budget."""
         texts = iter(plan)
         while group := list(islice(texts, LOOKUP)):
             by_hash = {text.content_hash: text for text in group}
+            # Claimed until the ledger has them, so that no run sends them the ordinary way meanwhile.
+            mine = self.claims.claim(by_hash)
             missing = vectors.missing(self.connection, self.space, list(by_hash))
+            self.result.out += len(missing - mine)
+            missing &= mine
             missing -= set(rejected_texts.reasons(self.connection, self.space.name, list(missing)))
             out = self.ledger.under_way(self.space.name, list(missing))
             singly = self.ledger.to_send_singly(self.space.name, list(missing - out))

@@ -22,12 +22,13 @@ from vector_pipeline.embedding.client import (
 )
 from vector_pipeline.errors import BudgetReached
 from vector_pipeline.stages.answers import AnswerStore
-from vector_pipeline.stages.backfill import backfill
+from vector_pipeline.stages.backfill import backfill, harvest
 from vector_pipeline.stages.budget import Budget
 from vector_pipeline.stages.model import Target, targets
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.stages.schemas import PlannedText
 from vector_pipeline.store import rejected_texts, vectors
+from vector_pipeline.store.batches import PostgresBatchLedger
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.pacing import PostgresPacer
@@ -72,20 +73,26 @@ def embed_plan(
         wanted = targets(connection, pipeline.settings)
     # One space nearly always; while a second fills, the arrival's texts are held in memory to be sent to each.
     texts: Iterable[PlannedText] = plan if len(wanted) == 1 else list(plan)
+    if pipeline.settings.embedding_mode == "sync" and not pipeline.settings.uses_embedded_model:
+        # Left from another mode; what they bring need not be sent, and what is still out is not sent again.
+        harvest(pipeline, config, log=log)
     for target in wanted:
         of_target = (text for text in texts if text.space == target.name)
         target_config = config.for_model(target.model, target.dimensions)
+        out = 0
         if _goes_in_batches(pipeline, target):
             assert target.space is not None
             sent = backfill(pipeline, target.space, of_target, target_config, log=log)
             result.stored += sent.stored
-            if sent.stopped or sent.out:
-                result.stopped = sent.stopped or (
-                    f"{sent.out:,} texts are out in batches; a later run brings them in and loads their files"
-                )
+            result.stopped = sent.stopped
+            out = sent.out
             # What was refused inside a batch goes the ordinary way, which finds the culprit.
             of_target = (text for text in sent.singly)
-        _TargetRun(pipeline, target, target_config, result, log, progress).run(of_target)
+        run = _TargetRun(pipeline, target, target_config, result, log, progress)
+        run.run(of_target)
+        out += len(run.out)
+        if out and not result.stopped:
+            result.stopped = f"{out:,} texts are out in batches; a later run brings them in and loads their files"
     result.seconds = time.monotonic() - began
     return result
 
@@ -104,6 +111,8 @@ class _TargetRun:
     result: EmbedResult
     log: Callable[[str], None]
     progress: Callable[[str], None]
+    out: set[bytes] = field(default_factory=set)
+    """Texts that were submitted in a batch before: they are paid for, and not sent again."""
 
     def run(self, texts: Iterator[PlannedText]) -> None:
         first = next(texts, None)
@@ -172,7 +181,7 @@ class _TargetRun:
         claims.release(mine - missing)
         mine &= missing
         elsewhere.update((key, inputs[key]) for key in missing - mine)
-        self.result.stored_meanwhile += len(inputs) - len(missing)
+        self.result.stored_meanwhile += len(set(inputs) - missing - self.out)
         if mine:
             batch = [value for key, value in inputs.items() if key in mine]
             budget.reserve(sum(i.tokens for i in batch))
@@ -182,7 +191,13 @@ class _TargetRun:
         refused = rejected_texts.reasons(connection, self.target.name, hashes)
         space = self.target.space
         missing = set(hashes) if space is None else vectors.missing(connection, space, hashes)
-        return missing - set(refused)
+        missing -= set(refused)
+        if space is not None and not self.pipeline.settings.uses_embedded_model:
+            ledger = PostgresBatchLedger(connection, self.pipeline.database.schema, self.config.bucket)
+            out = ledger.under_way(space.name, list(missing))
+            self.out |= out
+            missing -= out
+        return missing
 
 
 def _chain(first: PlannedText, rest: Iterator[PlannedText]) -> Iterator[PlannedText]:

@@ -17,11 +17,15 @@ _LINES = sql.Identifier(SHARED_SCHEMA, "batch_lines")
 
 
 class PostgresBatchLedger:
-    """A pipeline's part of the ledger. `owner` is its schema; the connection is in autocommit."""
+    """A pipeline's part of the ledger. `owner` is its schema; the connection is in autocommit.
 
-    def __init__(self, connection: Connection, owner: str) -> None:
+    Only batches of one account and model (`bucket`) are seen: another account knows nothing of them.
+    """
+
+    def __init__(self, connection: Connection, owner: str, bucket: str) -> None:
         self._connection = connection
         self._owner = owner
+        self._bucket = bucket
 
     def plan(self, key: str, space: str, bucket: str, lines: Sequence[Sequence[EmbeddingInput]]) -> None:
         """See BatchLedger."""
@@ -73,9 +77,9 @@ class PostgresBatchLedger:
         rows = self._connection.execute(
             sql.SQL(
                 "SELECT key::text, space, state, file_id, batch_id, inputs, tokens FROM {} "
-                "WHERE owner = %s AND state <> 'finished' ORDER BY created_at, key"
+                "WHERE owner = %s AND bucket = %s AND state <> 'finished' ORDER BY created_at, key"
             ).format(_BATCHES),
-            (self._owner,),
+            (self._owner, self._bucket),
         )
         return [OpenBatch(*row) for row in rows]
 
@@ -111,6 +115,16 @@ class PostgresBatchLedger:
             if mine and not self._connection.closed:
                 self._connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
 
+    def last_finished(self) -> str:
+        """When the last of the pipeline's batches was brought in, ISO 8601; empty where none ever was."""
+        row = self._connection.execute(
+            sql.SQL("SELECT coalesce(max(finished_at)::text, '') FROM {} WHERE owner = %s AND bucket = %s").format(
+                _BATCHES
+            ),
+            (self._owner, self._bucket),
+        ).fetchone()
+        return str(row[0]) if row else ""
+
     def under_way(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
         """Those of some hashes that an unfinished batch of the pipeline is to answer."""
         return self._among(space, hashes, "b.state <> 'finished'")
@@ -122,12 +136,15 @@ class PostgresBatchLedger:
     def _among(self, space: str, hashes: Sequence[bytes], condition: str) -> set[bytes]:
         if not hashes:
             return set()
+        keys = [uuid.UUID(bytes=h) for h in hashes]
         rows = self._connection.execute(
+            # The first condition on hashes is what the index answers; the second picks them out of their lines.
             sql.SQL(
                 "SELECT DISTINCT h FROM {batches} b JOIN {lines} l ON l.batch = b.key, unnest(l.hashes) h "
-                "WHERE b.owner = %s AND b.space = %s AND {condition} AND h = ANY(%s)"
+                "WHERE b.owner = %s AND b.space = %s AND b.bucket = %s AND {condition} "
+                "AND l.hashes && %s::uuid[] AND h = ANY(%s)"
             ).format(batches=_BATCHES, lines=_LINES, condition=sql.SQL(condition)),
-            (self._owner, space, [uuid.UUID(bytes=h) for h in hashes]),
+            (self._owner, space, self._bucket, keys, keys),
         )
         return {row[0].bytes for row in rows}
 

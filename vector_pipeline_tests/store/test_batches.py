@@ -25,8 +25,8 @@ class Backfill:
 
     def __init__(self, database: Database, server: RunningServer, owner: str = "public") -> None:
         self.connection = database.connect()
-        self.ledger = PostgresBatchLedger(self.connection, owner)
         self.config = config(server)
+        self.ledger = PostgresBatchLedger(self.connection, owner, self.config.bucket)
         self.stored: dict[bytes, Any] = {}
 
     def submit(self, inputs: list[EmbeddingInput], queue_tokens: int | None = None) -> batch_api.Submitted:

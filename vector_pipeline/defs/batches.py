@@ -1,0 +1,122 @@
+"""What the Batch API has answered, brought in: a job that fetches it, and the sensor that brings both ends together.
+
+A run submits and does not wait, so no worker is held for a day. The sensor asks every few minutes how the batches
+stand; when one is over, a run of the job fetches it, and then the arrivals that waited for it are run again.
+"""
+
+from contextlib import ExitStack
+
+import dagster as dg
+
+from vector_pipeline.defs.assets.source_files import register_arrivals
+from vector_pipeline.defs.failures import explained
+from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.openai_resource import OpenAIResource
+from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.errors import PipelineError
+from vector_pipeline.settings import Settings
+from vector_pipeline.stages.arrivals import in_progress
+from vector_pipeline.stages.asking import client_config
+from vector_pipeline.stages.backfill import harvest, outstanding
+from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
+from vector_pipeline.store import manifest
+
+INTERVAL_SECONDS = 120
+
+# Arrivals asked for in one tick; the rest follow with the next batch or at night.
+RUNS_PER_TICK = 50
+
+_ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def build_batches_job(names: Names) -> dg.JobDefinition:
+    """The job `batches`: one op that fetches and stores what has been answered."""
+    postgres, openai = names.of("postgres"), names.of("openai")
+
+    @dg.op(
+        name=names.of("bring_in_batches"),
+        required_resource_keys={postgres, openai},
+        description="Fetches the results of batches that are over and stores their vectors.",
+    )
+    def bring_in_batches(context: dg.OpExecutionContext) -> None:
+        database: PostgresResource = getattr(context.resources, postgres)
+        api: OpenAIResource = getattr(context.resources, openai)
+        with explained():
+            found = harvest(database.pipeline, api.client_config(), log=context.log.info)
+        context.log.info(
+            f"{found.finished:,} batches brought in with {found.inputs:,} texts; {found.out:,} are still out"
+        )
+
+    @dg.job(
+        name=names.of("batches"),
+        executor_def=dg.in_process_executor,
+        description="Bring in what the Batch API has answered.",
+        tags={"vector_pipeline": names.prefix or "default"},
+    )
+    def batches() -> None:
+        bring_in_batches()
+
+    return batches
+
+
+def build_batches_sensor(
+    names: Names,
+    settings: Settings,
+    batches: dg.JobDefinition,
+    ingest: "dg.UnresolvedAssetJobDefinition",
+    opened: Pipeline | None,
+) -> dg.SensorDefinition:
+    """`batches_sensor`: on by itself where EMBEDDING_MODE is `batch`."""
+    goes_in_batches = settings.embedding_mode == "batch"
+
+    @dg.sensor(
+        name=names.of("batches_sensor"),
+        jobs=[batches, ingest],
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if goes_in_batches else dg.DefaultSensorStatus.STOPPED,
+        description="Has what the Batch API answered brought in, then runs the arrivals that waited for it.",
+    )
+    def batches_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        try:
+            with ExitStack() as stack:
+                pipeline = opened or stack.enter_context(open_pipeline(settings))
+                return _tick(context, names, pipeline, batches.name)
+        except PipelineError as error:
+            return dg.SkipReason(str(error))
+
+    return batches_sensor
+
+
+def _tick(
+    context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline, job: str
+) -> dg.SensorResult | dg.SkipReason:
+    if pipeline.settings.uses_embedded_model:
+        return dg.SkipReason("the embedded model answers at once and knows no batches")
+    state = outstanding(pipeline, client_config(pipeline.settings))
+    if state.ready:
+        if context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=_ACTIVE), limit=1):
+            return dg.SkipReason(f"batches over: {state.ready:,}; a run is bringing them in")
+        return dg.SensorResult([dg.RunRequest(job_name=job, tags={"vector_pipeline/trigger": "batches"})])
+    if not state.last_finished or state.last_finished == context.cursor:
+        return dg.SkipReason(f"batches out: {state.batches:,}")
+    with pipeline.database.connect(role="batches sensor") as connection:
+        pending = manifest.pending_arrivals(connection)
+        busy = in_progress(connection, pending)
+    wanted = [arrival for arrival in pending if arrival not in busy][:RUNS_PER_TICK]
+    register_arrivals(context.instance, names, wanted)
+    # An arrival is asked for once per batch that came in: what it still misses is in another.
+    requests = [
+        dg.RunRequest(
+            job_name=names.of("ingest"),
+            run_key=f"{arrival} after batches of {state.last_finished}",
+            partition_key=arrival,
+            tags={"vector_pipeline/trigger": "batches"},
+        )
+        for arrival in wanted
+    ]
+    return dg.SensorResult(requests, cursor=state.last_finished)
