@@ -28,13 +28,14 @@ import numpy as np
 import psycopg
 from psycopg.types.json import Jsonb
 
+from vector_pipeline.store.binary import Vectors
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.embedded_server import EmbeddedServer
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.rows import ChunkRow, SourceRows, load_sources
 from vector_pipeline.store.schema import migrate
 from vector_pipeline.store.spaces import Space, open_space
-from vector_pipeline.store.vectors import Vectors, store_vectors
+from vector_pipeline.store.vectors import store_vectors
 
 PEERS = ("django", "langchain", "llama_index")
 PEER_PACKAGES = ("django", "langchain-postgres", "llama-index-vector-stores-postgres", "psycopg[binary]", "pgvector")
@@ -47,6 +48,9 @@ FLAT = (
     "NULL, metadata jsonb NOT NULL, content_hash uuid NOT NULL, embedding vector({dimensions}) NOT NULL, "
     "created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now())"
 )
+
+FLAT_INDEXES = ("source", "content_hash")
+SERVER_COPY = "server-side COPY, one flat table"
 
 
 class Corpus:
@@ -138,9 +142,15 @@ def load_all(database: Database, space: Space, corpus: Corpus, files: list[Sourc
     loader.join()
 
 
-def fill_flat(connection: Connection, corpus: Corpus, name: str) -> None:
-    """The same rows in one flat default table, as a client's binary COPY writes them."""
+def fill_flat(connection: Connection, corpus: Corpus, name: str, *, indexed: bool = True) -> None:
+    """The same rows in one flat default table, as a client's binary COPY writes them.
+
+    `indexed` gives it the two b-trees that the pipeline's own table has: what a file's rows, and those of a text,
+    are found by.
+    """
     connection.execute(FLAT.format(name=name, dimensions=corpus.vectors.shape[1]).encode())
+    for column in FLAT_INDEXES if indexed else ():
+        connection.execute(f"CREATE INDEX ON {name} ({column})".encode())
     statement = (
         f"COPY {name} (id, source, chunk_index, page_content, metadata, content_hash, embedding) FROM STDIN BINARY"
     )
@@ -157,16 +167,17 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
     files = [corpus.file(number) for number in range(rows // FILE_CHUNKS)]
     found: dict[str, list[float]] = {}
     for _ in range(REPEATS):
-        database = fresh_database(server)
-        with database.connect() as connection, tempfile.TemporaryDirectory() as folder:
-            Path(folder).chmod(0o777)  # the server writes the file, as its own user
-            fill_flat(connection, corpus, "flat")
-            connection.execute(f"COPY flat TO '{folder}/rows' (FORMAT BINARY)".encode())
-            connection.execute("TRUNCATE flat")
-            connection.execute("CHECKPOINT")
-            copy = f"COPY flat FROM '{folder}/rows' (FORMAT BINARY)".encode()
-            _note(found, "server-side COPY, one flat table", rows, partial(connection.execute, copy))
-        drop(server, database)
+        for name, indexed in ((SERVER_COPY, True), (f"{SERVER_COPY}, primary key only", False)):
+            database = fresh_database(server)
+            with database.connect() as connection, tempfile.TemporaryDirectory() as folder:
+                Path(folder).chmod(0o777)  # the server writes the file, as its own user
+                fill_flat(connection, corpus, "flat", indexed=indexed)
+                connection.execute(f"COPY flat TO '{folder}/rows' (FORMAT BINARY)".encode())
+                connection.execute("TRUNCATE flat")
+                connection.execute("CHECKPOINT")
+                copy = f"COPY flat FROM '{folder}/rows' (FORMAT BINARY)".encode()
+                _note(found, name, rows, partial(connection.execute, copy))
+            drop(server, database)
         for name, at_once in (("this pipeline, bulk", 1_000), (f"this pipeline, {ANSWER} vectors a commit", ANSWER)):
             database = fresh_database(server)
             with database.connect() as connection:
@@ -186,7 +197,7 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
         else:
             print(f"{peer} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
         drop(server, database)
-    base = statistics.median(found["server-side COPY, one flat table"])
+    base = statistics.median(found[SERVER_COPY])
     print(f"\n{dimensions} dimensions, {rows:,} rows\n\n| way | rows/s | of the server's COPY |\n| --- | ---: | ---: |")
     for name, rates in found.items():
         print(f"| {name} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.3f} |")
@@ -207,7 +218,6 @@ def measure_corpus(server: EmbeddedServer, rows: int, dimensions: int) -> None:
         load_all(database, space, corpus, files, 1_000)
         (report,) = maintain_index(database)
         fill_flat(connection, corpus, "flat")
-        connection.execute("CREATE INDEX ON flat (source)")
         connection.execute("SET maintenance_work_mem = '1GB'")
         connection.execute("CREATE INDEX ON flat USING hnsw (embedding vector_cosine_ops)")
         connection.execute("VACUUM ANALYZE")

@@ -14,6 +14,7 @@ from pgvector.psycopg import register_vector
 from psycopg import conninfo, sql
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from vector_pipeline.store.binary import register
 
 Connection = psycopg.Connection[Any]
 
@@ -81,6 +82,7 @@ class Database:
         connection.execute(
             sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys(path))))
         )
+        register(connection)
         if row:
             register_vector(connection)
 

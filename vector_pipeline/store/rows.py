@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any
 
 import orjson
@@ -18,8 +19,11 @@ from psycopg.types.json import Jsonb
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store import vectors
+from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, UuidArray, chunk_row
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.spaces import LOAD_OR_SWEEP, active_space
+
+ROWS_IN_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,10 @@ class LoadOutcome:
     missing_vectors: dict[str, set[bytes]] = field(default_factory=dict)
 
 
-def chunk_id(source_key: bytes, document_id: str, content_hash: bytes, occurrence: int) -> uuid.UUID:
+def chunk_id(source_key: bytes, document_id: str, content_hash: bytes, occurrence: int) -> bytes:
     """The id of a chunk: of file, document, text, and which occurrence of that text in the document it is."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(source_key + content_hash + occurrence.to_bytes(8) + document_id.encode())
-    return uuid.UUID(bytes=digest.digest())
+    data = source_key + content_hash + occurrence.to_bytes(8) + document_id.encode()
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRows]) -> LoadOutcome:
@@ -104,13 +107,12 @@ def _missing(connection: Connection, hashes: Sequence[bytes]) -> set[bytes]:
 def _lock_owned(
     connection: Connection, arrival: str, batch: Sequence[SourceRows], outcome: LoadOutcome
 ) -> list[SourceRows]:
-    keys = [uuid.UUID(bytes=source.source_key) for source in batch]
     rows = connection.execute(
-        "SELECT source_key, arrival, fingerprint, gone OR status = 'deleted' FROM source_files "
+        "SELECT uuid_send(source_key), arrival, fingerprint, gone OR status = 'deleted' FROM source_files "
         "WHERE source_key = ANY(%s) ORDER BY source_key FOR UPDATE",
-        (keys,),
+        (UuidArray(source.source_key for source in batch),),
     )
-    now = {row[0].bytes: row[1:] for row in rows}
+    now = {row[0]: row[1:] for row in rows}
     owned = []
     for source in batch:
         owner, fingerprint, gone = now.get(source.source_key, (None, "", True))
@@ -124,7 +126,7 @@ def _lock_owned(
 
 
 def _write(connection: Connection, sources: Sequence[SourceRows], outcome: LoadOutcome) -> None:
-    existing = _existing(connection, [uuid.UUID(bytes=source.source_key) for source in sources])
+    existing = _existing(connection, [source.source_key for source in sources])
     fresh, moved = [], []
     for source in sources:
         outcome.loaded.append(source.path)
@@ -143,7 +145,7 @@ def _write(connection: Connection, sources: Sequence[SourceRows], outcome: LoadO
         _copy(connection, fresh)
 
 
-def _identified(source: SourceRows) -> Iterator[tuple[uuid.UUID, ChunkRow]]:
+def _identified(source: SourceRows) -> Iterator[tuple[bytes, ChunkRow]]:
     seen: Counter[tuple[str, bytes]] = Counter()
     for chunk in source.chunks:
         text = (chunk.document_id, chunk.content_hash)
@@ -151,20 +153,21 @@ def _identified(source: SourceRows) -> Iterator[tuple[uuid.UUID, ChunkRow]]:
         seen[text] += 1
 
 
-def _existing(connection: Connection, keys: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[Any, ...]]:
+def _existing(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
     rows = connection.execute(
-        "SELECT id, chunk_index, start_char, end_char, metadata FROM chunks WHERE source_key = ANY(%s)", (list(keys),)
+        "SELECT uuid_send(id), chunk_index, start_char, end_char, metadata FROM chunks WHERE source_key = ANY(%s)",
+        (UuidArray(keys),),
     )
     return {row[0]: tuple(row[1:]) for row in rows}
 
 
-def _move(connection: Connection, moved: Sequence[tuple[uuid.UUID, ChunkRow]]) -> None:
+def _move(connection: Connection, moved: Sequence[tuple[bytes, ChunkRow]]) -> None:
     connection.execute(
         "UPDATE chunks c SET chunk_index = m.i, start_char = m.s, end_char = m.e, metadata = m.m, updated_at = now() "
-        "FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::int[], %s::jsonb[]) AS m (id, i, s, e, m) "
+        "FROM unnest(%s, %s::int[], %s::int[], %s::int[], %s::jsonb[]) AS m (id, i, s, e, m) "
         "WHERE c.id = m.id",
         (
-            [key for key, _ in moved],
+            UuidArray(key for key, _ in moved),
             [chunk.chunk_index for _, chunk in moved],
             [chunk.start_char for _, chunk in moved],
             [chunk.end_char for _, chunk in moved],
@@ -173,34 +176,31 @@ def _move(connection: Connection, moved: Sequence[tuple[uuid.UUID, ChunkRow]]) -
     )
 
 
-def _copy(connection: Connection, fresh: Sequence[tuple[uuid.UUID, SourceRows, ChunkRow]]) -> None:
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            "COPY chunks (id, source_key, source, document_id, chunk_index, start_char, end_char, page_content, "
-            "metadata, token_count, content_hash) FROM STDIN (FORMAT BINARY)"
-        ) as copy,
-    ):
-        copy.set_types(["uuid", "uuid", "text", "text", "int4", "int4", "int4", "text", "jsonb", "int4", "uuid"])
-        for key, source, chunk in fresh:
-            copy.write_row(
-                (
-                    key,
-                    uuid.UUID(bytes=source.source_key),
-                    source.path,
-                    chunk.document_id,
-                    chunk.chunk_index,
-                    chunk.start_char,
-                    chunk.end_char,
-                    chunk.page_content,
-                    Jsonb(chunk.metadata, dumps=str),
-                    chunk.token_count,
-                    uuid.UUID(bytes=chunk.content_hash),
-                )
-            )
+def _copy(connection: Connection, fresh: Sequence[tuple[bytes, SourceRows, ChunkRow]]) -> None:
+    statement = f"COPY chunks ({CHUNK_COLUMNS}) FROM STDIN (FORMAT BINARY)".encode()
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(COPY_HEAD)
+        # The server takes in one block while the next is made.
+        for start in range(0, len(fresh), ROWS_IN_BLOCK):
+            copy.write(b"".join(starmap(_binary, fresh[start : start + ROWS_IN_BLOCK])))
+        copy.write(COPY_TAIL)
 
 
-def delete_rows(connection: Connection, ids: Sequence[uuid.UUID]) -> None:
+def _binary(key: bytes, source: SourceRows, chunk: ChunkRow) -> bytes:
+    return chunk_row(
+        key,
+        source.source_key,
+        source.path.encode(),
+        chunk.document_id.encode(),
+        (chunk.chunk_index, chunk.start_char, chunk.end_char),
+        chunk.page_content.encode(),
+        chunk.metadata.encode(),
+        chunk.token_count,
+        chunk.content_hash,
+    )
+
+
+def delete_rows(connection: Connection, ids: Sequence[bytes]) -> None:
     """Delete chunks and note the hashes that no chunk refers to any more."""
     if ids:
         connection.execute(
@@ -208,7 +208,7 @@ def delete_rows(connection: Connection, ids: Sequence[uuid.UUID]) -> None:
             "INSERT INTO unreferenced_hashes (content_hash) SELECT DISTINCT content_hash FROM gone g WHERE NOT EXISTS "
             "(SELECT FROM chunks c WHERE c.content_hash = g.content_hash AND c.id <> ALL(%s)) "
             "ORDER BY 1 ON CONFLICT (content_hash) DO UPDATE SET since = now()",
-            (list(ids), list(ids)),
+            (UuidArray(ids), UuidArray(ids)),
         )
 
 
@@ -216,10 +216,10 @@ def _mark_loaded(connection: Connection, arrival: str, sources: Sequence[SourceR
     connection.execute(
         "UPDATE source_files s SET status = 'loaded', error = NULL, loaded_at = now(), updated_at = now(), "
         "encoding = l.encoding, documents = l.documents, chunks = l.chunks, tokens = l.tokens, pipeline = l.pipeline "
-        "FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::bigint[], %s::text[]) "
+        "FROM unnest(%s, %s::text[], %s::int[], %s::int[], %s::bigint[], %s::text[]) "
         "AS l (source_key, encoding, documents, chunks, tokens, pipeline) WHERE s.source_key = l.source_key",
         (
-            [uuid.UUID(bytes=source.source_key) for source in sources],
+            UuidArray(source.source_key for source in sources),
             [source.encoding for source in sources],
             [source.documents for source in sources],
             [len(source.chunks) for source in sources],
@@ -242,7 +242,7 @@ def delete_sources(connection: Connection, arrival: str, source_keys: Sequence[u
             )
         ]
         ids = [
-            row[0] for row in connection.execute("SELECT id FROM chunks WHERE source_key = ANY(%s)", (owned,)).fetchall()
+            row[0] for row in connection.execute("SELECT uuid_send(id) FROM chunks WHERE source_key = ANY(%s)", (owned,))
         ]
         delete_rows(connection, ids)
         connection.execute(

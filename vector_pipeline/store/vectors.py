@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -11,17 +10,9 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from vector_pipeline.errors import SpaceMismatch
+from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, Vectors, vector_rows
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.spaces import LOAD_OR_SWEEP, Space
-
-Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
-
-# int2 dimensions, int2 unused: the head of pgvector's binary form.
-_HEAD_BYTES = 4
-
-# What a COPY BINARY begins and ends with.
-COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-COPY_TAIL = b"\xff\xff"
 
 ROWS_IN_BLOCK = 256
 
@@ -29,11 +20,10 @@ ROWS_IN_BLOCK = 256
 def missing(connection: Connection, space: Space, hashes: Sequence[bytes]) -> set[bytes]:
     """Those of the hashes that have no vector in a space."""
     query = sql.SQL(
-        "SELECT h FROM unnest(%s::uuid[]) AS h WHERE NOT EXISTS (SELECT FROM {} e WHERE e.content_hash = h) "
+        "SELECT uuid_send(h) FROM unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM {} e WHERE e.content_hash = h) "
         "AND NOT EXISTS (SELECT FROM {} l WHERE l.content_hash = h)"
     ).format(sql.Identifier(space.embeddings), sql.Identifier(space.landing))
-    rows = connection.execute(query, ([uuid.UUID(bytes=h) for h in hashes],), prepare=True)
-    return {row[0].bytes for row in rows}
+    return {row[0] for row in connection.execute(query, (UuidArray(hashes),), prepare=True)}
 
 
 def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes], vectors: Vectors) -> int:
@@ -68,23 +58,25 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
         return stored - _delete_moved(connection, space, names)
 
 
-def _blocks(space: Space, hashes: Sequence[bytes], vectors: Vectors, order: Sequence[int]) -> Iterator[bytes]:
+def _blocks(
+    space: Space, hashes: Sequence[bytes], vectors: Vectors, order: Sequence[int]
+) -> Iterator[bytes | memoryview]:
     # The server takes in one block while the next is made.
     yield COPY_HEAD
     for start in range(0, len(hashes), ROWS_IN_BLOCK):
         place = slice(start, start + ROWS_IN_BLOCK)
-        yield binary_rows(space, hashes[place], vectors[order[place]])
+        yield vector_rows(hashes[place], vectors[order[place]], space.element_type)
     yield COPY_TAIL
 
 
-def _copy(connection: Connection, table: str, blocks: Iterable[bytes]) -> None:
+def _copy(connection: Connection, table: str, blocks: Iterable[bytes | memoryview]) -> None:
     statement = sql.SQL("COPY {} (content_hash, embedding) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for block in blocks:
             copy.write(block)
 
 
-def _copy_around(connection: Connection, space: Space, blocks: Iterable[bytes]) -> int:
+def _copy_around(connection: Connection, space: Space, blocks: Iterable[bytes | memoryview]) -> int:
     """Write rows of which another run has just written some; returns how many were new."""
     connection.execute(
         sql.SQL("CREATE TEMP TABLE answered ON COMMIT DROP AS SELECT content_hash, embedding FROM {} LIMIT 0").format(
@@ -105,37 +97,8 @@ def _delete_moved(connection: Connection, space: Space, hashes: Sequence[bytes])
         sql.SQL("DELETE FROM {} l USING {} e WHERE l.content_hash = ANY(%s) AND e.content_hash = l.content_hash").format(
             sql.Identifier(space.landing), sql.Identifier(space.embeddings)
         ),
-        ([uuid.UUID(bytes=h) for h in hashes],),
+        (UuidArray(hashes),),
     ).rowcount
-
-
-def binary_rows(space: Space, hashes: Sequence[bytes], vectors: Vectors) -> bytes:
-    """Rows (uuid, vector) in the form of COPY BINARY, made as one array: no Python object per number.
-
-    Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format); vectors as pgvector's
-    `vector_recv` and `halfvec_recv` read them.
-    """
-    count, dimensions = vectors.shape
-    element = np.dtype(">f4") if space.element_type == "vector" else np.dtype(">f2")
-    row = np.dtype(
-        [
-            ("fields", ">i2"),
-            ("hash_bytes", ">i4"),
-            ("hash", "V16"),
-            ("vector_bytes", ">i4"),
-            ("dimensions", ">i2"),
-            ("unused", ">i2"),
-            ("elements", element, (dimensions,)),
-        ]
-    )
-    rows = np.zeros(count, dtype=row)
-    rows["fields"] = 2
-    rows["hash_bytes"] = 16
-    rows["hash"] = np.frombuffer(b"".join(hashes), dtype="V16")
-    rows["vector_bytes"] = _HEAD_BYTES + dimensions * element.itemsize
-    rows["dimensions"] = dimensions
-    rows["elements"] = vectors
-    return rows.tobytes()
 
 
 def as_parameter(space: Space, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> object:

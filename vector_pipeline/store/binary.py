@@ -1,0 +1,123 @@
+"""Postgres's binary forms, made from many values at once: no Python object per number, hash or field.
+
+Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format) and the `*_recv` functions of each type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import Literal
+
+import numpy as np
+import psycopg
+from psycopg.adapt import Buffer, Dumper
+from psycopg.pq import Format
+
+Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+# What a COPY BINARY begins and ends with.
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TAIL = b"\xff\xff"
+
+# Type oids of uuid and uuid[] (pg_type.dat).
+_UUID, _UUIDS = 2950, 2951
+
+# int2 dimensions, int2 unused: the head of pgvector's binary form.
+_VECTOR_HEAD_BYTES = 4
+
+
+class UuidArray:
+    """Keys of 16 bytes as a parameter of type uuid[]."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        joined = b"".join(keys)
+        count = len(joined) // 16
+        rows = np.empty(count, dtype=[("bytes", ">i4"), ("key", "V16")])
+        rows["bytes"] = 16
+        rows["key"] = np.frombuffer(joined, dtype="V16")
+        # Dimensions of the array, no NULLs, element type, then the one dimension: its length and first index.
+        head = np.array([1, 0, _UUID, count, 1] if count else [0, 0, _UUID], dtype=">i4")
+        self.data = head.tobytes() + rows.tobytes()
+
+
+class _UuidArrayDumper(Dumper):
+    oid = _UUIDS
+    format = Format.BINARY
+
+    def dump(self, obj: UuidArray) -> Buffer:
+        return obj.data
+
+
+def register(connection: psycopg.Connection[object]) -> None:
+    """Have a connection take `UuidArray` as a parameter."""
+    connection.adapters.register_dumper(UuidArray, _UuidArrayDumper)
+
+
+def vector_rows(hashes: Sequence[bytes], vectors: Vectors, element_type: Literal["vector", "halfvec"]) -> memoryview:
+    """Rows (uuid, vector) for COPY, of vectors of shape (len(hashes), dimensions), float32."""
+    count, dimensions = vectors.shape
+    element = np.dtype(">f4") if element_type == "vector" else np.dtype(">f2")
+    row = np.dtype(
+        [
+            ("fields", ">i2"),
+            ("hash_bytes", ">i4"),
+            ("hash", "V16"),
+            ("vector_bytes", ">i4"),
+            ("dimensions", ">i2"),
+            ("unused", ">i2"),
+            ("elements", element, (dimensions,)),
+        ]
+    )
+    rows = np.empty(count, dtype=row)
+    rows["fields"] = 2
+    rows["hash_bytes"] = 16
+    rows["hash"] = np.frombuffer(b"".join(hashes), dtype="V16")
+    rows["vector_bytes"] = _VECTOR_HEAD_BYTES + dimensions * element.itemsize
+    rows["dimensions"] = dimensions
+    rows["unused"] = 0
+    rows["elements"] = vectors
+    return memoryview(rows.view(np.uint8).data)
+
+
+# Of a row of `chunks`: the number of fields, then each field's length before it.
+_KEYS = Struct(">hi16si16si")
+_LENGTH = Struct(">i")
+_PLACE = Struct(">iiiiiii")
+_METADATA = Struct(">ib")
+_END = Struct(">iii16s")
+CHUNK_COLUMNS = (
+    "id, source_key, source, document_id, chunk_index, start_char, end_char, page_content, metadata, token_count, "
+    "content_hash"
+)
+
+
+def chunk_row(
+    key: bytes,
+    source_key: bytes,
+    source: bytes,
+    document_id: bytes,
+    place: tuple[int, int, int],
+    page_content: bytes,
+    metadata: bytes,
+    token_count: int,
+    content_hash: bytes,
+) -> bytes:
+    """A row of `chunks` for COPY, its columns in the order of CHUNK_COLUMNS; `place` is index, start and end."""
+    index, start, end = place
+    return b"".join(
+        (
+            _KEYS.pack(11, 16, key, 16, source_key, len(source)),
+            source,
+            _LENGTH.pack(len(document_id)),
+            document_id,
+            _PLACE.pack(4, index, 4, start, 4, end, len(page_content)),
+            page_content,
+            # jsonb: a version before the text.
+            _METADATA.pack(len(metadata) + 1, 1),
+            metadata,
+            _END.pack(4, token_count, 16, content_hash),
+        )
+    )
