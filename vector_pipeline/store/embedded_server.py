@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Literal, Self
 from urllib.parse import quote
 
 import psycopg
@@ -56,7 +56,7 @@ class EmbeddedServer:
             url = f"postgresql://postgres@/postgres?host={quote(layout.socket_folder, safe='')}"
             with _open_lock(layout.starting) as starting:
                 fcntl.flock(starting, fcntl.LOCK_EX)
-                if not _answers(url):
+                if not _comes_up(url):
                     _start(layout, url)
             return cls(url, users)
         except BaseException:
@@ -81,12 +81,22 @@ def _open_lock(path: str) -> IO[bytes]:
     return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "rb")  # noqa: PTH123
 
 
-def _answers(url: str) -> bool:
+def _state(url: str) -> Literal["up", "changing", "down"]:
+    """Whether the server answers; `changing` where it is recovering from a crash, or shutting down."""
     try:
         psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+    except psycopg.OperationalError as error:
+        # SQLSTATE 57P03, which psycopg does not pass on for an attempt to connect.
+        return "changing" if "the database system is" in str(error) else "down"
+    return "up"
+
+
+def _comes_up(url: str) -> bool:
+    """Whether there is a server: one that restarts itself after a crash is waited for, and not started beside."""
+    deadline = time.monotonic() + START_SECONDS
+    while (state := _state(url)) == "changing" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return state == "up"
 
 
 def _start(layout: embedded_supervisor.Layout, url: str) -> None:
@@ -105,8 +115,9 @@ def _start(layout: embedded_supervisor.Layout, url: str) -> None:
             env=environment,
         )
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(url):
-        if supervisor.poll() is not None or time.monotonic() > deadline:
+    while (state := _state(url)) != "up":
+        ended = supervisor.poll() is not None and state == "down"
+        if ended or time.monotonic() > deadline:
             raise DatabaseUnavailable(
                 f"the embedded Postgres under {layout.home} does not start: {_last_line(log)}; see {log}"
             )
