@@ -1,10 +1,12 @@
-"""Asset checks: red when the table and the manifest do not say the same, or the index finds too little."""
+"""Asset checks: red when disk, manifest and table do not say the same, or the index finds too little."""
 
 import dagster as dg
 
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import outcome_table
-from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.resources import PostgresResource, SourceResource
+from vector_pipeline.errors import ConfigurationError, SourceError
+from vector_pipeline.stages.compare import Comparison, compare
 from vector_pipeline.store import manifest
 from vector_pipeline.store.spaces import list_spaces
 from vector_pipeline.store.sweep import count_mismatches, orphans
@@ -12,7 +14,26 @@ from vector_pipeline.store.sweep import count_mismatches, orphans
 
 def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
     """The checks of a pipeline, on the asset that they speak of."""
-    postgres = names.of("postgres")
+    postgres, source = names.of("postgres"), names.of("source")
+
+    @dg.asset_check(
+        asset=names.asset("vector_index"),
+        name="table_matches_disk",
+        required_resource_keys={postgres, source},
+        description="The source, listed again, holds what the table holds; pending and just changed files aside.",
+    )
+    def table_matches_disk(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        database: PostgresResource = getattr(context.resources, postgres)
+        where: SourceResource = getattr(context.resources, source)
+        pipeline = database.pipeline
+        try:
+            with pipeline.database.connect(role="checks") as connection:
+                places = where.open(connection)
+            found = [compare(pipeline.database, s, quiet_seconds=pipeline.settings.quiet_seconds) for s in places]
+        except (ConfigurationError, SourceError) as error:
+            # A source that is away is what this check is there to tell of, not a reason for the run to fail.
+            return dg.AssetCheckResult(passed=False, description=str(error), metadata={"error": str(error)})
+        return _matches(found)
 
     @dg.asset_check(
         asset=names.asset("vector_index"),
@@ -74,4 +95,28 @@ def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
             metadata={"least": least, **{f"recall/{name}": round(value, 4) for name, value in measured.items()}},
         )
 
-    return [all_files_loaded, no_orphans, recall]
+    return [table_matches_disk, all_files_loaded, no_orphans, recall]
+
+
+def _matches(found: list[Comparison]) -> dg.AssetCheckResult:
+    differs = sum(comparison.differs for comparison in found)
+    said = {
+        "missing": "on disk and not in the table",
+        "deleted": "in the table and no longer on disk",
+        "changed": "changed on disk since it was loaded",
+    }
+    return dg.AssetCheckResult(
+        passed=differs == 0,
+        description=f"{differs:,} files differ" if differs else "what the source lists is what was loaded",
+        metadata={
+            **{
+                f"files_{name}": sum(getattr(comparison, name) for comparison in found)
+                for name in ("same", "pending", "waiting", "missing", "deleted", "changed", "passed_over")
+            },
+            "differences": outcome_table(
+                (f"{comparison.root}/{item.path}", item.kind, said[item.kind])
+                for comparison in found
+                for item in comparison.differences
+            ),
+        },
+    )

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import BinaryIO
 
 from vector_pipeline.errors import ConfigurationError
@@ -147,25 +146,18 @@ class _Scan:
         progress: Callable[[int], None] | None,
     ) -> None:
         """Walk both in path order. What the manifest has and the listing has not is gone."""
-        known = next(known_files, None)
-        for listed in chain(listing, [None]):
+        for listed, known in side_by_side(listing, known_files):
             if isinstance(listed, PassedOver):
                 self.result.passed_over.append(listed)
                 if listed.hides_files:
                     self.hidden.append(listed.path)
-                continue
-            while known is not None and (listed is None or known.path < listed.path):
+            elif listed is not None:
+                self._present(listed, known)
+                self.looked_at += 1
+                if progress and self.looked_at % 1_000 == 0:
+                    progress(self.looked_at)
+            elif known is not None:
                 self._missing(known)
-                known = next(known_files, None)
-            if listed is None:
-                return
-            match = known if known is not None and known.path == listed.path else None
-            self._present(listed, match)
-            if match:
-                known = next(known_files, None)
-            self.looked_at += 1
-            if progress and self.looked_at % 1_000 == 0:
-                progress(self.looked_at)
 
     def _missing(self, known: KnownFile) -> None:
         if known.status == "deleted" or known.gone:
@@ -201,23 +193,13 @@ class _Scan:
             # Its arrival has yet to read it; refreshing the fingerprint now would take it from that run.
             self.result.unchanged += only_racy
             return only_racy
-        if not self._same_bytes(listed, known):
+        if not has_same_bytes(self.source, listed, known):
             return False
         self.result.unchanged += only_racy
         self.result.touched += not only_racy
         if fingerprint != known.fingerprint:
             self.touched[listed.path] = fingerprint
         return True
-
-    def _same_bytes(self, listed: ListedFile, known: KnownFile) -> bool:
-        """Whether a file that looks different still has the bytes it was last read with."""
-        if known.size != listed.size or known.bytes_hash is None or not self.source.reads_cheaply:
-            return False
-        try:
-            with self.source.open(listed.path) as stream:
-                return hash_bytes(stream) == known.bytes_hash
-        except OSError:
-            return False  # its arrival finds out what is wrong, and says so
 
     def _gather(self, change: FileChange) -> None:
         full = len(self.gathered) >= self.options.max_files
@@ -250,6 +232,39 @@ class _Scan:
         if self.options.confirm_deletions or self.known <= FEW_FILES:
             return False
         return gone > self.options.max_deleted_share * self.known
+
+
+def side_by_side(
+    listing: Iterator[ListedFile | PassedOver], known_files: Iterator[KnownFile]
+) -> Iterator[tuple[ListedFile | PassedOver | None, KnownFile | None]]:
+    """A listing and the manifest, both in path order, as pairs: None stands where one of them lacks the file."""
+    known = next(known_files, None)
+    for listed in listing:
+        if isinstance(listed, PassedOver):
+            yield listed, None
+            continue
+        while known is not None and known.path < listed.path:
+            yield None, known
+            known = next(known_files, None)
+        if known is not None and known.path == listed.path:
+            yield listed, known
+            known = next(known_files, None)
+        else:
+            yield listed, None
+    while known is not None:
+        yield None, known
+        known = next(known_files, None)
+
+
+def has_same_bytes(source: Source, listed: ListedFile, known: KnownFile) -> bool:
+    """Whether a file that looks different still has the bytes it was last read with; False where reading is dear."""
+    if known.size != listed.size or known.bytes_hash is None or not source.reads_cheaply:
+        return False
+    try:
+        with source.open(listed.path) as stream:
+            return hash_bytes(stream) == known.bytes_hash
+    except OSError:
+        return False  # its arrival finds out what is wrong, and says so
 
 
 def hash_bytes(stream: BinaryIO) -> bytes:
