@@ -13,6 +13,7 @@ from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.runs import ACTIVE
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.arrivals import in_progress
@@ -25,13 +26,6 @@ INTERVAL_SECONDS = 120
 
 # Arrivals asked for in one tick; the rest follow with the next batch or at night.
 RUNS_PER_TICK = 50
-
-_ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def build_batches_job(names: Names) -> dg.JobDefinition:
@@ -99,7 +93,7 @@ def _tick(
         return dg.SkipReason("the embedded model answers at once and knows no batches")
     state = outstanding(pipeline, client_config(pipeline.settings))
     if state.ready:
-        if context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=_ACTIVE), limit=1):
+        if context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE), limit=1):
             return dg.SkipReason(f"batches over: {state.ready:,}; a run is bringing them in")
         return dg.SensorResult([dg.RunRequest(job_name=job, tags={"vector_pipeline/trigger": "batches"})])
     if not state.last_finished or state.last_finished == context.cursor:

@@ -24,7 +24,7 @@ from vector_pipeline.stages.pipeline import Pipeline, stage_base
 
 
 def build_definitions(settings: Settings | None = None, *, opened: Pipeline | None = None) -> dg.Definitions:
-    """The Definitions of a pipeline: seven assets, the job `ingest`, sensors, a schedule, checks, resources.
+    """The Definitions of a pipeline: seven assets, the jobs `scan` and `ingest`, sensors, a schedule, checks, resources.
 
     Without settings they are read from the environment. With a NAME all names carry it as a prefix, so that the
     Definitions of several pipelines can be merged into one code location. `opened` is a pipeline that the caller
@@ -46,6 +46,13 @@ def build_definitions(settings: Settings | None = None, *, opened: Pipeline | No
         description="Read, cut, embed and load the files of one arrival.",
         tags={"vector_pipeline": settings.name or "default"},
     )
+    source_files = build_source_files(names)
+    scanning = dg.define_asset_job(
+        names.of("scan"),
+        selection=dg.AssetSelection.assets(source_files),
+        description="List the source and register what is new, changed or deleted as arrivals.",
+        tags={"vector_pipeline": settings.name or "default"},
+    )
     index = dg.define_asset_job(
         names.of("index"),
         selection=dg.AssetSelection.assets(vector_index),
@@ -53,11 +60,11 @@ def build_definitions(settings: Settings | None = None, *, opened: Pipeline | No
     )
     batches = build_batches_job(names)
     return dg.Definitions(
-        assets=[build_source_files(names), *arrival_assets, vector_index],
+        assets=[source_files, *arrival_assets, vector_index],
         asset_checks=build_checks(names),
-        jobs=[ingest, index, batches],
+        jobs=[scanning, ingest, index, batches],
         sensors=[
-            build_source_files_sensor(names, settings, ingest, opened),
+            build_source_files_sensor(names, settings, scanning, ingest, opened),
             build_index_automation(names, vector_index),
             build_batches_sensor(names, settings, batches, ingest, opened),
         ],

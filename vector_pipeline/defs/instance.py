@@ -7,6 +7,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.runs import is_of
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.stages.arrivals import in_progress
@@ -47,13 +49,15 @@ def release_abandoned_runs(settings: Settings, pipeline: Pipeline) -> list[str]:
     """Mark runs as failed whose process is gone, and give back their pool slots; returns their ids.
 
     Whether a run is alive is told by its arrival's lock in Postgres, not by Dagster's status, which a killed process
-    leaves at "started".
+    leaves at "started". Runs of other pipelines in the same instance hold locks that cannot be seen from here, and are
+    left alone.
     """
     abandoned = []
+    names = Names(settings.name)
     with open_instance(settings) as instance, pipeline.database.connect(role="abandoned runs") as connection:
         for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
             arrival = run.tags.get("dagster/partition")
-            if arrival and not in_progress(connection, [arrival]):
+            if arrival and is_of(run, names) and not in_progress(connection, [arrival]):
                 instance.report_run_failed(run, "its process is gone; the arrival is taken up again")
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
                 abandoned.append(run.run_id)

@@ -8,18 +8,12 @@ import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.runs import LOOKUP, is_active, runs_of
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
-
-_ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def build_backfill_schedule(
@@ -66,8 +60,13 @@ def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeli
         busy = in_progress(connection, pending)
     if not pending:
         return []
-    runs = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": pending}, statuses=_ACTIVE))
-    busy |= {run.tags["dagster/partition"] for run in runs}
-    wanted = [arrival for arrival in pending if arrival not in busy][: pipeline.settings.backfill_max_runs]
+    wanted: list[str] = []
+    for start in range(0, len(pending), LOOKUP):
+        portion = pending[start : start + LOOKUP]
+        runs = runs_of(instance, names, portion)
+        wanted += [a for a in portion if a not in busy and not is_active(runs.get(a, ()))]
+        if len(wanted) >= pipeline.settings.backfill_max_runs:
+            break
+    wanted = wanted[: pipeline.settings.backfill_max_runs]
     register_arrivals(instance, names, wanted)
     return wanted

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 
 import dagster as dg
 
-from vector_pipeline.defs.assets.source_files import register_arrivals
+from vector_pipeline.defs.assets.source_files import ScanConfig, register_arrivals
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.resources import SourceResource
+from vector_pipeline.defs.runs import ACTIVE, run_keys
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
+from vector_pipeline.sources.source import Source
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.stages.scan import scan
@@ -18,21 +21,31 @@ from vector_pipeline.store import manifest
 
 INTERVAL_SECONDS = 30
 
-# Runs asked for in one tick: a first scan of a large source comes in portions.
+# Runs that the sensor has queued or under way at a time, and arrivals that one tick registers at most: a first scan
+# of a large source comes in portions.
 RUNS_PER_TICK = 50
+
+# Above this many known files a tick does not scan, and neither where listing is slow: a run of `scan` does.
+FILES_PER_TICK = 100_000
+
+# How often such a run is asked for at most.
+SCAN_EVERY_SECONDS = 120
+
+_TAGS = {"vector_pipeline/trigger": "sensor"}
 
 
 def build_source_files_sensor(
     names: Names,
     settings: Settings,
+    scanning: dg.UnresolvedAssetJobDefinition,
     ingest: dg.UnresolvedAssetJobDefinition,
     opened: Pipeline | None,
 ) -> dg.SensorDefinition:
-    """`source_files_sensor`: each tick scans the source and asks for runs of the arrivals that are due."""
+    """`source_files_sensor`: each tick scans the source, or has it scanned, and asks for runs of what is due."""
 
     @dg.sensor(
         name=names.of("source_files_sensor"),
-        job=ingest,
+        jobs=[scanning, ingest],
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Finds new, changed and deleted files and has them loaded. A file still being written waits.",
@@ -50,27 +63,50 @@ def build_source_files_sensor(
 
 
 def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
-    options = pipeline.scan_options("sensor", quiet=True)
+    requests: list[dg.RunRequest] = []
     with pipeline.database.connect(role="sensor") as connection:
         sources = SourceResource(pipeline.settings.source).open(connection)
-        results = [scan(pipeline.database, source, options) for source in sources]
+        if any(_takes_long(connection, source) for source in sources):
+            found, request = _have_scanned(context.instance, names)
+            requests += [request] if request else []
+        else:
+            options = pipeline.scan_options("sensor", quiet=True, max_arrivals=RUNS_PER_TICK)
+            results = [scan(pipeline.database, source, options) for source in sources]
+            warnings = " ".join(result.warning for result in results if result.warning)
+            found = "; ".join(str(result) for result in results) + (f". {warnings}" if warnings else "")
         # What is pending decides, and not what this tick found: an arrival that a scan by hand registered, or that a
         # killed daemon left behind, is taken up here.
         pending = manifest.pending_arrivals(connection, due=True)
         busy = in_progress(connection, pending)
-    found = "; ".join(str(result) for result in results)
-    warning = " ".join(result.warning for result in results if result.warning)
-    wanted = [arrival for arrival in pending if arrival not in busy][:RUNS_PER_TICK]
-    if not wanted:
-        return dg.SkipReason(f"{found}. {warning}".strip() if warning else found)
-    register_arrivals(context.instance, names, wanted)
-    context.log.info(f"{found} {warning}".strip())
-    # The arrival is the run key: an arrival is asked for once, and what fails is the schedule's to try again.
-    requests = [
-        dg.RunRequest(run_key=arrival, partition_key=arrival, tags={"vector_pipeline/trigger": "sensor"})
-        for arrival in wanted
+    wanted = run_keys(context.instance, names, pending, busy, RUNS_PER_TICK)
+    requests += [
+        dg.RunRequest(job_name=names.of("ingest"), run_key=key, partition_key=arrival, tags=_TAGS)
+        for arrival, key in wanted.items()
     ]
+    if not requests:
+        return dg.SkipReason(found)
+    register_arrivals(context.instance, names, list(wanted))
+    context.log.info(found)
     return dg.SensorResult(run_requests=requests)
+
+
+def _takes_long(connection: manifest.Connection, source: Source) -> bool:
+    return not source.reads_cheaply or manifest.count_present(connection, source.root) > FILES_PER_TICK
+
+
+def _have_scanned(instance: dg.DagsterInstance, names: Names) -> tuple[str, dg.RunRequest | None]:
+    """A request for a run of `scan`, unless one is queued or under way; and what is to be said of it."""
+    job = names.of("scan")
+    if instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE), limit=1):
+        return f"a run of {job} is listing the source", None
+    slot = int(time.time() // SCAN_EVERY_SECONDS)
+    asset = names.asset("source_files").to_python_identifier()
+    return (
+        f"the source is large or remote: a run of {job} lists it, every {SCAN_EVERY_SECONDS} s at most",
+        dg.RunRequest(
+            job_name=job, run_key=f"{job} {slot}", run_config=dg.RunConfig({asset: ScanConfig(quiet=True)}), tags=_TAGS
+        ),
+    )
 
 
 def build_index_automation(names: Names, vector_index: dg.AssetsDefinition) -> dg.AutomationConditionSensorDefinition:

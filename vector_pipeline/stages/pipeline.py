@@ -98,14 +98,20 @@ class Pipeline:
         parts = (READERS_VERSION, CHUNKER_VERSION, c.strategy, c.max_tokens, c.overlap, s.text_field, s.id_field)
         return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
-    def scan_options(self, trigger: str, *, confirm_deletions: bool = False, quiet: bool = False) -> ScanOptions:
-        """How a scan goes about it; `quiet` leaves files alone that may still be being written."""
+    def scan_options(
+        self, trigger: str, *, confirm_deletions: bool = False, quiet: bool = False, max_arrivals: int | None = None
+    ) -> ScanOptions:
+        """How a scan goes about it.
+
+        `quiet` leaves files alone that may still be being written; after `max_arrivals` the rest waits for the next.
+        """
         s = self.settings
         return ScanOptions(
             max_files=s.max_files_per_arrival,
             max_bytes=s.max_bytes_per_arrival,
             quiet_seconds=s.quiet_seconds if quiet else 0.0,
             max_deleted_share=s.max_deleted_share,
+            max_arrivals=max_arrivals,
             confirm_deletions=confirm_deletions,
             trigger=trigger,
         )

@@ -32,13 +32,15 @@ class ScanOptions:
     """How a scan goes about it.
 
     `quiet_seconds` leaves files alone that changed within that time (the sensor's; by hand it is 0).
-    `confirm_deletions` takes a listing for true however short it is.
+    `confirm_deletions` takes a listing for true however short it is. With `max_arrivals` a scan ends after it has
+    registered so many, so that the first one of a large source comes in portions.
     """
 
     max_files: int = 1_000
     max_bytes: int = 64 * 1024 * 1024
     quiet_seconds: float = 0.0
     max_deleted_share: float = 0.5
+    max_arrivals: int | None = None
     confirm_deletions: bool = False
     trigger: str = "cli"
 
@@ -48,7 +50,8 @@ class ScanResult:
     """What a scan found, in files; `arrivals` holds the keys it registered, oldest first.
 
     `touched` files have another fingerprint and the same bytes; `waiting` ones are still being written;
-    `withheld` deletions are so many that they wait for confirmation, and nothing was deleted.
+    `withheld` deletions are so many that they wait for confirmation, and nothing was deleted. `unfinished` says that
+    the rest of the listing, and all deletions, are left to the next scan.
     """
 
     root: str
@@ -59,6 +62,7 @@ class ScanResult:
     unchanged: int = 0
     waiting: int = 0
     withheld: int = 0
+    unfinished: bool = False
     arrivals: list[str] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
 
@@ -73,7 +77,8 @@ class ScanResult:
         if not self.arrivals:
             return found
         more = f" and {len(self.arrivals) - 1:,} more" if len(self.arrivals) > 1 else ""
-        return f"{found} → arrival {self.arrivals[0]}{more}"
+        rest = "; the rest of the source with the next scan" if self.unfinished else ""
+        return f"{found} → arrival {self.arrivals[0]}{more}{rest}"
 
     @property
     def warning(self) -> str | None:
@@ -145,8 +150,12 @@ class _Scan:
         known_files: Iterator[KnownFile],
         progress: Callable[[int], None] | None,
     ) -> None:
-        """Walk both in path order. What the manifest has and the listing has not is gone."""
+        """Walk both in path order, to the end or for a portion. What the manifest alone has is gone."""
+        portion = self.options.max_arrivals
         for listed, known in side_by_side(listing, known_files):
+            if portion and len(self.result.arrivals) >= portion:
+                self.result.unfinished = True
+                return
             if isinstance(listed, PassedOver):
                 self.result.passed_over.append(listed)
                 if listed.hides_files:
@@ -202,11 +211,12 @@ class _Scan:
         return True
 
     def _gather(self, change: FileChange) -> None:
-        full = len(self.gathered) >= self.options.max_files
-        if self.gathered and (full or self.gathered_bytes + change.size > self.options.max_bytes):
+        if self.gathered_bytes + change.size > self.options.max_bytes:
             self._register()
         self.gathered.append(change)
         self.gathered_bytes += change.size
+        if len(self.gathered) >= self.options.max_files:
+            self._register()
 
     def _register(self) -> None:
         if self.gathered:
@@ -216,6 +226,10 @@ class _Scan:
 
     def finish(self) -> None:
         manifest.refresh_fingerprints(self.writer, self.source.root, self.touched)
+        if self.result.unfinished:
+            # Whether a listing is suspiciously short is only known at its end.
+            self._register()
+            return
         gone = [path for path in self.gone if not self._is_hidden(path)]
         if self._suspicious(len(gone)):
             self.result.withheld = len(gone)

@@ -157,7 +157,7 @@ class Application:
         if self.config.shuffled:
             self._random.shuffle(data)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        content = orjson.dumps({"object": "list", "data": data, "model": self.config.model, "usage": usage})
+        content = orjson.dumps({"object": "list", "data": data, "model": body["model"], "usage": usage})
         if fault == "truncated":
             content = content[: len(content) // 2]
         if fault == "reset":

@@ -23,6 +23,8 @@ class ServerConfig:
     """The account's limits, the model's, and what goes wrong. Times in seconds."""
 
     model: str = "text-embedding-3-small"
+    other_models: tuple[str, ...] = ()
+    """Further models that it answers for; the account's limits are counted for all together."""
     dimensions: int = 1_536
     takes_dimensions: bool = True
     key: str | None = None

@@ -16,7 +16,7 @@ def error(status: int, message: str, kind: str = "invalid_request_error", code: 
 
 def refusal(config: ServerConfig, body: dict[str, Any], texts: list[str], counts: list[int]) -> Refused | None:
     """Why the API would not take a request; None where it does."""
-    if body.get("model") != config.model:
+    if body.get("model") not in (config.model, *config.other_models):
         message = f"The model `{body.get('model')}` does not exist or you do not have access to it."
         return error(404, message, code="model_not_found")
     if not texts or "" in texts:

@@ -29,6 +29,9 @@ class ScanConfig(dg.Config):
     confirm_deletions: bool = False
     """Take the listing for true even where most files are gone."""
 
+    quiet: bool = False
+    """Leave files alone that changed within QUIET_SECONDS, as the sensor does."""
+
 
 def build_source_files(names: Names) -> dg.AssetsDefinition:
     """The asset `source_files`."""
@@ -50,7 +53,9 @@ def build_source_files(names: Names) -> dg.AssetsDefinition:
         database: PostgresResource = getattr(context.resources, postgres)
         where: SourceResource = getattr(context.resources, source)
         pipeline = database.pipeline
-        options = pipeline.scan_options("asset", confirm_deletions=config.confirm_deletions)
+        options = pipeline.scan_options(
+            "sensor" if config.quiet else "asset", confirm_deletions=config.confirm_deletions, quiet=config.quiet
+        )
         with explained(), pipeline.database.connect(role="source_files") as connection:
             results = [scan(pipeline.database, place, options) for place in where.open(connection)]
             for result in results:

@@ -1,0 +1,85 @@
+"""Runs of a pipeline's arrivals, as Dagster's instance knows them, whoever asked for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import dagster as dg
+
+from vector_pipeline.defs.names import Names
+
+STAGES = ("documents", "chunks", "token_batches", "embeddings", "document_rows")
+"""The assets that are partitioned by arrival."""
+
+PARTITION = "dagster/partition"
+
+ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+# Arrivals asked about in one query.
+LOOKUP = 200
+
+# A run that dies with its process is asked for again, but not for ever: what kills it may be what it reads.
+TRIES = 5
+
+
+def is_of(run: dg.DagsterRun, names: Names) -> bool:
+    """Whether a run works on this pipeline's arrivals: its job, or its assets as the UI launches them."""
+    ours = {names.asset(stage) for stage in STAGES}
+    return run.job_name == names.of("ingest") or not ours.isdisjoint(run.asset_selection or ())
+
+
+def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str]) -> dict[str, list[dg.DagsterRun]]:
+    """The runs of each arrival, newest first; arrivals without any are left out."""
+    found: dict[str, list[dg.DagsterRun]] = {}
+    if arrivals:
+        for run in instance.get_runs(dg.RunsFilter(tags={PARTITION: list(arrivals)})):
+            # Two pipelines may have arrivals of the same second, and so of the same key.
+            if is_of(run, names):
+                found.setdefault(run.tags[PARTITION], []).append(run)
+    return found
+
+
+def is_active(runs: Iterable[dg.DagsterRun]) -> bool:
+    """Whether one of the runs is queued or under way."""
+    return any(run.status in ACTIVE for run in runs)
+
+
+def run_keys(
+    instance: dg.DagsterInstance, names: Names, pending: Sequence[str], busy: Collection[str], at_most: int
+) -> dict[str, str]:
+    """Arrivals that a sensor is to ask for, with the key of the run; `at_most` are queued or under way at a time.
+
+    An arrival is asked for once, under its own name. What failed of itself is the schedule's to try again; what died
+    with its process, or was never started, is asked for again under the name of the run that it follows.
+    """
+    wanted: dict[str, str] = {}
+    room = at_most
+    for start in range(0, len(pending), LOOKUP):
+        portion = pending[start : start + LOOKUP]
+        runs = runs_of(instance, names, portion)
+        room -= sum(is_active(of_arrival) for of_arrival in runs.values())
+        for arrival in portion:
+            of_arrival = runs.get(arrival, [])
+            if len(wanted) >= room:
+                return wanted
+            if arrival in busy or is_active(of_arrival):
+                continue
+            if not of_arrival:
+                wanted[arrival] = arrival
+            elif len(of_arrival) < TRIES and _died(instance, of_arrival[0]):
+                wanted[arrival] = f"{arrival} after {of_arrival[0].run_id}"
+    return wanted
+
+
+def _died(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run ended as failed without any step of it having said why."""
+    if run.status is not dg.DagsterRunStatus.FAILURE:
+        return False
+    failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1)
+    return not failures.records

@@ -1,0 +1,154 @@
+"""What a tick of `source_files_sensor` asks for, and what it leaves to others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.settings import Settings
+from vector_pipeline.stages.arrivals import hold_arrival
+from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
+from vector_pipeline.store import manifest
+
+SENSORS = "vector_pipeline.defs.sensors"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, fresh_database_url: str, corpus: Path) -> Settings:
+    for path in corpus.iterdir():
+        os.utime(path, (1_000, 1_000))
+    return Settings.of(
+        home=tmp_path / "home", database_url=fresh_database_url, source=str(corpus), max_files_per_arrival=2
+    )
+
+
+def tick(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.SensorResult | dg.SkipReason:
+    sensor = build_definitions(pipeline.settings, opened=pipeline).resolve_sensor_def("source_files_sensor")
+    found = sensor(dg.build_sensor_context(instance=instance))
+    assert isinstance(found, dg.SensorResult | dg.SkipReason)
+    return found
+
+
+def requests(pipeline: Pipeline, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    found = tick(pipeline, instance)
+    return list(found.run_requests or []) if isinstance(found, dg.SensorResult) else []
+
+
+def launch(pipeline: Pipeline, instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun:
+    """The run of a request as the daemon creates it, about to start."""
+    job = build_definitions(pipeline.settings, opened=pipeline).resolve_job_def(request.job_name or "")
+    partition = {"dagster/partition": request.partition_key} if request.partition_key else {}
+    return instance.create_run_for_job(
+        job, tags={**request.tags, **partition}, run_config=request.run_config, status=dg.DagsterRunStatus.STARTING
+    )
+
+
+def test_new_files_are_registered_and_asked_for(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    found = requests(pipeline, instance)
+    assert [request.job_name for request in found] == ["ingest", "ingest"]
+    assert all(request.run_key == request.partition_key for request in found)
+    assert [r.partition_key for r in found] == instance.get_dynamic_partitions("arrivals")
+    assert found[0].tags["vector_pipeline/trigger"] == "sensor"
+
+
+def test_what_is_queued_or_held_is_not_asked_for_again(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    first, second = requests(pipeline, instance)
+    launch(pipeline, instance, first)
+    with hold_arrival(pipeline.database, second.partition_key or ""):
+        skipped = tick(pipeline, instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert skipped.skip_message == "3 unchanged"
+
+
+def test_a_run_that_failed_of_itself_is_left_to_the_schedule(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    first, _ = requests(pipeline, instance)
+    with pipeline.database.connect() as connection:
+        connection.execute("ALTER TABLE chunks RENAME TO elsewhere")
+    job = build_definitions(pipeline.settings, opened=pipeline).resolve_job_def("ingest")
+    done = job.execute_in_process(instance=instance, partition_key=first.partition_key, raise_on_error=False)
+    assert not done.success
+    assert first.partition_key not in [request.partition_key for request in requests(pipeline, instance)]
+
+
+def test_a_run_that_died_is_asked_for_again_but_not_for_ever(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    keys = set()
+    for _ in range(5):
+        (request,) = [r for r in requests(pipeline, instance) if str(r.partition_key).endswith("-001")]
+        keys.add(request.run_key)
+        instance.report_run_failed(launch(pipeline, instance, request))
+    assert len(keys) == 5
+    assert [r for r in requests(pipeline, instance) if str(r.partition_key).endswith("-001")] == []
+
+
+def test_arrivals_behind_many_failed_ones_are_asked_for(
+    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{SENSORS}.RUNS_PER_TICK", 1)
+    (first,) = requests(pipeline, instance)
+    for _ in range(5):
+        instance.report_run_failed(launch(pipeline, instance, first))
+    (second,) = requests(pipeline, instance)
+    assert second.partition_key != first.partition_key
+
+
+def test_a_first_scan_comes_in_portions_and_deletes_nothing_meanwhile(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{SENSORS}.RUNS_PER_TICK", 1)
+    seen = []
+    for _ in range(3):
+        for request in requests(pipeline, instance):
+            launch(pipeline, instance, request)
+        with pipeline.database.connect() as connection:
+            seen.append(manifest.count_files(connection).pending)
+    assert seen == [2, 3, 3]
+
+
+def test_a_large_source_is_scanned_by_one_run_at_a_time(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for request in requests(pipeline, instance):
+        launch(pipeline, instance, request)
+    monkeypatch.setattr(f"{SENSORS}.FILES_PER_TICK", 2)
+    (corpus / "tea.txt").write_text("Green tea wants water of seventy degrees.")
+    os.utime(corpus / "tea.txt", (1_000, 1_000))
+    (corpus / "fresh.txt").write_text("Still being written.")
+
+    (scan,) = requests(pipeline, instance)
+    assert (scan.job_name, scan.partition_key) == ("scan", None)
+    run = launch(pipeline, instance, scan)
+    skipped = tick(pipeline, instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert skipped.skip_message == "a run of scan is listing the source"
+
+    job = build_definitions(pipeline.settings, opened=pipeline).resolve_job_def("scan")
+    done = job.execute_in_process(instance=instance, run_config=scan.run_config)
+    assert done.success
+    (event,) = done.get_asset_materialization_events()
+    assert event.materialization.metadata["new"].value == 1
+    assert event.materialization.metadata["waiting"].value == 1
+    instance.report_run_canceled(run)
+    assert {request.job_name for request in requests(pipeline, instance)} == {"scan", "ingest"}
+
+
+def test_a_remote_source_is_never_listed_by_the_tick(
+    settings: Settings, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    remote = settings.model_copy(update={"source": "memory://sensor/corpus"})
+    with open_pipeline(remote) as pipeline:
+        (scan,) = requests(pipeline, instance)
+    assert scan.job_name == "scan"
+    assert (scan.run_key or "").startswith("scan ")
+
+
+def test_a_source_that_is_away_skips_the_tick_with_the_reason(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path
+) -> None:
+    corpus.rename(corpus.with_name("elsewhere"))
+    skipped = tick(pipeline, instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "does not exist" in (skipped.skip_message or "")
