@@ -286,8 +286,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, EmbeddedServer.start(Path(home)) as server:
         for dimensions in arguments.dimensions:
             measure_loads(server, arguments.rows, dimensions, arguments.peers)
-        if arguments.corpus:
-            measure_corpus(server, arguments.corpus, min(arguments.dimensions))
+        for dimensions in arguments.dimensions if arguments.corpus else ():
+            measure_corpus(server, arguments.corpus, dimensions)
 
 
 if __name__ == "__main__":

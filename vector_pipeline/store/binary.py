@@ -20,40 +20,86 @@ Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TAIL = b"\xff\xff"
 
-# Type oids of uuid and uuid[] (pg_type.dat).
+# Type oids (pg_type.dat): of an element, and of an array of it.
 _UUID, _UUIDS = 2950, 2951
+_INT4, _INT4S = 23, 1007
+_TEXT, _TEXTS = 25, 1009
 
 # int2 dimensions, int2 unused: the head of pgvector's binary form.
 _VECTOR_HEAD_BYTES = 4
 
 
-class UuidArray:
-    """Keys of 16 bytes as a parameter of type uuid[]."""
+class Array:
+    """An array as a parameter, in Postgres's binary form."""
 
     __slots__ = ("data",)
 
+    def __init__(self, element: int, count: int, items: bytes) -> None:
+        # Dimensions of the array, no NULLs, element type, then the one dimension: its length and first index.
+        head = np.array([1, 0, element, count, 1] if count else [0, 0, element], dtype=">i4")
+        self.data = head.tobytes() + items
+
+
+class UuidArray(Array):
+    """Keys of 16 bytes as a parameter of type uuid[]."""
+
+    __slots__ = ()
+
     def __init__(self, keys: Iterable[bytes]) -> None:
         joined = b"".join(keys)
-        count = len(joined) // 16
-        rows = np.empty(count, dtype=[("bytes", ">i4"), ("key", "V16")])
+        rows = np.empty(len(joined) // 16, dtype=[("bytes", ">i4"), ("key", "V16")])
         rows["bytes"] = 16
         rows["key"] = np.frombuffer(joined, dtype="V16")
-        # Dimensions of the array, no NULLs, element type, then the one dimension: its length and first index.
-        head = np.array([1, 0, _UUID, count, 1] if count else [0, 0, _UUID], dtype=">i4")
-        self.data = head.tobytes() + rows.tobytes()
+        super().__init__(_UUID, len(rows), rows.tobytes())
 
 
-class _UuidArrayDumper(Dumper):
-    oid = _UUIDS
+class Int4Array(Array):
+    """Integers as a parameter of type int[]."""
+
+    __slots__ = ()
+
+    def __init__(self, values: Sequence[int]) -> None:
+        rows = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i4")])
+        rows["bytes"] = 4
+        rows["value"] = values
+        super().__init__(_INT4, len(rows), rows.tobytes())
+
+
+class TextArray(Array):
+    """Texts as a parameter of type text[]; none of them holds a NUL."""
+
+    __slots__ = ()
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        encoded = [text.encode() for text in texts]
+        items = b"".join([part for text in encoded for part in (_LENGTH.pack(len(text)), text)])
+        super().__init__(_TEXT, len(encoded), items)
+
+
+class _ArrayDumper(Dumper):
     format = Format.BINARY
 
-    def dump(self, obj: UuidArray) -> Buffer:
+    def dump(self, obj: Array) -> Buffer:
         return obj.data
 
 
+class _UuidArrayDumper(_ArrayDumper):
+    oid = _UUIDS
+
+
+class _Int4ArrayDumper(_ArrayDumper):
+    oid = _INT4S
+
+
+class _TextArrayDumper(_ArrayDumper):
+    oid = _TEXTS
+
+
 def register(connection: psycopg.Connection[object]) -> None:
-    """Have a connection take `UuidArray` as a parameter."""
+    """Have a connection take the arrays of this module as parameters."""
     connection.adapters.register_dumper(UuidArray, _UuidArrayDumper)
+    connection.adapters.register_dumper(Int4Array, _Int4ArrayDumper)
+    connection.adapters.register_dumper(TextArray, _TextArrayDumper)
 
 
 def vector_rows(hashes: Sequence[bytes], vectors: Vectors, element_type: Literal["vector", "halfvec"]) -> memoryview:

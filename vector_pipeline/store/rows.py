@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
-from typing import Any
-
-import orjson
-from psycopg.types.json import Jsonb
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store import vectors
-from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, UuidArray, chunk_row
+from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, Int4Array, TextArray, UuidArray, chunk_row
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.spaces import LOAD_OR_SWEEP, active_space
 
@@ -64,6 +59,24 @@ class LoadOutcome:
     missing_vectors: dict[str, set[bytes]] = field(default_factory=dict)
 
 
+_Identified = tuple[bytes, SourceRows, ChunkRow]
+"""A chunk with its id and its file."""
+
+
+# Compared on the server, so that of a file of many chunks only what differs crosses the wire.
+_DIFFERENCES = """
+WITH now AS MATERIALIZED (
+    SELECT * FROM unnest(%(ids)s, %(indexes)s, %(starts)s, %(ends)s, %(metadata)s::jsonb[])
+    WITH ORDINALITY AS n (id, chunk_index, start_char, end_char, metadata, place)
+)
+SELECT uuid_send(c.id), n.place - 1 FROM now n FULL JOIN (
+    SELECT id, chunk_index, start_char, end_char, metadata FROM chunks WHERE source_key = ANY(%(sources)s)
+) c USING (id)
+WHERE c.id IS NULL OR n.id IS NULL OR n.chunk_index <> c.chunk_index OR n.start_char <> c.start_char
+    OR n.end_char <> c.end_char OR n.metadata <> c.metadata
+"""
+
+
 def chunk_id(source_key: bytes, document_id: str, content_hash: bytes, occurrence: int) -> bytes:
     """The id of a chunk: of file, document, text, and which occurrence of that text in the document it is."""
     data = source_key + content_hash + occurrence.to_bytes(8) + document_id.encode()
@@ -80,7 +93,7 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
     outcome = LoadOutcome()
     with connection.transaction():
         connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
-        owned = _lock_owned(connection, arrival, batch, outcome)
+        owned, with_rows = _lock_owned(connection, arrival, batch, outcome)
         missing = _missing(connection, list({chunk.content_hash for source in owned for chunk in source.chunks}))
         complete = []
         for source in owned:
@@ -90,7 +103,7 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
             else:
                 complete.append(source)
         if complete:
-            _write(connection, complete, outcome)
+            _write(connection, complete, with_rows, outcome)
             _mark_loaded(connection, arrival, complete)
     return outcome
 
@@ -106,77 +119,91 @@ def _missing(connection: Connection, hashes: Sequence[bytes]) -> set[bytes]:
 
 def _lock_owned(
     connection: Connection, arrival: str, batch: Sequence[SourceRows], outcome: LoadOutcome
-) -> list[SourceRows]:
+) -> tuple[list[SourceRows], set[bytes]]:
+    """The files that are to be loaded, and the keys of those that have rows already."""
     rows = connection.execute(
-        "SELECT uuid_send(source_key), arrival, fingerprint, gone OR status = 'deleted' FROM source_files "
-        "WHERE source_key = ANY(%s) ORDER BY source_key FOR UPDATE",
+        "SELECT uuid_send(source_key), arrival, fingerprint, gone OR status = 'deleted', "
+        "EXISTS (SELECT FROM chunks c WHERE c.source_key = s.source_key) "
+        "FROM source_files s WHERE source_key = ANY(%s) ORDER BY source_key FOR UPDATE",
         (UuidArray(source.source_key for source in batch),),
     )
     now = {row[0]: row[1:] for row in rows}
     owned = []
     for source in batch:
-        owner, fingerprint, gone = now.get(source.source_key, (None, "", True))
+        owner, fingerprint, gone, _ = now.get(source.source_key, (None, "", True, False))
         if gone or owner != arrival:
             outcome.skipped[source.path] = "belongs to a later arrival"
         elif fingerprint != source.fingerprint:
             outcome.skipped[source.path] = "changed since it was read"
         else:
             owned.append(source)
-    return owned
+    return owned, {key for key, (*_, has_rows) in now.items() if has_rows}
 
 
-def _write(connection: Connection, sources: Sequence[SourceRows], outcome: LoadOutcome) -> None:
-    existing = _existing(connection, [source.source_key for source in sources])
-    fresh, moved = [], []
+def _write(connection: Connection, sources: Sequence[SourceRows], with_rows: set[bytes], outcome: LoadOutcome) -> None:
+    fresh: list[_Identified] = []
+    standing: list[_Identified] = []
     for source in sources:
         outcome.loaded.append(source.path)
         outcome.rows += len(source.chunks)
-        for key, chunk in _identified(source):
-            before = existing.pop(key, None)
-            if before is None:
-                fresh.append((key, source, chunk))
-            elif before != (chunk.chunk_index, chunk.start_char, chunk.end_char, orjson.loads(chunk.metadata)):
-                moved.append((key, chunk))
-    outcome.written += len(existing) + len(moved) + len(fresh)
-    delete_rows(connection, list(existing))
-    if moved:
-        _move(connection, moved)
+        (standing if source.source_key in with_rows else fresh).extend(_identified(source))
+    keys = [source.source_key for source in sources if source.source_key in with_rows]
+    if keys:
+        gone, moved, new = _differences(connection, keys, standing)
+        delete_rows(connection, gone)
+        if moved:
+            _move(connection, moved)
+        fresh += new
+        outcome.written += len(gone) + len(moved)
     if fresh:
         _copy(connection, fresh)
+    outcome.written += len(fresh)
 
 
-def _identified(source: SourceRows) -> Iterator[tuple[bytes, ChunkRow]]:
-    seen: Counter[tuple[str, bytes]] = Counter()
+def _identified(source: SourceRows) -> list[_Identified]:
+    found = []
+    seen: dict[tuple[str, bytes], int] = {}
     for chunk in source.chunks:
         text = (chunk.document_id, chunk.content_hash)
-        yield chunk_id(source.source_key, chunk.document_id, chunk.content_hash, seen[text]), chunk
-        seen[text] += 1
+        occurrence = seen.get(text, 0)
+        seen[text] = occurrence + 1
+        found.append((chunk_id(source.source_key, chunk.document_id, chunk.content_hash, occurrence), source, chunk))
+    return found
 
 
-def _existing(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
+def _differences(
+    connection: Connection, keys: Collection[bytes], chunks: Sequence[_Identified]
+) -> tuple[list[bytes], list[_Identified], list[_Identified]]:
+    """How chunks differ from the rows of their files: ids of rows that are gone, chunks that moved, and fresh ones."""
     rows = connection.execute(
-        "SELECT uuid_send(id), chunk_index, start_char, end_char, metadata FROM chunks WHERE source_key = ANY(%s)",
-        (UuidArray(keys),),
+        _DIFFERENCES, {"sources": UuidArray(keys), "ids": UuidArray([key for key, _, _ in chunks]), **_places(chunks)}
+    ).fetchall()
+    return (
+        [key for key, place in rows if place is None],
+        [chunks[place] for key, place in rows if key is not None and place is not None],
+        [chunks[place] for key, place in rows if key is None],
     )
-    return {row[0]: tuple(row[1:]) for row in rows}
 
 
-def _move(connection: Connection, moved: Sequence[tuple[bytes, ChunkRow]]) -> None:
+def _places(chunks: Sequence[_Identified]) -> dict[str, object]:
+    return {
+        "indexes": Int4Array([chunk.chunk_index for _, _, chunk in chunks]),
+        "starts": Int4Array([chunk.start_char for _, _, chunk in chunks]),
+        "ends": Int4Array([chunk.end_char for _, _, chunk in chunks]),
+        "metadata": TextArray([chunk.metadata for _, _, chunk in chunks]),
+    }
+
+
+def _move(connection: Connection, chunks: Sequence[_Identified]) -> None:
     connection.execute(
         "UPDATE chunks c SET chunk_index = m.i, start_char = m.s, end_char = m.e, metadata = m.m, updated_at = now() "
-        "FROM unnest(%s, %s::int[], %s::int[], %s::int[], %s::jsonb[]) AS m (id, i, s, e, m) "
+        "FROM unnest(%(ids)s, %(indexes)s, %(starts)s, %(ends)s, %(metadata)s::jsonb[]) AS m (id, i, s, e, m) "
         "WHERE c.id = m.id",
-        (
-            UuidArray(key for key, _ in moved),
-            [chunk.chunk_index for _, chunk in moved],
-            [chunk.start_char for _, chunk in moved],
-            [chunk.end_char for _, chunk in moved],
-            [Jsonb(chunk.metadata, dumps=str) for _, chunk in moved],
-        ),
+        {"ids": UuidArray([key for key, _, _ in chunks]), **_places(chunks)},
     )
 
 
-def _copy(connection: Connection, fresh: Sequence[tuple[bytes, SourceRows, ChunkRow]]) -> None:
+def _copy(connection: Connection, fresh: Sequence[_Identified]) -> None:
     statement = f"COPY chunks ({CHUNK_COLUMNS}) FROM STDIN (FORMAT BINARY)".encode()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(COPY_HEAD)
