@@ -143,6 +143,8 @@ class Settings(BaseModel):
     backfill_cron: Annotated[str, AfterValidator(_cron)] = "0 3 * * *"
     backfill_max_runs: PositiveInt = 50
     """Arrivals that one tick of the backfill schedule runs at most."""
+    backfill_max_cost_usd: NonNegativeFloat | None = None
+    """What the runs of one tick of the backfill schedule may spend together."""
     min_recall: float = Field(default=0.95, ge=0, le=1)
     """recall@10 of the index below which its asset check fails."""
     grace_seconds: NonNegativeFloat = 86_400.0

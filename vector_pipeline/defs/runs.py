@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -20,6 +20,9 @@ ACTIVE = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+
+SPEND_UNTIL = "vector_pipeline/spend_until_usd"
+"""Tag of a run that ends where the day's spending, by all runs, comes to so many dollars."""
 
 # Arrivals asked about in one query.
 LOOKUP = 200
@@ -43,6 +46,11 @@ def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str])
             if is_of(run, names):
                 found.setdefault(run.tags[PARTITION], []).append(run)
     return found
+
+
+def spend_until(tags: Mapping[str, str]) -> float | None:
+    """The day's spending in USD at which a run ends; None where it was given no limit."""
+    return float(tags[SPEND_UNTIL]) if SPEND_UNTIL in tags else None
 
 
 def is_active(runs: Iterable[dg.DagsterRun]) -> bool:

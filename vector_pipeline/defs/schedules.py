@@ -8,10 +8,12 @@ import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.runs import LOOKUP, is_active, runs_of
+from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, is_active, runs_of
+from vector_pipeline.defs.ticks import scan_in_tick
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.arrivals import in_progress
+from vector_pipeline.stages.budget import committed_today
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
 
@@ -36,17 +38,27 @@ def build_backfill_schedule(
         try:
             with ExitStack() as stack:
                 pipeline = opened or stack.enter_context(open_pipeline(settings))
-                wanted = arrivals_to_run(context.instance, names, pipeline)
+                return _tick(context, names, pipeline)
         except PipelineError as error:
             return dg.SkipReason(str(error))
-        if not wanted:
-            return dg.SkipReason("nothing is pending, failed or stale")
-        return [
-            dg.RunRequest(run_key=arrival, partition_key=arrival, tags={"vector_pipeline/trigger": "schedule"})
-            for arrival in wanted
-        ]
 
     return backfill_schedule
+
+
+def _tick(
+    context: dg.ScheduleEvaluationContext, names: Names, pipeline: Pipeline
+) -> list[dg.RunRequest] | dg.SkipReason:
+    tags = {"vector_pipeline/trigger": "schedule"}
+    with pipeline.database.connect(role="schedule") as connection:
+        # What is too much for a tick is scanned by a run that the sensor asks for.
+        found = scan_in_tick(connection, pipeline, "schedule")
+        budget = pipeline.settings.backfill_max_cost_usd
+        if budget is not None:
+            tags[SPEND_UNTIL] = f"{committed_today(connection, pipeline) + budget:.6f}"
+    wanted = arrivals_to_run(context.instance, names, pipeline)
+    if not wanted:
+        return dg.SkipReason(f"nothing is pending, failed or stale{f' ({found})' if found else ''}")
+    return [dg.RunRequest(run_key=arrival, partition_key=arrival, tags=tags) for arrival in wanted]
 
 
 def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeline) -> list[str]:

@@ -9,14 +9,12 @@ import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import ScanConfig, register_arrivals
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.resources import SourceResource
 from vector_pipeline.defs.runs import ACTIVE, run_keys
+from vector_pipeline.defs.ticks import scan_in_tick
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
-from vector_pipeline.sources.source import Source
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
-from vector_pipeline.stages.scan import scan
 from vector_pipeline.store import manifest
 
 INTERVAL_SECONDS = 30
@@ -25,10 +23,7 @@ INTERVAL_SECONDS = 30
 # of a large source comes in portions.
 RUNS_PER_TICK = 50
 
-# Above this many known files a tick does not scan, and neither where listing is slow: a run of `scan` does.
-FILES_PER_TICK = 100_000
-
-# How often such a run is asked for at most.
+# How often a run is asked for that scans what is too much for a tick.
 SCAN_EVERY_SECONDS = 120
 
 _TAGS = {"vector_pipeline/trigger": "sensor"}
@@ -65,15 +60,10 @@ def build_source_files_sensor(
 def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     requests: list[dg.RunRequest] = []
     with pipeline.database.connect(role="sensor") as connection:
-        sources = SourceResource(pipeline.settings.source).open(connection)
-        if any(_takes_long(connection, source) for source in sources):
+        found = scan_in_tick(connection, pipeline, "sensor", RUNS_PER_TICK)
+        if found is None:
             found, request = _have_scanned(context.instance, names)
             requests += [request] if request else []
-        else:
-            options = pipeline.scan_options("sensor", quiet=True, max_arrivals=RUNS_PER_TICK)
-            results = [scan(pipeline.database, source, options) for source in sources]
-            warnings = " ".join(result.warning for result in results if result.warning)
-            found = "; ".join(str(result) for result in results) + (f". {warnings}" if warnings else "")
         # What is pending decides, and not what this tick found: an arrival that a scan by hand registered, or that a
         # killed daemon left behind, is taken up here.
         pending = manifest.pending_arrivals(connection, due=True)
@@ -88,10 +78,6 @@ def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline)
     register_arrivals(context.instance, names, list(wanted))
     context.log.info(found)
     return dg.SensorResult(run_requests=requests)
-
-
-def _takes_long(connection: manifest.Connection, source: Source) -> bool:
-    return not source.reads_cheaply or manifest.count_present(connection, source.root) > FILES_PER_TICK
 
 
 def _have_scanned(instance: dg.DagsterInstance, names: Names) -> tuple[str, dg.RunRequest | None]:

@@ -18,7 +18,7 @@ from vector_pipeline.embedding import batch_api
 from vector_pipeline.embedding.client import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.embedding.models import BATCH_DISCOUNT, TIERS
 from vector_pipeline.errors import BudgetReached
-from vector_pipeline.stages.budget import Budget
+from vector_pipeline.stages.budget import Budget, usd_out_in_batches
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.stages.schemas import PlannedText
 from vector_pipeline.store import rejected_texts, vectors
@@ -57,9 +57,10 @@ def backfill(
     plan: Iterable[PlannedText],
     config: ClientConfig,
     *,
+    spend_until: float | None = None,
     log: Callable[[str], None] = lambda _: None,
 ) -> Backfill:
-    """Harvest and submit for one space. Returns without waiting for any batch.
+    """Harvest and submit for one space, until the day's spending is `spend_until` USD. Waits for no batch.
 
     Raises ProviderRefused, ProviderUnavailable and DatabaseError; what was harvested before is stored, what was
     submitted is in the ledger.
@@ -72,10 +73,11 @@ def backfill(
         batch_api.open_api(config) as api,
     ):
         ledger = PostgresBatchLedger(connection, database.schema, config.bucket)
-        budget = _budget(pipeline, space)
+        budget = _budget(pipeline, space, spend_until)
         result.harvested, result.stored = _harvest(pipeline, space, api, config, ledger, budget, log)
         # One at a time: between the look at what is out and the note of what goes out nobody else submits.
         with _alone(connection, f"{database.schema} {space.name}"):
+            budget.committed = usd_out_in_batches(connection, pipeline)
             run = _Submission(pipeline, space, ledger, connection, Claims(claiming, space.name), budget, result)
             result.submitted = _submit(api, config, run, plan, pipeline)
         result.out += result.submitted.inputs + result.submitted.left
@@ -134,8 +136,8 @@ def outstanding(pipeline: Pipeline, config: ClientConfig) -> Outstanding:
     return Outstanding(batches, ready, last)
 
 
-def _budget(pipeline: Pipeline, space: Space) -> Budget:
-    budget = Budget.open(pipeline, space.model)
+def _budget(pipeline: Pipeline, space: Space, spend_until: float | None = None) -> Budget:
+    budget = Budget.open(pipeline, space.model, spend_until=spend_until)
     if budget.price_per_token is not None:
         budget.price_per_token *= BATCH_DISCOUNT
     return budget

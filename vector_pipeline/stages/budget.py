@@ -10,42 +10,57 @@ from vector_pipeline.errors import BudgetReached, ConfigurationError
 from vector_pipeline.settings import variable
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.store import spending
+from vector_pipeline.store.batches import tokens_out
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.spaces import list_spaces
 
 
 @dataclass(slots=True)
 class Budget:
-    """What a run may spend; `reserve` before a request is sent, `record` when it was answered. USD."""
+    """What a run may spend; `reserve` before a request is sent, `record` when it was answered. USD.
+
+    Runs side by side see one another's spending with each answer, so a limit that they share is passed by no more
+    than the requests that are under way.
+    """
 
     model: str
     price_per_token: float | None
     per_run: float | None
-    per_day: float | None
-    spent_before: float
+    shared: dict[str, float]
+    """Limits of the day's spending by all runs, under the names of their settings."""
+    spent_by_others: float
+    committed: float = 0.0
+    """What batches that are out are going to cost; it is spent when they come in."""
     reserved: float = 0.0
     spent: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, pipeline: Pipeline, model: str, spent_in_run: float = 0.0) -> Budget:
-        """The budget of a run. Raises ConfigurationError where a limit is set and the price is not known."""
+    def open(
+        cls, pipeline: Pipeline, model: str, spent_in_run: float = 0.0, *, spend_until: float | None = None
+    ) -> Budget:
+        """The budget of a run, which ends also where the day's spending reaches `spend_until`.
+
+        Raises ConfigurationError where a limit is set and the price is not known.
+        """
         settings = pipeline.settings
         million = usd(model, 1_000_000, usd_per_million_tokens=settings.usd_per_million_tokens)
-        limited = settings.max_cost_usd is not None or settings.max_cost_usd_per_day is not None
-        if million is None and limited:
+        limits = {"max_cost_usd_per_day": settings.max_cost_usd_per_day, "backfill_max_cost_usd": spend_until}
+        shared = {name: limit for name, limit in limits.items() if limit is not None}
+        if million is None and (shared or settings.max_cost_usd is not None):
             raise ConfigurationError(
                 f"a budget is set, but the price of {model} is not known; set {variable('usd_per_million_tokens')}"
             )
         spent_before = 0.0
-        if settings.max_cost_usd_per_day is not None:
+        if shared:
             with pipeline.database.connect(role="budget") as connection:
-                spent_before = spending.spent_today(connection)
+                spent_before = spending.spent_today(connection) - spent_in_run
         return cls(
             model=model,
             price_per_token=None if million is None else million / 1_000_000,
             per_run=settings.max_cost_usd,
-            per_day=settings.max_cost_usd_per_day,
-            spent_before=spent_before,
+            shared=shared,
+            spent_by_others=spent_before,
             reserved=spent_in_run,
             spent=spent_in_run,
         )
@@ -57,15 +72,12 @@ class Budget:
         cost = tokens * self.price_per_token
         with self._lock:
             after = self.reserved + cost
-            for limit, total, name in (
-                (self.per_run, after, "max_cost_usd"),
-                (self.per_day, self.spent_before + after, "max_cost_usd_per_day"),
-            ):
-                if limit is not None and total > limit:
-                    raise BudgetReached(
-                        f"{variable(name)} is {limit:g} and the next request would pass it "
-                        f"(${total - cost:.4f} are spent): what was paid is kept, and the next run goes on from there"
-                    )
+            if self.per_run is not None and after > self.per_run:
+                raise _reached("max_cost_usd", self.per_run, self.reserved, "this run")
+            for name, limit in self.shared.items():
+                before = self.spent_by_others + self.committed
+                if before + after > limit:
+                    raise _reached(name, limit, before + self.reserved, "today or out in batches, by all runs")
             self.reserved = after
 
     def record(self, connection: Connection, tokens: int) -> None:
@@ -73,11 +85,35 @@ class Budget:
         if self.price_per_token is None:
             return
         cost = tokens * self.price_per_token
+        today = spending.record(connection, self.model, cost, tokens)
         with self._lock:
             self.spent += cost
-        spending.record(connection, self.model, cost, tokens)
+            self.spent_by_others = max(0.0, today - self.spent)
 
     @property
     def spent_in_run(self) -> float | None:
         """USD spent by this run; None where the price is not known."""
         return None if self.price_per_token is None else self.spent
+
+
+def usd_out_in_batches(connection: Connection, pipeline: Pipeline) -> float:
+    """What the pipeline's batches that are out are going to cost, as far as prices are known."""
+    models = {space.name: space.model for space in list_spaces(connection)}
+    price = pipeline.settings.usd_per_million_tokens
+    return sum(
+        usd(models[space], tokens, batch=True, usd_per_million_tokens=price) or 0.0
+        for space, tokens in tokens_out(connection, pipeline.database.schema).items()
+        if space in models
+    )
+
+
+def committed_today(connection: Connection, pipeline: Pipeline) -> float:
+    """USD spent since midnight UTC by all runs, and what the pipeline's batches that are out are going to cost."""
+    return spending.spent_today(connection) + usd_out_in_batches(connection, pipeline)
+
+
+def _reached(setting: str, limit: float, spent: float, by: str) -> BudgetReached:
+    return BudgetReached(
+        f"{variable(setting)} allows no more: the next request would pass ${limit:.4f}, with ${spent:.4f} spent "
+        f"{by}; what was paid is kept, and the next run goes on from there"
+    )

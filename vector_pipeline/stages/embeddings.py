@@ -59,10 +59,11 @@ def embed_plan(
     plan: Iterable[PlannedText],
     config: ClientConfig,
     *,
+    spend_until: float | None = None,
     log: Callable[[str], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> EmbedResult:
-    """Embed what a plan asks for into the spaces that it names.
+    """Embed what a plan asks for into the spaces that it names, at most until the day's spending is `spend_until` USD.
 
     Raises ProviderRefused, ProviderUnavailable or DatabaseUnavailable; what was answered before is stored. A budget
     that is reached is no error: the result says so.
@@ -82,13 +83,13 @@ def embed_plan(
         out = 0
         if _goes_in_batches(pipeline, target):
             assert target.space is not None
-            sent = backfill(pipeline, target.space, of_target, target_config, log=log)
+            sent = backfill(pipeline, target.space, of_target, target_config, spend_until=spend_until, log=log)
             result.stored += sent.stored
             result.stopped = sent.stopped
             out = sent.out
             # What was refused inside a batch goes the ordinary way, which finds the culprit.
             of_target = (text for text in sent.singly)
-        run = _TargetRun(pipeline, target, target_config, result, log, progress)
+        run = _TargetRun(pipeline, target, target_config, result, spend_until, log, progress)
         run.run(of_target)
         out += len(run.out)
         if out and not result.stopped:
@@ -109,6 +110,7 @@ class _TargetRun:
     target: Target
     config: ClientConfig
     result: EmbedResult
+    spend_until: float | None
     log: Callable[[str], None]
     progress: Callable[[str], None]
     out: set[bytes] = field(default_factory=set)
@@ -122,7 +124,8 @@ class _TargetRun:
         with ExitStack() as stack:
             connection = stack.enter_context(database.connect(role="embeddings"))
             claims = Claims(stack.enter_context(database.connect(role="claims")), self.target.name)
-            budget = Budget.open(self.pipeline, self.target.model, self.result.usd or 0.0)
+            spent = self.result.usd or 0.0
+            budget = Budget.open(self.pipeline, self.target.model, spent, spend_until=self.spend_until)
             store = stack.enter_context(AnswerStore(self.pipeline, self.target, claims, budget, self.log))
             batches = self._batches(_chain(first, texts), connection, claims, budget)
             pacer = PostgresPacer.of(database, self.config)

@@ -16,6 +16,17 @@ _BATCHES = sql.Identifier(SHARED_SCHEMA, "batches")
 _LINES = sql.Identifier(SHARED_SCHEMA, "batch_lines")
 
 
+def tokens_out(connection: Connection, owner: str) -> dict[str, int]:
+    """Tokens in batches of a pipeline that are not finished, by the name of their space."""
+    rows = connection.execute(
+        sql.SQL("SELECT space, sum(tokens)::bigint FROM {} WHERE owner = %s AND state <> 'finished' GROUP BY 1").format(
+            _BATCHES
+        ),
+        (owner,),
+    )
+    return dict(rows.fetchall())
+
+
 class PostgresBatchLedger:
     """A pipeline's part of the ledger. `owner` is its schema; the connection is in autocommit.
 

@@ -16,8 +16,8 @@ def spent_today(connection: Connection) -> float:
     return float(row[0]) if row else 0.0
 
 
-def record(connection: Connection, model: str, usd: float, tokens: int) -> None:
-    """Add to today's spending."""
+def record(connection: Connection, model: str, usd: float, tokens: int) -> float:
+    """Add to today's spending; returns what has been spent since midnight UTC, by all runs."""
     connection.execute(
         sql.SQL(
             "INSERT INTO {} AS s (day, model, usd, tokens) VALUES ((now() AT TIME ZONE 'UTC')::date, %s, %s, %s) "
@@ -25,3 +25,4 @@ def record(connection: Connection, model: str, usd: float, tokens: int) -> None:
         ).format(_TABLE),
         (model, usd, tokens),
     )
+    return spent_today(connection)

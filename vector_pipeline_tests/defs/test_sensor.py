@@ -113,7 +113,7 @@ def test_a_large_source_is_scanned_by_one_run_at_a_time(
 ) -> None:
     for request in requests(pipeline, instance):
         launch(pipeline, instance, request)
-    monkeypatch.setattr(f"{SENSORS}.FILES_PER_TICK", 2)
+    monkeypatch.setattr("vector_pipeline.defs.ticks.FILES_PER_TICK", 2)
     (corpus / "tea.txt").write_text("Green tea wants water of seventy degrees.")
     os.utime(corpus / "tea.txt", (1_000, 1_000))
     (corpus / "fresh.txt").write_text("Still being written.")

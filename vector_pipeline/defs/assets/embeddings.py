@@ -10,6 +10,7 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.pictures import column_schema, outcome_table
 from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.runs import spend_until
 from vector_pipeline.stages.embeddings import EmbedResult, embed_plan
 from vector_pipeline.stages.schemas import PlannedText, from_reader
 
@@ -60,6 +61,7 @@ def build_embeddings(names: Names) -> dg.AssetsDefinition:
                 database.pipeline,
                 from_reader(token_batches, PlannedText),
                 api.client_config(),
+                spend_until=spend_until(context.run.tags),
                 log=context.log.info,
                 progress=progress,
             )
