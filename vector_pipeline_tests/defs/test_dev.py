@@ -1,182 +1,112 @@
-"""`vector-pipeline dev` as a person uses it: the real webserver and daemon, driven over the UI's own GraphQL API."""
+"""`vector-pipeline dev` as a person uses it: the real webserver and daemon, on a real database."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
+import psycopg
 import pytest
 
-LOCATION = {"repositoryLocationName": "vector_pipeline.definitions", "repositoryName": "__repository__"}
+from vector_pipeline_tests.defs.dev import STAGES, running_dev, wait_for
+from vector_pipeline_tests.openai_server import ServerConfig, serve
 
-LAUNCH = """
-mutation Launch($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-  }
-}
-"""
-STATUS = "query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-ASSETS = "{ assetNodes { assetKey { path } description groupName kinds partitionKeys } }"
-SENSORS = """
-query Sensors($location: RepositorySelector!) {
-  sensorsOrError(repositorySelector: $location) { ... on Sensors { results { name sensorState { status } } } }
-}
-"""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(what: Callable[[], Any], seconds: float) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds} s")
-
-
-class Dev:
-    """A running `dev` and what a person does with it."""
-
-    def __init__(self, home: Path, port: int, environment: dict[str, str]) -> None:
-        self.home = home
-        self.environment = environment
-        self._url = f"http://127.0.0.1:{port}/graphql"
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            found = json.load(answer)
-        assert "errors" not in found, found
-        return found["data"]
-
-    def is_up(self) -> bool:
-        try:
-            return bool(self.ask(ASSETS)["assetNodes"])
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return False
-
-    def materialize(self, *assets: str, partition: str | None = None) -> str:
-        tags = [{"key": "dagster/partition", "value": partition}] if partition else []
-        job = "__ASSET_JOB"
-        found = self.ask(
-            LAUNCH,
-            params={
-                "selector": {**LOCATION, "pipelineName": job, "assetSelection": [{"path": [a]} for a in assets]},
-                "runConfigData": {},
-                "executionMetadata": {"tags": tags},
-            },
-        )["launchPipelineExecution"]
-        assert found["__typename"] == "LaunchRunSuccess", found
-        return str(found["run"]["runId"])
-
-    def finished(self, run: str) -> str:
-        def status() -> str | None:
-            now = self.ask(STATUS, id=run)["runOrError"]["status"]
-            return now if now in ("SUCCESS", "FAILURE", "CANCELED") else None
-
-        return str(_wait_for(status, 120))
-
-    def command(self, *arguments: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-m", "vector_pipeline.cli", *arguments, "--json"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return json.loads(done.stdout) if done.stdout else {"error": done.stderr}
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    (folder / "bees.txt").write_text("Bees make honey on the roof.")
-    (folder / "김치.txt").write_text("김치는 두 주가 지나면 잘 익습니다.")
-    os.utime(folder / "bees.txt", (1, 1))
-    os.utime(folder / "김치.txt", (1, 1))
-    return folder
-
-
-@pytest.fixture
-def dev(tmp_path: Path, corpus: Path, fresh_database_url: str) -> Iterator[Dev]:
-    home, port = tmp_path / "home", _free_port()
-    environment = {
-        **os.environ,
+def environment(tmp_path: Path, fresh_database_url: str) -> dict[str, str]:
+    (tmp_path / "corpus").mkdir()
+    return {
         "DATABASE_URL": fresh_database_url,
-        "VECTOR_PIPELINE_HOME": str(home),
-        "VECTOR_PIPELINE_SOURCE": str(corpus),
+        "VECTOR_PIPELINE_HOME": str(tmp_path / "home"),
+        "VECTOR_PIPELINE_SOURCE": str(tmp_path / "corpus"),
         "VECTOR_PIPELINE_QUIET_SECONDS": "0",
     }
-    with (tmp_path / "dev.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vector_pipeline.cli", "dev", "--port", str(port)],
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        running = Dev(home, port, environment)
-        try:
-            _wait_for(lambda: running.is_up() or process.poll() is not None, 90)
-            assert process.poll() is None, (tmp_path / "dev.log").read_text()[-3_000:]
-            yield running
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
 
 
-@pytest.mark.timeout(300)
-def test_files_dropped_are_found_and_an_arrival_can_be_materialized_from_the_ui(dev: Dev, corpus: Path) -> None:
-    nodes = {node["assetKey"]["path"][-1]: node for node in dev.ask(ASSETS)["assetNodes"]}
-    assert set(nodes) == {
-        "source_files",
-        "documents",
-        "chunks",
-        "token_batches",
-        "embeddings",
-        "document_rows",
-        "vector_index",
+def write(path: Path, text: str) -> None:
+    """A file that has long been there."""
+    path.write_text(text)
+    os.utime(path, (1, 1))
+
+
+def test_files_are_kept_in_step_and_the_ui_materializes_and_backfills(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    corpus = tmp_path / "corpus"
+    write(corpus / "bees.txt", "Bees make honey on the roof.")
+    write(corpus / "김치.txt", "김치는 두 주가 지나면 잘 익습니다.")
+    with running_dev(tmp_path / "dev.log", environment) as dev:
+        assets = dev.assets()
+        assert set(assets) == {"source_files", *STAGES, "vector_index"}
+        assert all(node["description"] and node["kinds"] for node in assets.values())
+        running = {name for name, state in dev.sensors().items() if state["status"] == "RUNNING"}
+        assert running >= {"source_files_sensor", "vector_index_automation"}
+
+        # By hand, from the UI.
+        assert dev.finished(dev.materialize("source_files")) == "SUCCESS"
+        arrival = wait_for(dev.arrivals, 30)[0]
+        assert dev.finished(dev.materialize(*STAGES, partition=arrival)) == "SUCCESS"
+        assert dev.command("search", "honey", "-k", "1")["results"][0]["source"] == "bees.txt"
+
+        # The sensor does the rest by itself: new, changed and deleted.
+        (corpus / "tea.txt").write_text("Green tea wants water of seventy degrees.")
+        (corpus / "bees.txt").write_text("The hives have gone to the heath.")
+        (corpus / "김치.txt").unlink()
+        wait_for(lambda: dev.command("status")["files"] == _files(loaded=2, deleted=1), 150)
+        assert dev.command("search", "green tea", "-k", "1")["results"][0]["source"] == "tea.txt"
+        texts = {result["page_content"] for result in dev.command("search", "bees", "-k", "9")["results"]}
+        assert texts == {"Green tea wants water of seventy degrees.", "The hives have gone to the heath."}
+
+        # What somebody broke by hand, a backfill over all arrivals brings back.
+        with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("DELETE FROM chunks")
+        assert dev.backfill(dev.arrivals()) == "COMPLETED_SUCCESS"
+        assert dev.command("status")["rows"] == 2
+        assert dev.command("search", "green tea", "-k", "1")["results"][0]["source"] == "tea.txt"
+
+
+def _files(**counts: int) -> dict[str, int]:
+    return {"loaded": 0, "pending": 0, "rejected": 0, "deleted": 0, **counts}
+
+
+def test_killed_in_the_middle_it_goes_on_and_the_schedule_works_without_the_sensor(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    corpus = tmp_path / "corpus"
+    for number in range(20):
+        write(corpus / f"{number:02}.txt", f"Note {number}, which says something of its own.")
+    one_at_a_time = {
+        "OPENAI_API_KEY": "sk-test",
+        "VECTOR_PIPELINE_MAX_INPUTS_PER_REQUEST": "1",
+        "VECTOR_PIPELINE_MAX_IN_FLIGHT": "1",
+        "VECTOR_PIPELINE_BACKFILL_CRON": "* * * * *",
     }
-    assert all(node["description"] and node["kinds"] for node in nodes.values())
-    states = dev.ask(SENSORS, location=LOCATION)["sensorsOrError"]["results"]
-    assert {s["name"] for s in states if s["sensorState"]["status"] == "RUNNING"} >= {"source_files_sensor"}
+    with serve(ServerConfig(latency=0.5)) as server:
+        environment |= one_at_a_time | {"OPENAI_BASE_URL": server.url}
+        with running_dev(tmp_path / "dev.log", environment) as dev:
+            wait_for(lambda: server.seen.requests >= 5, 90)
+            dev.kill()
+        assert server.seen.requests < 20
 
-    assert dev.finished(dev.materialize("source_files")) == "SUCCESS"
-    arrivals = _wait_for(lambda: _keys(dev), 30)
-    stages = ("documents", "chunks", "token_batches", "embeddings", "document_rows")
-    assert dev.finished(dev.materialize(*stages, partition=arrivals[0])) == "SUCCESS"
-    assert dev.command("search", "honey", "-k", "1")["results"][0]["source"] == "bees.txt"
+        with running_dev(tmp_path / "dev.log", environment) as dev:
+            wait_for(lambda: dev.loaded() == 20, 120)
+            assert dev.command("status")["rows"] == 20
+            # Paid once each, but for the request that was under way when it was killed.
+            paid = Counter(server.seen.billed)
+            assert len([text for text in paid if text.startswith("Note")]) == 20
+            assert sum(paid.values()) <= 21 + _not_notes(paid)
+            statuses = Counter(run["status"] for run in dev.runs())
+            assert statuses["STARTED"] == statuses["QUEUED"] == 0
 
-    # The sensor does the rest by itself.
-    (corpus / "tea.txt").write_text("Green tea wants water of seventy degrees.")
-    _wait_for(lambda: dev.command("status")["files"]["loaded"] == 3, 150)
-    assert dev.command("search", "green tea", "-k", "1")["results"][0]["source"] == "tea.txt"
+            dev.stop_sensor("source_files_sensor")
+            write(corpus / "late.txt", "What the schedule finds.")
+            wait_for(lambda: dev.loaded() == 21, 150)
+            newest = next(run for run in dev.runs() if "dagster/partition" in run["tags"])
+            assert newest["tags"]["vector_pipeline/trigger"] == "schedule"
 
 
-def _keys(dev: Dev) -> list[str]:
-    for node in dev.ask(ASSETS)["assetNodes"]:
-        if node["assetKey"]["path"] == ["documents"]:
-            return list(node["partitionKeys"])
-    return []
+def _not_notes(paid: Counter[str]) -> int:
+    return sum(times for text, times in paid.items() if not text.startswith("Note"))
