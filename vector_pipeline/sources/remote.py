@@ -60,7 +60,8 @@ class RemoteSource:
             path = str(full)[len(self.prefix) :].lstrip("/")
             if path and wanted(path) and not any(part.startswith(".") for part in path.split("/")):
                 info = found[full]
-                yield ListedFile(path, int(info.get("size") or 0), _fingerprint(info), _modified(info))
+                size = int(info.get("size") or 0)
+                yield ListedFile(path, size, _fingerprint(info), _modified(info), by_content=bool(_tag(info)))
 
     def open(self, path: str) -> BinaryIO:
         """The bytes of a file; an OSError of any store becomes one that says what the store said."""
@@ -78,8 +79,11 @@ class RemoteSource:
 
 
 def _fingerprint(info: dict[str, Any]) -> str:
-    tag = next((str(info[key]).strip('"') for key in ("ETag", "etag", "md5Hash", "content_md5") if info.get(key)), "")
-    return f"{info.get('size')}:{tag}:{_modified(info)}"
+    return f"{info.get('size')}:{_tag(info)}:{_modified(info)}"
+
+
+def _tag(info: dict[str, Any]) -> str:
+    return next((str(info[key]).strip('"') for key in ("ETag", "etag", "md5Hash", "content_md5") if info.get(key)), "")
 
 
 def _modified(info: dict[str, Any]) -> float:

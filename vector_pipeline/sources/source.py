@@ -18,12 +18,17 @@ from vector_pipeline.errors import ConfigurationError, SourceError
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file as a listing shows it; `modified` is seconds since the epoch, 0.0 where the store says nothing."""
+    """A file as a listing shows it; `modified` is seconds since the epoch, 0.0 where the store says nothing.
+
+    `by_content` says that the fingerprint changes with the content itself, as an etag does: two changes within the
+    resolution of the store's clock are then told apart.
+    """
 
     path: str
     size: int
     fingerprint: str
     modified: float
+    by_content: bool = False
 
 
 @dataclass(frozen=True, slots=True)

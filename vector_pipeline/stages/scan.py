@@ -186,7 +186,8 @@ class _Scan:
             self.result.waiting += 1
             return
         # A clock that is behind the store's makes files look written in the future: racy too.
-        fingerprint = listed.fingerprint + (RACY if now - listed.modified < RACY_SECONDS else "")
+        racy = not listed.by_content and now - listed.modified < RACY_SECONDS
+        fingerprint = listed.fingerprint + (RACY if racy else "")
         if known is None or is_back:
             self.result.new += 1
         elif self._is_same(listed, known, fingerprint):

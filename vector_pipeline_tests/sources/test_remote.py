@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import fsspec
-import pytest
-from moto.server import ThreadedMotoServer
 
 from vector_pipeline.sources.source import ListedFile, open_source
 from vector_pipeline.text.readers import readable
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    fsspec.filesystem("s3").mkdir("texts")
-    yield "s3://texts"
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    server.stop()
 
 
 def test_a_bucket_is_listed_read_and_seen_to_change(bucket: str) -> None:
