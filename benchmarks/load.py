@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import queue
 import statistics
 import subprocess
 import sys
@@ -29,10 +28,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from vector_pipeline.store.binary import Vectors
+from vector_pipeline.store.chunks import ChunkRow, SourceRows
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.embedded_server import EmbeddedServer
 from vector_pipeline.store.index import maintain_index
-from vector_pipeline.store.rows import ChunkRow, SourceRows, load_sources
+from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.schema import migrate
 from vector_pipeline.store.spaces import Space, open_space
 from vector_pipeline.store.vectors import store_vectors
@@ -120,26 +120,40 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def load_all(database: Database, space: Space, corpus: Corpus, files: list[SourceRows], at_once: int) -> None:
-    """Vectors, `at_once` in a commit, and behind them on a second connection the rows, a file of 1,000 in a commit."""
-    stored: queue.Queue[int] = queue.Queue()
+def load_all(
+    database: Database, space: Space, corpus: Corpus, files: list[SourceRows], at_once: int, connections: int = 1
+) -> None:
+    """Vectors, `at_once` in a commit, and behind them on a connection more the rows, a file of 1,000 in a commit."""
+    batches = iter(range(0, len(corpus.hashes), at_once))
+    stored: set[int] = set()
+    change = threading.Condition()
+
+    def store() -> None:
+        with database.connect() as connection:
+            while True:
+                with change:
+                    start = next(batches, None)
+                if start is None:
+                    return
+                place = slice(start, start + at_once)
+                store_vectors(connection, space, corpus.hashes[place], corpus.vectors[place])
+                with change:
+                    stored.add(start)
+                    change.notify_all()
 
     def load_behind() -> None:
         with database.connect() as connection:
-            ready = 0
             for number, file in enumerate(files):
-                while ready < (number + 1) * FILE_CHUNKS:
-                    ready = stored.get()
+                needed = set(range(number * FILE_CHUNKS, (number + 1) * FILE_CHUNKS, at_once))
+                with change:
+                    change.wait_for(lambda n=needed: n <= stored)
                 load_sources(connection, "A", [file])
 
-    loader = threading.Thread(target=load_behind)
-    loader.start()
-    with database.connect() as connection:
-        for start in range(0, len(corpus.hashes), at_once):
-            place = slice(start, start + at_once)
-            store_vectors(connection, space, corpus.hashes[place], corpus.vectors[place])
-            stored.put(start + at_once)
-    loader.join()
+    threads = [threading.Thread(target=store) for _ in range(connections)] + [threading.Thread(target=load_behind)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def fill_flat(connection: Connection, corpus: Corpus, name: str, *, indexed: bool = True) -> None:
@@ -178,12 +192,16 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
                 copy = f"COPY flat FROM '{folder}/rows' (FORMAT BINARY)".encode()
                 _note(found, name, rows, partial(connection.execute, copy))
             drop(server, database)
-        for name, at_once in (("this pipeline, bulk", 1_000), (f"this pipeline, {ANSWER} vectors a commit", ANSWER)):
+        for name, at_once, connections in (
+            ("this pipeline, bulk, two connections for vectors", 1_000, 2),
+            ("this pipeline, bulk, one", 1_000, 1),
+            (f"this pipeline, {ANSWER} vectors a commit", ANSWER, 1),
+        ):
             database = fresh_database(server)
             with database.connect() as connection:
                 space = open_space(connection, "m", dimensions)
                 own(connection, files)
-                _note(found, name, rows, partial(load_all, database, space, corpus, files, at_once))
+                _note(found, name, rows, partial(load_all, database, space, corpus, files, at_once, connections))
             drop(server, database)
     for peer in PEERS if peers else ():
         database = fresh_database(server)

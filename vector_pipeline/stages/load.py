@@ -16,6 +16,8 @@ import psycopg
 from vector_pipeline.errors import DatabaseUnavailable
 from vector_pipeline.stages.schemas import ChunkRow
 from vector_pipeline.store import manifest, rejected_texts, rows, spaces
+from vector_pipeline.store.chunks import ChunkRow as StoredChunk
+from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.connection import Database
 
 
@@ -69,8 +71,8 @@ def load_chunks(
 
 
 def _load_group(
-    connection: manifest.Connection, arrival: str, group: list[rows.SourceRows]
-) -> Iterator[tuple[list[rows.SourceRows], rows.LoadOutcome]]:
+    connection: manifest.Connection, arrival: str, group: list[SourceRows]
+) -> Iterator[tuple[list[SourceRows], rows.LoadOutcome]]:
     """Load a group in one transaction, and where Postgres refuses that, each of its files in one of its own."""
     try:
         yield group, rows.load_sources(connection, arrival, group)
@@ -89,7 +91,7 @@ def _load_group(
 def _explain_missing(
     connection: manifest.Connection,
     arrival: str,
-    group: list[rows.SourceRows],
+    group: list[SourceRows],
     outcome: rows.LoadOutcome,
     result: LoadResult,
 ) -> None:
@@ -118,8 +120,8 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _groups(chunks: Iterable[ChunkRow], pipeline: str, rows_per_batch: int) -> Iterator[list[rows.SourceRows]]:
-    group: list[rows.SourceRows] = []
+def _groups(chunks: Iterable[ChunkRow], pipeline: str, rows_per_batch: int) -> Iterator[list[SourceRows]]:
+    group: list[SourceRows] = []
     count = 0
     for _, of_source in groupby(chunks, key=lambda chunk: chunk.source_key):
         source = _source_rows(list(of_source), pipeline)
@@ -132,9 +134,9 @@ def _groups(chunks: Iterable[ChunkRow], pipeline: str, rows_per_batch: int) -> I
         yield group
 
 
-def _source_rows(chunks: list[ChunkRow], pipeline: str) -> rows.SourceRows:
+def _source_rows(chunks: list[ChunkRow], pipeline: str) -> SourceRows:
     first = chunks[0]
-    return rows.SourceRows(
+    return SourceRows(
         source_key=first.source_key,
         path=first.source,
         fingerprint=first.fingerprint,
@@ -142,7 +144,7 @@ def _source_rows(chunks: list[ChunkRow], pipeline: str) -> rows.SourceRows:
         documents=len({chunk.document_id for chunk in chunks}),
         pipeline=pipeline,
         chunks=[
-            rows.ChunkRow(
+            StoredChunk(
                 document_id=chunk.document_id,
                 chunk_index=chunk.chunk_index,
                 start_char=chunk.start_char,

@@ -133,10 +133,11 @@ _KEYS = Struct(">hi16si16si")
 _LENGTH = Struct(">i")
 _PLACE = Struct(">iiiiiii")
 _METADATA = Struct(">ib")
-_END = Struct(">iii16s")
+_END = Struct(">iii16si")
+_NULL = -1
 CHUNK_COLUMNS = (
     "id, source_key, source, document_id, chunk_index, start_char, end_char, page_content, metadata, token_count, "
-    "content_hash"
+    "content_hash, section"
 )
 
 
@@ -145,17 +146,18 @@ def chunk_row(
     source_key: bytes,
     source: bytes,
     document_id: bytes,
-    place: tuple[int, int, int],
+    position: tuple[int, int, int],
     page_content: bytes,
     metadata: bytes,
     token_count: int,
     content_hash: bytes,
+    section: bytes | None,
 ) -> bytes:
-    """A row of `chunks` for COPY, its columns in the order of CHUNK_COLUMNS; `place` is index, start and end."""
-    index, start, end = place
+    """A row of `chunks` for COPY, its columns in the order of CHUNK_COLUMNS; `position` is index, start and end."""
+    index, start, end = position
     return b"".join(
         (
-            _KEYS.pack(11, 16, key, 16, source_key, len(source)),
+            _KEYS.pack(12, 16, key, 16, source_key, len(source)),
             source,
             _LENGTH.pack(len(document_id)),
             document_id,
@@ -164,6 +166,7 @@ def chunk_row(
             # jsonb: a version before the text.
             _METADATA.pack(len(metadata) + 1, 1),
             metadata,
-            _END.pack(4, token_count, 16, content_hash),
+            _END.pack(4, token_count, 16, content_hash, _NULL if section is None else len(section)),
+            section or b"",
         )
     )

@@ -1,51 +1,24 @@
 """The batched insert: chunks of some files into the table in one transaction, and files out of it.
 
 What did not change is not touched: a chunk keeps its row, its `id` and its `created_at` through every reload, and an
-edit of one paragraph writes one row and moves the positions behind it.
+edit of one paragraph writes one row and moves the places of the sections behind it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import starmap
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store import vectors
-from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, Int4Array, TextArray, UuidArray, chunk_row
+from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, UuidArray, chunk_row
+from vector_pipeline.store.chunks import SourceRows, identified
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.sections import Placed, differences, first_places, write_places
 from vector_pipeline.store.spaces import LOAD_OR_SWEEP, active_space
 
 ROWS_IN_BLOCK = 256
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRow:
-    """A chunk as the table holds it; `metadata` is JSON text, offsets count characters."""
-
-    document_id: str
-    chunk_index: int
-    start_char: int
-    end_char: int
-    page_content: str
-    metadata: str
-    token_count: int
-    content_hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRows:
-    """All chunks of a file, as it was read: `fingerprint` is the manifest's at that time."""
-
-    source_key: bytes
-    path: str
-    fingerprint: str
-    encoding: str
-    documents: int
-    pipeline: str
-    chunks: Sequence[ChunkRow]
 
 
 @dataclass(slots=True)
@@ -57,30 +30,6 @@ class LoadOutcome:
     loaded: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     missing_vectors: dict[str, set[bytes]] = field(default_factory=dict)
-
-
-_Identified = tuple[bytes, SourceRows, ChunkRow]
-"""A chunk with its id and its file."""
-
-
-# Compared on the server, so that of a file of many chunks only what differs crosses the wire.
-_DIFFERENCES = """
-WITH now AS MATERIALIZED (
-    SELECT * FROM unnest(%(ids)s, %(indexes)s, %(starts)s, %(ends)s, %(metadata)s::jsonb[])
-    WITH ORDINALITY AS n (id, chunk_index, start_char, end_char, metadata, place)
-)
-SELECT uuid_send(c.id), n.place - 1 FROM now n FULL JOIN (
-    SELECT id, chunk_index, start_char, end_char, metadata FROM chunks WHERE source_key = ANY(%(sources)s)
-) c USING (id)
-WHERE c.id IS NULL OR n.id IS NULL OR n.chunk_index <> c.chunk_index OR n.start_char <> c.start_char
-    OR n.end_char <> c.end_char OR n.metadata <> c.metadata
-"""
-
-
-def chunk_id(source_key: bytes, document_id: str, content_hash: bytes, occurrence: int) -> bytes:
-    """The id of a chunk: of file, document, text, and which occurrence of that text in the document it is."""
-    data = source_key + content_hash + occurrence.to_bytes(8) + document_id.encode()
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRows]) -> LoadOutcome:
@@ -141,89 +90,50 @@ def _lock_owned(
 
 
 def _write(connection: Connection, sources: Sequence[SourceRows], with_rows: set[bytes], outcome: LoadOutcome) -> None:
-    fresh: list[_Identified] = []
-    standing: list[_Identified] = []
-    for source in sources:
-        outcome.loaded.append(source.path)
-        outcome.rows += len(source.chunks)
-        (standing if source.source_key in with_rows else fresh).extend(_identified(source))
-    keys = [source.source_key for source in sources if source.source_key in with_rows]
-    if keys:
-        gone, moved, new = _differences(connection, keys, standing)
-        delete_rows(connection, gone)
-        if moved:
-            _move(connection, moved)
-        fresh += new
-        outcome.written += len(gone) + len(moved)
+    fresh: list[Placed] = []
+    standing = [source for source in sources if source.source_key in with_rows]
+    new = [source for source in sources if source.source_key not in with_rows]
+    if standing:
+        chunks = [item for source in standing for item in identified(source)]
+        changes = differences(connection, [source.source_key for source in standing], chunks)
+        delete_rows(connection, changes.gone)
+        write_places(connection, changes)
+        fresh += changes.fresh
+        outcome.written += len(changes.gone) + len(changes.moved)
+    if new:
+        changes = first_places([item for source in new for item in identified(source)])
+        write_places(connection, changes)
+        fresh += changes.fresh
     if fresh:
         _copy(connection, fresh)
     outcome.written += len(fresh)
+    outcome.loaded += [source.path for source in sources]
+    outcome.rows += sum(len(source.chunks) for source in sources)
 
 
-def _identified(source: SourceRows) -> list[_Identified]:
-    found = []
-    seen: dict[tuple[str, bytes], int] = {}
-    for chunk in source.chunks:
-        text = (chunk.document_id, chunk.content_hash)
-        occurrence = seen.get(text, 0)
-        seen[text] = occurrence + 1
-        found.append((chunk_id(source.source_key, chunk.document_id, chunk.content_hash, occurrence), source, chunk))
-    return found
-
-
-def _differences(
-    connection: Connection, keys: Collection[bytes], chunks: Sequence[_Identified]
-) -> tuple[list[bytes], list[_Identified], list[_Identified]]:
-    """How chunks differ from the rows of their files: ids of rows that are gone, chunks that moved, and fresh ones."""
-    rows = connection.execute(
-        _DIFFERENCES, {"sources": UuidArray(keys), "ids": UuidArray([key for key, _, _ in chunks]), **_places(chunks)}
-    ).fetchall()
-    return (
-        [key for key, place in rows if place is None],
-        [chunks[place] for key, place in rows if key is not None and place is not None],
-        [chunks[place] for key, place in rows if key is None],
-    )
-
-
-def _places(chunks: Sequence[_Identified]) -> dict[str, object]:
-    return {
-        "indexes": Int4Array([chunk.chunk_index for _, _, chunk in chunks]),
-        "starts": Int4Array([chunk.start_char for _, _, chunk in chunks]),
-        "ends": Int4Array([chunk.end_char for _, _, chunk in chunks]),
-        "metadata": TextArray([chunk.metadata for _, _, chunk in chunks]),
-    }
-
-
-def _move(connection: Connection, chunks: Sequence[_Identified]) -> None:
-    connection.execute(
-        "UPDATE chunks c SET chunk_index = m.i, start_char = m.s, end_char = m.e, metadata = m.m, updated_at = now() "
-        "FROM unnest(%(ids)s, %(indexes)s, %(starts)s, %(ends)s, %(metadata)s::jsonb[]) AS m (id, i, s, e, m) "
-        "WHERE c.id = m.id",
-        {"ids": UuidArray([key for key, _, _ in chunks]), **_places(chunks)},
-    )
-
-
-def _copy(connection: Connection, fresh: Sequence[_Identified]) -> None:
+def _copy(connection: Connection, fresh: Sequence[Placed]) -> None:
     statement = f"COPY chunks ({CHUNK_COLUMNS}) FROM STDIN (FORMAT BINARY)".encode()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(COPY_HEAD)
         # The server takes in one block while the next is made.
         for start in range(0, len(fresh), ROWS_IN_BLOCK):
-            copy.write(b"".join(starmap(_binary, fresh[start : start + ROWS_IN_BLOCK])))
+            copy.write(b"".join(map(_binary, fresh[start : start + ROWS_IN_BLOCK])))
         copy.write(COPY_TAIL)
 
 
-def _binary(key: bytes, source: SourceRows, chunk: ChunkRow) -> bytes:
+def _binary(placed: Placed) -> bytes:
+    key, source, chunk = placed.item
     return chunk_row(
         key,
         source.source_key,
         source.path.encode(),
         chunk.document_id.encode(),
-        (chunk.chunk_index, chunk.start_char, chunk.end_char),
+        placed.position,
         chunk.page_content.encode(),
         chunk.metadata.encode(),
         chunk.token_count,
         chunk.content_hash,
+        placed.section,
     )
 
 
@@ -272,6 +182,7 @@ def delete_sources(connection: Connection, arrival: str, source_keys: Sequence[u
             row[0] for row in connection.execute("SELECT uuid_send(id) FROM chunks WHERE source_key = ANY(%s)", (owned,))
         ]
         delete_rows(connection, ids)
+        connection.execute("DELETE FROM chunk_sections WHERE source_key = ANY(%s)", (owned,))
         connection.execute(
             "UPDATE source_files SET status = 'deleted', gone = false, fingerprint = '', bytes_hash = NULL, "
             "documents = 0, chunks = 0, tokens = 0, error = NULL, updated_at = now() WHERE source_key = ANY(%s)",

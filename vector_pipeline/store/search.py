@@ -79,7 +79,7 @@ _PLACES = """
     FROM ({nearest}) n
     CROSS JOIN LATERAL (
         SELECT *, row_number() OVER (ORDER BY c.source, c.document_id, c.chunk_index) AS place
-        FROM chunks c WHERE c.content_hash = n.content_hash {matches}
+        FROM placed_chunks c WHERE c.content_hash = n.content_hash {matches}
         ORDER BY c.source, c.document_id, c.chunk_index LIMIT {copies}
     ) c
     ORDER BY n.distance, n.content_hash, c.place

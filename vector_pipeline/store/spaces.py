@@ -242,7 +242,7 @@ def create_view(connection: Connection, space: Space, grants: Sequence[Grant]) -
             "CREATE VIEW document_chunks AS SELECT c.id, c.source, c.document_id, c.chunk_index, c.start_char, "
             "c.end_char, c.page_content, c.metadata, c.token_count, c.content_hash, e.embedding, c.created_at, "
             "c.updated_at FROM (SELECT content_hash, embedding FROM {} UNION ALL SELECT content_hash, embedding "
-            "FROM {}) e JOIN chunks c USING (content_hash)"
+            "FROM {}) e JOIN placed_chunks c USING (content_hash)"
         ).format(sql.Identifier(space.embeddings), sql.Identifier(space.landing))
     )
     connection.execute(

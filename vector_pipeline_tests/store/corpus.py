@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from vector_pipeline.store.binary import Vectors
+from vector_pipeline.store.chunks import ChunkRow, SourceRows
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.rows import ChunkRow, LoadOutcome, SourceRows, load_sources
+from vector_pipeline.store.rows import LoadOutcome, load_sources
 from vector_pipeline.store.spaces import Space, open_space
 from vector_pipeline.store.vectors import store_vectors
 

@@ -1,0 +1,42 @@
+-- A paragraph inserted at the top of a file moves every chunk behind it. The chunks of a long document stand in
+-- sections of some tens, each with its place in the document, so that an insertion rewrites the rows of one section at
+-- most, and of the others their places.
+
+CREATE TABLE {schema}.chunk_sections (
+    section      uuid PRIMARY KEY,
+    source_key   uuid NOT NULL,
+    chunk_index  integer NOT NULL,                -- added to that of each of its chunks
+    start_char   integer NOT NULL,                -- added to their start_char and end_char
+    updated_at   timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX chunk_sections_source_key ON {schema}.chunk_sections (source_key);
+
+-- NULL where a chunk's numbers are the document's own.
+ALTER TABLE {schema}.chunks ADD COLUMN section uuid;
+
+-- Chunks with their places in their documents.
+CREATE VIEW {schema}.placed_chunks AS
+SELECT c.id, c.source_key, c.source, c.document_id,
+       c.chunk_index + coalesce(s.chunk_index, 0) AS chunk_index,
+       c.start_char + coalesce(s.start_char, 0) AS start_char,
+       c.end_char + coalesce(s.start_char, 0) AS end_char,
+       c.page_content, c.metadata, c.token_count, c.content_hash, c.created_at,
+       greatest(c.updated_at, s.updated_at) AS updated_at
+FROM {schema}.chunks c LEFT JOIN {schema}.chunk_sections s USING (section);
+
+DO $migration$
+DECLARE
+    space text := (SELECT name FROM {schema}.spaces WHERE state = 'active');
+BEGIN
+    IF space IS NOT NULL THEN
+        -- Replaced in its place: what stands on it, and who may read it, stays.
+        EXECUTE format(
+            'CREATE OR REPLACE VIEW {schema}.document_chunks AS SELECT c.id, c.source, c.document_id, c.chunk_index, '
+            'c.start_char, c.end_char, c.page_content, c.metadata, c.token_count, c.content_hash, e.embedding, '
+            'c.created_at, c.updated_at FROM (SELECT content_hash, embedding FROM {schema}.%I UNION ALL '
+            'SELECT content_hash, embedding FROM {schema}.%I) e JOIN {schema}.placed_chunks c USING (content_hash)',
+            'embeddings_' || space, 'embeddings_' || space || '_landing');
+    END IF;
+END
+$migration$;
