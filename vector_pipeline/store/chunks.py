@@ -34,22 +34,6 @@ class SourceRows:
     chunks: Sequence[ChunkRow]
 
 
-Identified = tuple[bytes, SourceRows, ChunkRow]
-"""A chunk with its id and its file."""
-
-
-def identified(source: SourceRows) -> list[Identified]:
-    """The chunks of a file with their ids."""
-    found = []
-    seen: dict[tuple[str, bytes], int] = {}
-    for chunk in source.chunks:
-        text = (chunk.document_id, chunk.content_hash)
-        occurrence = seen.get(text, 0)
-        seen[text] = occurrence + 1
-        found.append((chunk_id(source.source_key, chunk.document_id, chunk.content_hash, occurrence), source, chunk))
-    return found
-
-
 def chunk_id(source_key: bytes, document_id: str, content_hash: bytes, occurrence: int) -> bytes:
     """The id of a chunk: of file, document, text, and which occurrence of that text in the document it is."""
     data = source_key + content_hash + occurrence.to_bytes(8) + document_id.encode()

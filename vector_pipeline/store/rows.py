@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store import vectors
 from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, UuidArray, chunk_row
-from vector_pipeline.store.chunks import SourceRows, identified
+from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.sections import Placed, differences, first_places, write_places
+from vector_pipeline.store.sections import Placed, changes_of, write_places
 from vector_pipeline.store.spaces import LOAD_OR_SWEEP, active_space
 
 ROWS_IN_BLOCK = 256
@@ -72,7 +72,8 @@ def _lock_owned(
     """The files that are to be loaded, and the keys of those that have rows already."""
     rows = connection.execute(
         "SELECT uuid_send(source_key), arrival, fingerprint, gone OR status = 'deleted', "
-        "EXISTS (SELECT FROM chunks c WHERE c.source_key = s.source_key) "
+        "EXISTS (SELECT FROM chunks c WHERE c.source_key = s.source_key) OR "
+        "EXISTS (SELECT FROM chunk_sections c WHERE c.source_key = s.source_key) "
         "FROM source_files s WHERE source_key = ANY(%s) ORDER BY source_key FOR UPDATE",
         (UuidArray(source.source_key for source in batch),),
     )
@@ -90,23 +91,12 @@ def _lock_owned(
 
 
 def _write(connection: Connection, sources: Sequence[SourceRows], with_rows: set[bytes], outcome: LoadOutcome) -> None:
-    fresh: list[Placed] = []
-    standing = [source for source in sources if source.source_key in with_rows]
-    new = [source for source in sources if source.source_key not in with_rows]
-    if standing:
-        chunks = [item for source in standing for item in identified(source)]
-        changes = differences(connection, [source.source_key for source in standing], chunks)
-        delete_rows(connection, changes.gone)
-        write_places(connection, changes)
-        fresh += changes.fresh
-        outcome.written += len(changes.gone) + len(changes.moved)
-    if new:
-        changes = first_places([item for source in new for item in identified(source)])
-        write_places(connection, changes)
-        fresh += changes.fresh
-    if fresh:
-        _copy(connection, fresh)
-    outcome.written += len(fresh)
+    changes = changes_of(connection, sources, with_rows)
+    delete_rows(connection, changes.gone)
+    write_places(connection, changes)
+    if changes.fresh:
+        _copy(connection, changes.fresh)
+    outcome.written += len(changes.gone) + len(changes.moved) + len(changes.fresh)
     outcome.loaded += [source.path for source in sources]
     outcome.rows += sum(len(source.chunks) for source in sources)
 
@@ -122,18 +112,18 @@ def _copy(connection: Connection, fresh: Sequence[Placed]) -> None:
 
 
 def _binary(placed: Placed) -> bytes:
-    key, source, chunk = placed.item
+    key, chunk, section = placed
     return chunk_row(
         key,
-        source.source_key,
-        source.path.encode(),
+        section.source.source_key,
+        section.source.path.encode(),
         chunk.document_id.encode(),
         placed.position,
         chunk.page_content.encode(),
         chunk.metadata.encode(),
         chunk.token_count,
         chunk.content_hash,
-        placed.section,
+        section.key or None,
     )
 
 

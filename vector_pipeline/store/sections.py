@@ -1,32 +1,37 @@
-"""Where chunks stand in their documents, kept so that a change in front of them costs little.
+"""Chunks of long documents in sections, so that an edit costs what it changes and not what the document holds.
 
-The chunks of a long document stand in sections: a row of `chunk_sections` holds a place, and each chunk of the section
-its distance from there. A paragraph inserted at the top moves the places and no chunk; where one falls into a section,
-the rows of that section alone are written.
+A row of `chunk_sections` holds a place in a document and a digest of some tens of consecutive chunks; each chunk of the
+section has its distance from there. Sections end at chunks that their own text chooses, so that those of an edited
+document are the old ones but for one or two. A load compares digests, rows only where a digest is new; a paragraph
+inserted at the top moves the places of the sections behind it and no row of theirs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import NamedTuple
 
 from vector_pipeline.store.binary import Int4Array, TextArray, UuidArray
-from vector_pipeline.store.chunks import Identified
+from vector_pipeline.store.chunks import ChunkRow, SourceRows, chunk_id
 from vector_pipeline.store.connection import Connection
 
-# An insertion writes the rows of one section and the places of all that follow: for a document of 1,000 chunks the
-# sum is least where a section has about the square root of that.
-ROWS_IN_SECTION = 32
-
-_NO_SECTION = bytes(16)
+# An edit writes rows of a section and, where lengths changed, the places of all that follow: for a document of 1,000
+# chunks the sum is least where a section has about the square root of that. One chunk in so many ends a section.
+ENDS_ONE_IN = 32
+# Texts that repeat may end a section at every chunk, or at none.
+LEAST_IN_SECTION, MOST_IN_SECTION = 8, 128
+# Up to this many chunks the rows of a document hold their places themselves.
+SHORT_DOCUMENT = 32
 
 
 class Place(NamedTuple):
-    """A place in a document: a number of chunks and of characters from its beginning, or from a section's."""
+    """A place in a document: a number of chunks and of characters from its beginning."""
 
     chunk_index: int
     start_char: int
@@ -34,34 +39,48 @@ class Place(NamedTuple):
 
 START = Place(0, 0)
 
+# Stands for none in an array, which holds no NULL.
+NO_SECTION = uuid.UUID(int=0)
+
+
+class Member(NamedTuple):
+    """A chunk, and which occurrence of its text in its document it is."""
+
+    chunk: ChunkRow
+    occurrence: int
+
+
+@dataclass(slots=True)
+class Section:
+    """Consecutive chunks of a long document; or, without a digest, all chunks of a file's short documents."""
+
+    source: SourceRows
+    members: list[Member]
+    origin: Place = START
+    """From where its rows count: where it begins, or what spares most of them a change."""
+    digest: bytes = b""
+    key: bytes = b""
+    """Of its row in `chunk_sections`, once it has one."""
+
+    @property
+    def document_id(self) -> str:
+        """Of the document that a section with a digest is of."""
+        return self.members[0].chunk.document_id
+
 
 class Placed(NamedTuple):
-    """A chunk and where its row says that it stands: in a section, from its place, or in the document itself."""
+    """A chunk with its id, in its section."""
 
-    item: Identified
-    section: bytes | None
-    origin: Place
+    key: bytes
+    chunk: ChunkRow
+    section: Section
 
     @property
     def position(self) -> tuple[int, int, int]:
-        """chunk_index, start_char and end_char as the row has them."""
-        chunk = self.item[2]
-        index, start = self.origin
+        """chunk_index, start_char and end_char as the row has them: from the origin of its section."""
+        index, start = self.section.origin
+        chunk = self.chunk
         return chunk.chunk_index - index, chunk.start_char - start, chunk.end_char - start
-
-
-class Standing(NamedTuple):
-    """A row of a file that is loaded again, which is not as its chunk is now, or has none."""
-
-    key: bytes
-    number: int | None
-    """Of its chunk, among those that it was held against; None where it is gone."""
-    section: bytes | None
-    members: int
-    """Rows of its section."""
-    position: tuple[int, int, int]
-    origin: Place
-    other_metadata: bool
 
 
 @dataclass(slots=True)
@@ -72,168 +91,249 @@ class Changes:
     fresh: list[Placed] = field(default_factory=list)
     moved: list[Placed] = field(default_factory=list)
     """Rows to be written in their place."""
-    shifted: dict[bytes, Place] = field(default_factory=dict)
-    """Sections that moved as a whole, to where they stand now."""
+    sections: list[Section] = field(default_factory=list)
+    """Those that are new, changed, or elsewhere in their document."""
     emptied: list[bytes] = field(default_factory=list)
-    new_sections: dict[bytes, tuple[bytes, Place]] = field(default_factory=dict)
-    """Sections to the file that they are of, and their places."""
 
 
-def changes_of(standing: Iterable[Standing], chunks: Sequence[Identified], fresh: Iterable[Identified]) -> Changes:
-    """How to bring rows in step with chunks; `standing` are those that are not, `fresh` chunks have no row."""
-    changes = Changes()
-    of_section: defaultdict[bytes, list[Standing]] = defaultdict(list)
-    loose: list[Identified] = []
-    left: Counter[bytes] = Counter()
-    for row in standing:
-        if row.section is not None:
-            left.setdefault(row.section, row.members)
-        if row.number is None:
-            changes.gone.append(row.key)
-            if row.section is not None:
-                left[row.section] -= 1
-        elif row.section is None:
-            loose.append(chunks[row.number])
+def sections_of(source: SourceRows) -> list[Section]:
+    """The chunks of a file, each in one section."""
+    of_document: defaultdict[str, list[Member]] = defaultdict(list)
+    seen: dict[tuple[str, bytes], int] = {}
+    for chunk in source.chunks:
+        text = (chunk.document_id, chunk.content_hash)
+        occurrence = seen.get(text, 0)
+        seen[text] = occurrence + 1
+        of_document[chunk.document_id].append(Member(chunk, occurrence))
+    short: list[Member] = []
+    found = []
+    for members in of_document.values():
+        if len(members) <= SHORT_DOCUMENT:
+            short += members
         else:
-            of_section[row.section].append(row)
-    changes.emptied = [section for section, count in left.items() if count == 0]
-    for section, rows in of_section.items():
-        origin = _shifted([_distance(row, chunks) for row in rows], left[section], rows[0].origin)
-        if origin != rows[0].origin:
-            changes.shifted[section] = origin
-        for row in rows:
-            assert row.number is not None
-            placed = Placed(chunks[row.number], section, origin)
-            if row.other_metadata or placed.position != row.position:
-                changes.moved.append(placed)
-    rewritten = {key for key, _, _ in loose}
-    for placed in _into_sections([*loose, *fresh], changes):
-        (changes.moved if placed.item[0] in rewritten else changes.fresh).append(placed)
+            found += [_section(source, part) for part in _cut(members)]
+    return [*found, Section(source, short)] if short else found
+
+
+def _cut(members: list[Member]) -> Iterable[list[Member]]:
+    begin = 0
+    for end, (chunk, _) in enumerate(members, 1):
+        length = end - begin
+        # The last bytes of a BLAKE2b hash are as good as random, and the same wherever the text stands.
+        ends = length >= LEAST_IN_SECTION and int.from_bytes(chunk.content_hash[-2:]) % ENDS_ONE_IN == 0
+        if ends or length >= MOST_IN_SECTION or end == len(members):
+            yield members[begin:end]
+            begin = end
+
+
+# Of a chunk: hash, occurrence, index, start and end from the section's least, tokens, bytes of the metadata after it.
+_MEMBER = Struct(">16sqiiiii")
+
+
+def _section(source: SourceRows, members: list[Member]) -> Section:
+    index, start = least = _least(members)
+    parts = [members[0].chunk.document_id.encode()]
+    for chunk, occurrence in members:
+        metadata = chunk.metadata.encode()
+        parts.append(
+            _MEMBER.pack(
+                chunk.content_hash,
+                occurrence,
+                chunk.chunk_index - index,
+                chunk.start_char - start,
+                chunk.end_char - start,
+                chunk.token_count,
+                len(metadata),
+            )
+        )
+        parts.append(metadata)
+    return Section(source, members, least, hashlib.blake2b(b"".join(parts), digest_size=16).digest())
+
+
+def _least(members: Iterable[Member]) -> Place:
+    return Place(min(chunk.chunk_index for chunk, _ in members), min(chunk.start_char for chunk, _ in members))
+
+
+def _placed(section: Section) -> list[Placed]:
+    source_key = section.source.source_key
+    return [
+        Placed(chunk_id(source_key, chunk.document_id, chunk.content_hash, occurrence), chunk, section)
+        for chunk, occurrence in section.members
+    ]
+
+
+class Standing(NamedTuple):
+    """A section as the table has it; without document and digest where only rows are left of it."""
+
+    key: bytes
+    source_key: bytes
+    document_id: str | None
+    digest: bytes | None
+    origin: Place
+    rows: int
+    least: Place
+    """Of its rows, from its origin."""
+
+
+def changes_of(connection: Connection, sources: Sequence[SourceRows], with_rows: set[bytes]) -> Changes:
+    """How to bring the table in step with files, of which those `with_rows` stand in it."""
+    changes = Changes()
+    reloaded: dict[bytes, list[Section]] = {}
+    for source in sources:
+        sections = sections_of(source)
+        if source.source_key in with_rows:
+            reloaded[source.source_key] = sections
+            continue
+        for section in sections:
+            if section.digest:
+                section.key = os.urandom(16)
+                changes.sections.append(section)
+            changes.fresh += _placed(section)
+    if reloaded:
+        _compare(
+            connection, list(reloaded), [section for sections in reloaded.values() for section in sections], changes
+        )
     return changes
 
 
-def _distance(row: Standing, chunks: Sequence[Identified]) -> Place:
-    assert row.number is not None
-    chunk = chunks[row.number][2]
-    index, start, _ = row.position
-    return Place(chunk.chunk_index - index - row.origin.chunk_index, chunk.start_char - start - row.origin.start_char)
-
-
-def _shifted(distances: Sequence[Place], members: int, origin: Place) -> Place:
-    """Where a section stands now: elsewhere only if all of its rows moved, and by the same distance."""
-    if len(distances) < members or len(set(distances)) != 1:
-        return origin
-    return Place(origin.chunk_index + distances[0].chunk_index, origin.start_char + distances[0].start_char)
-
-
-def _into_sections(items: Sequence[Identified], changes: Changes) -> list[Placed]:
-    """Places for chunks that are written anyway: where a document has many of them, in new sections."""
-    of_document: defaultdict[tuple[bytes, str], list[Identified]] = defaultdict(list)
-    for item in items:
-        of_document[item[1].source_key, item[2].document_id].append(item)
-    found = []
-    for (source_key, _), of_one in of_document.items():
-        if len(of_one) <= ROWS_IN_SECTION:
-            found += [Placed(item, None, START) for item in of_one]
+def _compare(connection: Connection, source_keys: list[bytes], sections: list[Section], changes: Changes) -> None:
+    standing = _standing(connection, source_keys)
+    by_digest = {(section.source_key, section.digest): section for section in standing}
+    kept: set[bytes] = set()
+    compared: list[Section] = []
+    for section in sections:
+        same = by_digest.get((section.source.source_key, section.digest))
+        # A section that lost rows to somebody's hand is brought in step like one that was edited.
+        if same is None or same.rows != len(section.members):
+            compared.append(section)
             continue
-        of_one.sort(key=lambda item: item[2].chunk_index)
-        for first in range(0, len(of_one), ROWS_IN_SECTION):
-            members = of_one[first : first + ROWS_IN_SECTION]
-            section = os.urandom(16)
-            origin = Place(members[0][2].chunk_index, members[0][2].start_char)
-            changes.new_sections[section] = (source_key, origin)
-            found += [Placed(item, section, origin) for item in members]
-    return found
+        section.key = same.key
+        kept.add(same.key)
+        # Where its rows count from moves as far as they do.
+        place = section.origin
+        section.origin = Place(place.chunk_index - same.least.chunk_index, place.start_char - same.least.start_char)
+        if same.origin != section.origin:
+            changes.sections.append(section)
+    stale = [section for section in standing if section.key not in kept]
+    changes.emptied = _take_over(stale, compared)
+    changes.sections += [section for section in compared if section.digest]
+    items = [item for section in compared for item in _placed(section)]
+    _compare_rows(connection, source_keys, [section.key for section in stale], items, changes)
 
 
-# Compared on the server, so that of a file of many chunks only what differs crosses the wire.
+def _standing(connection: Connection, source_keys: list[bytes]) -> list[Standing]:
+    rows = connection.execute(
+        "SELECT uuid_send(section), uuid_send(coalesce(s.source_key, c.source_key)), s.document_id, "
+        "uuid_send(s.digest), coalesce(s.chunk_index, 0), coalesce(s.start_char, 0), coalesce(c.rows, 0), "
+        "coalesce(c.least_index, 0), coalesce(c.least_start, 0) "
+        "FROM (SELECT * FROM chunk_sections WHERE source_key = ANY(%(sources)s)) s FULL JOIN "
+        "(SELECT source_key, section, count(*)::int AS rows, min(chunk_index) AS least_index, "
+        "min(start_char) AS least_start FROM chunks WHERE source_key = ANY(%(sources)s) AND section IS NOT NULL "
+        "GROUP BY source_key, section) c USING (section) ORDER BY s.chunk_index",
+        {"sources": UuidArray(source_keys)},
+    )
+    return [
+        Standing(key, source, document, digest, Place(index, start), count, Place(least_index, least_start))
+        for key, source, document, digest, index, start, count, least_index, least_start in rows
+    ]
+
+
+def _take_over(stale: Sequence[Standing], compared: Sequence[Section]) -> list[bytes]:
+    """Give sections that are new the keys of those of their document that are no more; returns the keys left over.
+
+    What became of a section mostly has its rows, which then need not be told that they are in another.
+    """
+    keys: defaultdict[tuple[bytes, str | None], list[bytes]] = defaultdict(list)
+    for section in reversed(stale):
+        keys[section.source_key, section.document_id].append(section.key)
+    for new in compared:
+        if new.digest:
+            waiting = keys[new.source.source_key, new.document_id]
+            new.key = waiting.pop() if waiting else os.urandom(16)
+    return [key for waiting in keys.values() for key in waiting]
+
+
+# Rows of short documents are compared on the server, so that of many only what differs crosses the wire; of the few
+# of a section that changed it is for this side to say from where they count best.
 _DIFFERENCES = """
-WITH now AS MATERIALIZED (
-    SELECT * FROM unnest(%(ids)s, %(indexes)s, %(starts)s, %(ends)s, %(metadata)s::jsonb[])
-    WITH ORDINALITY AS n (id, chunk_index, start_char, end_char, metadata, number)
-)
-SELECT uuid_send(c.id), (n.number - 1)::int, uuid_send(c.section), c.members::int, c.chunk_index, c.start_char,
-    c.end_char, c.origin_index, c.origin_start, n.metadata <> c.metadata
-FROM now n FULL JOIN (
-    SELECT c.id, c.section, count(*) OVER (PARTITION BY c.section) AS members, c.chunk_index, c.start_char, c.end_char,
-        c.metadata, coalesce(s.chunk_index, 0) AS origin_index, coalesce(s.start_char, 0) AS origin_start
-    FROM chunks c LEFT JOIN chunk_sections s USING (section) WHERE c.source_key = ANY(%(sources)s)
+SELECT uuid_send(c.id), n.number::int, n.section = c.section, c.chunk_index, c.start_char, c.end_char,
+    (n.token_count, n.metadata) IS DISTINCT FROM (c.token_count, c.metadata)
+FROM unnest(%(ids)s, %(sections)s, %(indexes)s, %(starts)s, %(ends)s, %(tokens)s, %(metadata)s::jsonb[])
+WITH ORDINALITY AS n (id, section, chunk_index, start_char, end_char, token_count, metadata, number)
+FULL JOIN (
+    SELECT * FROM chunks WHERE source_key = ANY(%(sources)s) AND (section IS NULL OR section = ANY(%(stale)s))
 ) c USING (id)
-WHERE c.id IS NULL OR n.id IS NULL OR n.chunk_index <> c.chunk_index + c.origin_index
-    OR n.start_char <> c.start_char + c.origin_start OR n.end_char <> c.end_char + c.origin_start
-    OR n.metadata <> c.metadata
+WHERE c.id IS NULL OR n.id IS NULL OR n.section <> %(none)s OR c.section IS NOT NULL
+    OR (n.chunk_index, n.start_char, n.end_char, n.token_count, n.metadata)
+    IS DISTINCT FROM (c.chunk_index, c.start_char, c.end_char, c.token_count, c.metadata)
 """
 
 
-def differences(connection: Connection, source_keys: Sequence[bytes], chunks: Sequence[Identified]) -> Changes:
-    """What has to be written for files that have rows, whose chunks are these now."""
+def _compare_rows(
+    connection: Connection, source_keys: list[bytes], stale: list[bytes], items: list[Placed], changes: Changes
+) -> None:
     rows = connection.execute(
-        _DIFFERENCES,
-        {
-            "sources": UuidArray(source_keys),
-            "ids": UuidArray([key for key, _, _ in chunks]),
-            "indexes": Int4Array([chunk.chunk_index for _, _, chunk in chunks]),
-            "starts": Int4Array([chunk.start_char for _, _, chunk in chunks]),
-            "ends": Int4Array([chunk.end_char for _, _, chunk in chunks]),
-            "metadata": TextArray([chunk.metadata for _, _, chunk in chunks]),
-        },
-    ).fetchall()
-    standing = [
-        Standing(key, number, section, members, (index, start, end), Place(origin_index, origin_start), bool(other))
-        for key, number, section, members, index, start, end, origin_index, origin_start, other in rows
-        if key is not None
-    ]
-    return changes_of(standing, chunks, [chunks[row[1]] for row in rows if row[0] is None])
+        _DIFFERENCES, {"sources": UuidArray(source_keys), "stale": UuidArray(stale), **_columns(items)}
+    )
+    stayed: defaultdict[bytes, list[tuple[Placed, tuple[int, int, int], bool]]] = defaultdict(list)
+    for key, number, same_section, index, start, end, other in rows:
+        if number is None:
+            changes.gone.append(key)
+        elif key is None:
+            changes.fresh.append(items[number - 1])
+        elif same_section:
+            stayed[items[number - 1].section.key].append((items[number - 1], (index, start, end), other))
+        else:
+            changes.moved.append(items[number - 1])
+    for of_section in stayed.values():
+        origins = Counter(
+            Place(item.chunk.chunk_index - index, item.chunk.start_char - start)
+            for item, (index, start, _), _ in of_section
+        )
+        of_section[0][0].section.origin = origins.most_common(1)[0][0]
+        changes.moved += [item for item, position, other in of_section if other or item.position != position]
 
 
-def first_places(chunks: Sequence[Identified]) -> Changes:
-    """What has to be written for files that have no rows yet."""
-    return changes_of((), (), chunks)
+def _columns(items: Sequence[Placed]) -> Mapping[str, object]:
+    """Chunks as parameters, an array for each column; `none` stands for no section."""
+    positions = [item.position for item in items]
+    return {
+        "none": NO_SECTION,
+        "ids": UuidArray([item.key for item in items]),
+        "sections": UuidArray([item.section.key or NO_SECTION.bytes for item in items]),
+        "indexes": Int4Array([index for index, _, _ in positions]),
+        "starts": Int4Array([start for _, start, _ in positions]),
+        "ends": Int4Array([end for _, _, end in positions]),
+        "tokens": Int4Array([item.chunk.token_count for item in items]),
+        "metadata": TextArray([item.chunk.metadata for item in items]),
+    }
 
 
 def write_places(connection: Connection, changes: Changes) -> None:
     """Write sections, and rows that moved; those that are gone have been deleted, fresh ones are for the caller."""
     if changes.emptied:
         connection.execute("DELETE FROM chunk_sections WHERE section = ANY(%s)", (UuidArray(changes.emptied),))
-    if changes.new_sections:
+    if sections := changes.sections:
         connection.execute(
-            "INSERT INTO chunk_sections (section, source_key, chunk_index, start_char) "
-            "SELECT * FROM unnest(%s, %s, %s, %s)",
+            "INSERT INTO chunk_sections AS s (section, source_key, document_id, digest, chunk_index, start_char) "
+            "SELECT * FROM unnest(%s, %s, %s, %s, %s, %s) ON CONFLICT (section) DO UPDATE SET digest = "
+            "excluded.digest, chunk_index = excluded.chunk_index, start_char = excluded.start_char, updated_at = CASE "
+            "WHEN (s.chunk_index, s.start_char) = (excluded.chunk_index, excluded.start_char) THEN s.updated_at "
+            "ELSE now() END",
             (
-                UuidArray(changes.new_sections),
-                UuidArray([source_key for source_key, _ in changes.new_sections.values()]),
-                Int4Array([place.chunk_index for _, place in changes.new_sections.values()]),
-                Int4Array([place.start_char for _, place in changes.new_sections.values()]),
-            ),
-        )
-    if changes.shifted:
-        connection.execute(
-            "UPDATE chunk_sections s SET chunk_index = m.i, start_char = m.c, updated_at = now() "
-            "FROM unnest(%s, %s, %s) AS m (section, i, c) WHERE s.section = m.section",
-            (
-                UuidArray(changes.shifted),
-                Int4Array([place.chunk_index for place in changes.shifted.values()]),
-                Int4Array([place.start_char for place in changes.shifted.values()]),
+                UuidArray([section.key for section in sections]),
+                UuidArray([section.source.source_key for section in sections]),
+                TextArray([section.document_id for section in sections]),
+                UuidArray([section.digest for section in sections]),
+                Int4Array([section.origin.chunk_index for section in sections]),
+                Int4Array([section.origin.start_char for section in sections]),
             ),
         )
     if changes.moved:
-        _move(connection, changes.moved)
-
-
-def _move(connection: Connection, moved: Sequence[Placed]) -> None:
-    positions = [placed.position for placed in moved]
-    connection.execute(
-        "UPDATE chunks c SET section = nullif(m.section, %(none)s), chunk_index = m.i, start_char = m.s, "
-        "end_char = m.e, metadata = m.m, updated_at = now() "
-        "FROM unnest(%(ids)s, %(sections)s, %(indexes)s, %(starts)s, %(ends)s, %(metadata)s::jsonb[]) "
-        "AS m (id, section, i, s, e, m) WHERE c.id = m.id",
-        {
-            "none": uuid.UUID(bytes=_NO_SECTION),
-            "ids": UuidArray([placed.item[0] for placed in moved]),
-            "sections": UuidArray([placed.section or _NO_SECTION for placed in moved]),
-            "indexes": Int4Array([index for index, _, _ in positions]),
-            "starts": Int4Array([start for _, start, _ in positions]),
-            "ends": Int4Array([end for _, _, end in positions]),
-            "metadata": TextArray([placed.item[2].metadata for placed in moved]),
-        },
-    )
+        connection.execute(
+            "UPDATE chunks c SET section = nullif(m.section, %(none)s), chunk_index = m.i, start_char = m.s, "
+            "end_char = m.e, token_count = m.t, metadata = m.m, updated_at = now() "
+            "FROM unnest(%(ids)s, %(sections)s, %(indexes)s, %(starts)s, %(ends)s, %(tokens)s, %(metadata)s::jsonb[]) "
+            "AS m (id, section, i, s, e, t, m) WHERE c.id = m.id",
+            _columns(changes.moved),
+        )
