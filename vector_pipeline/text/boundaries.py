@@ -5,24 +5,26 @@ Each function looks for the last such place in a window, so the work is linear i
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import regex
 
 # ATX headings, and the underlined ones of Markdown and reStructuredText. A title has at most 200 characters: a page
-# of text above a line of dashes is no heading. Matched only where `str.find` has seen the beginning of one: trying a
-# pattern at every line takes a third of the time of tokenizing.
-_MARKED = regex.compile(r"(?P<marks>\#{1,6})[ \t]+(?P<title>\S[^\n]*?)[ \t]*\#*[ \t]*(?:\n|\Z)")
+# of text above a line of dashes is no heading. Their beginnings are found by `str.find`, and patterns that begin with
+# plain characters: trying one at every line takes a third of the time of tokenizing.
+_MARKED = re.compile(r"\n(#{1,6})[ \t]+(\S[^\n]*)")
 _UNDERLINE = regex.compile(r"(?:={3,}|-{3,})[ \t]*(?:\n|\Z)")
 _NO_TITLE = frozenset("#>|`-=")
 MOST_TITLE_CHARACTERS = 200
 _FENCE = regex.compile(r"[ ]{0,3}(?P<fence>```+|~~~+)[^\n]*(?:\n|\Z)")
 
 # An end of a sentence: a full stop and white space (Korean ends its sentences so too), or the full stops of Chinese
-# and Japanese, which need none. Closing quotes and brackets belong to the sentence.
-SENTENCE = regex.compile(r"""[.!?…]+["'”’»)\]]*\s+|[。！？｡]+["'”’」』）】]*\s*""")
+# and Japanese, which need none. Closing quotes and brackets belong to the sentence. Looked for at the first full stop of
+# a row only and without going back, since a page may be one row of them.
+SENTENCE = regex.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+\s+|[。！？｡]+["'”’」』）】]*\s*""")
 WHITE = regex.compile(r"\s+")
 _GRAPHEME = regex.compile(r"\X")
 
@@ -30,8 +32,7 @@ _GRAPHEME = regex.compile(r"\X")
 _ITEM = regex.compile(r"\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """A heading: where its line begins, its level from 1, its title."""
 
     start: int
@@ -69,26 +70,23 @@ def _lines_with(text: str, sign: str) -> Iterator[int]:
 def find_headings(text: str, fences: list[tuple[int, int]]) -> list[Heading]:
     """The headings of a text, in order, fenced code left out."""
     found = [*_marked(text), *_underlined(text, "==="), *_underlined(text, "---")]
-    return [heading for heading in sorted(found, key=_start) if enclosing(fences, heading.start) is None]
-
-
-def _start(heading: Heading) -> int:
-    return heading.start
+    found.sort()
+    return [heading for heading in found if enclosing(fences, heading.start) is None] if fences else found
 
 
 def _marked(text: str) -> Iterator[Heading]:
-    line = 0 if text.startswith("#") else _after(text, "\n#", 0)
-    while line >= 0:
-        match = _MARKED.match(text, line)
-        if match is not None:
-            yield Heading(line, len(match["marks"]), match["title"].strip())
-        line = _after(text, "\n#", line)
+    first = _MARKED.match("\n" + text.partition("\n")[0]) if text.startswith("#") else None
+    if first:
+        yield Heading(0, len(first[1]), _title(first[2]))
+    for match in _MARKED.finditer(text):
+        yield Heading(match.start() + 1, len(match[1]), _title(match[2]))
 
 
-def _after(text: str, sign: str, position: int) -> int:
-    """Where the next line that begins with a sign begins; -1 where there is none."""
-    found = text.find(sign, position)
-    return found + 1 if found >= 0 else -1
+def _title(line: str) -> str:
+    """A title without the marks that may close it: `## Title ##`, but not those of `# C#`."""
+    title = line.rstrip()
+    bare = title.rstrip("#")
+    return bare.rstrip() if bare.endswith((" ", "\t")) else title
 
 
 def _underlined(text: str, sign: str) -> Iterator[Heading]:

@@ -1,8 +1,7 @@
 """Documents to chunks: at the best boundary that fits, with exact token counts and offsets.
 
-A document is tokenized once. Where chunks may end follows from the running count of its tokens; the exact count of
-a chunk is that of its first and last few words, counted by themselves, and the running count between (see
-`tokens.first_anchor` for why those add up). Same text and settings, same chunks, always: content hashes depend on it.
+A document is tokenized once: where chunks may end, and how many tokens each has, follows from that (`tokenized`).
+Same text and settings, same chunks, always: content hashes depend on it.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from vector_pipeline.text import boundaries
 from vector_pipeline.text.boundaries import Finder
 from vector_pipeline.text.documents import Chunk, Document
-from vector_pipeline.text.tokens import Tokenizer, first_anchor, last_anchor
+from vector_pipeline.text.tokenized import TokenizedText
+from vector_pipeline.text.tokens import Tokenizer
 
-CHUNKER_VERSION = 1
+CHUNKER_VERSION = 2
 """Part of what says whether a file was loaded with the present rules: raise it with every change of a cut."""
 
 # A boundary is taken where the chunk before it is at least so full, the better ones sooner: rather a shorter chunk
@@ -58,9 +56,7 @@ def chunk_document(document: Document, tokenizer: Tokenizer, config: ChunkingCon
 
     All text is in some chunk but white space at the cuts.
     """
-    if config.strategy == "paragraph":
-        return list(_paragraphs(document.text, tokenizer, config))
-    return list(_Cutter(document.text, tokenizer, config).chunks(0, len(document.text)))
+    return list(_Cutter(document.text, tokenizer, config).chunks())
 
 
 def chunk_documents(
@@ -68,36 +64,22 @@ def chunk_documents(
 ) -> Iterator[tuple[Document, list[Chunk]]]:
     """Each document with its chunks, in order, a few documents ahead on other threads.
 
-    Tokenizing leaves the interpreter's lock, cutting does not.
+    They tokenize, which leaves the interpreter's lock and is most of the work; the caller's thread cuts.
     """
     if threads <= 1:
         for document in documents:
             yield document, chunk_document(document, tokenizer, config)
         return
-    with ThreadPoolExecutor(threads, thread_name_prefix="chunking") as pool:
-        ahead: deque[tuple[Document, Future[list[Chunk]]]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="tokenizing") as pool:
+        ahead: deque[tuple[Document, Future[_Cutter]]] = deque()
         for document in documents:
-            ahead.append((document, pool.submit(chunk_document, document, tokenizer, config)))
+            ahead.append((document, pool.submit(_Cutter, document.text, tokenizer, config)))
             if len(ahead) > threads * _AHEAD:
                 first, future = ahead.popleft()
-                yield first, future.result()
-        for first, future in ahead:
-            yield first, future.result()
-
-
-def _paragraphs(text: str, tokenizer: Tokenizer, config: ChunkingConfig) -> Iterator[Chunk]:
-    start = 0
-    for piece in text.split("\n\n"):
-        end = start + len(piece)
-        if not piece.isspace() and piece:
-            tokens = tokenizer.count(piece)
-            if tokens <= config.max_tokens:
-                yield Chunk(piece, start, end, tokens)
-            else:
-                whole = ChunkingConfig(max_tokens=config.max_tokens)
-                for chunk in _Cutter(piece, tokenizer, whole).chunks(0, len(piece)):
-                    yield Chunk(chunk.text, chunk.start + start, chunk.end + start, chunk.tokens, chunk.metadata)
-        start = end + 2
+                yield first, list(future.result().chunks())
+        while ahead:
+            first, future = ahead.popleft()
+            yield first, list(future.result().chunks())
 
 
 class _Cutter:
@@ -107,41 +89,67 @@ class _Cutter:
         self.text = text
         self.tokenizer = tokenizer
         self.config = config
-        self.starts = tokenizer.starts(text)
+        self.tokenized = TokenizedText(text, tokenizer)
         self.fences = boundaries.find_fences(text)
         self.headings = boundaries.find_headings(text, self.fences)
         self.heading_starts = [heading.start for heading in self.headings]
         self.path: list[boundaries.Heading] = []
+        self.titles: list[str] = []
         self.next_heading = 0
 
-    def chunks(self, start: int, end: int) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[Chunk]:
+        """The chunks of the text, in order; to be called once."""
+        if self.config.strategy == "paragraph":
+            return self._paragraphs()
+        return self._pieces(0, len(self.text))
+
+    def _paragraphs(self) -> Iterator[Chunk]:
+        start = 0
+        for paragraph in self.text.split("\n\n"):
+            end = start + len(paragraph)
+            if paragraph and not paragraph.isspace():
+                tokens = self._tokens_up_to_limit(start, end)
+                if tokens is None:
+                    yield from self._pieces(start, end)
+                else:
+                    yield Chunk(paragraph, start, end, tokens, self._metadata(start))
+            start = end + 2
+
+    def _tokens_up_to_limit(self, start: int, end: int) -> int | None:
+        """The tokens of text[start:end]; None where they are more than a chunk may have."""
+        first = self.tokenized.tokens_before(start)
+        if self.tokenized.tokens_before(end, first) - first > 2 * self.config.max_tokens:
+            return None  # so many that they need not be counted exactly, which takes long for pages without a break
+        tokens = self.tokenized.count(start, end)
+        return tokens if tokens <= self.config.max_tokens else None
+
+    def _pieces(self, start: int, end: int) -> Iterator[Chunk]:
         """The chunks of text[start:end]."""
         start = self._skip_white(start, end)
         while start < end:
-            cut, stop, tokens = self._next(start, end)
-            if stop > start:
-                yield Chunk(self.text[start:stop], start, stop, tokens, self._metadata(start))
+            cut, piece, tokens = self._next(start, end)
+            stop = start + len(piece)
+            yield Chunk(piece, start, stop, tokens, self._metadata(start))
             following = self._skip_white(cut, end)
             if self.config.overlap and following < end:
                 following = self._overlapping(start, following, stop)
             start = following
 
-    def _next(self, start: int, end: int) -> tuple[int, int, int]:
-        """Where to cut a chunk that begins at `start`, where its text ends before white space, its tokens."""
+    def _next(self, start: int, end: int) -> tuple[int, str, int]:
+        """Where to cut a chunk that begins at `start`, its text without white space at its end, its tokens."""
         room = self.config.max_tokens
-        while True:
-            limit = self._position_after(start, room, end)
+        while room > 0:
+            limit = self.tokenized.position_after(start, room, end)
             cut = end if limit >= end else self._best_cut(start, limit)
-            stop = self._strip_white(start, cut)
-            tokens = self._count(start, stop)
+            piece = self.text[start:cut].rstrip()
+            tokens = self.tokenized.count(start, start + len(piece))
             if tokens <= self.config.max_tokens:
-                return cut, stop, tokens
+                return cut, piece, tokens
             # At its ends a chunk may tokenize a little differently than in the document.
             room -= max(1, tokens - self.config.max_tokens)
-            if room < 1:
-                return self._smallest(start, end)
+        return self._smallest(start, end)
 
-    def _smallest(self, start: int, end: int) -> tuple[int, int, int]:
+    def _smallest(self, start: int, end: int) -> tuple[int, str, int]:
         """As many characters as fit, by counting them: where even one word has more tokens than a chunk may."""
         low, high = start + 1, min(end, start + self.config.max_tokens)
         while low < high:
@@ -151,14 +159,8 @@ class _Cutter:
             else:
                 high = middle - 1
         # One character may have up to four tokens; a limit below that cannot be held.
-        return low, low, self.tokenizer.count(self.text[start:low])
-
-    def _position_after(self, start: int, tokens: int, end: int) -> int:
-        """The furthest position such that about so many tokens lie between it and `start`."""
-        first = int(np.searchsorted(self.starts, start))
-        if first + tokens >= len(self.starts):
-            return end
-        return min(end, int(self.starts[first + tokens]))
+        piece = self.text[start:low]
+        return low, piece, self.tokenizer.count(piece)
 
     def _best_cut(self, start: int, limit: int) -> int:
         room = limit - start
@@ -180,20 +182,9 @@ class _Cutter:
         index = bisect_right(self.heading_starts, limit) - 1
         return self.heading_starts[index] if index >= 0 and self.heading_starts[index] > low else None
 
-    def _count(self, start: int, stop: int) -> int:
-        """The exact number of tokens of text[start:stop]."""
-        text = self.text
-        first = first_anchor(text, start, stop)
-        last = last_anchor(text, first, stop) if first is not None else None
-        if first is None or last is None or last <= first:
-            return self.tokenizer.count(text[start:stop])
-        between = np.searchsorted(self.starts, last) - np.searchsorted(self.starts, first)
-        return self.tokenizer.count(text[start:first]) + int(between) + self.tokenizer.count(text[last:stop])
-
     def _overlapping(self, start: int, following: int, stop: int) -> int:
         """Where the next chunk begins, so that it repeats the end of this one; behind this one's beginning."""
-        index = int(np.searchsorted(self.starts, stop)) - self.config.overlap
-        low = max(int(self.starts[max(0, index)]), start + 1)
+        low = max(self.tokenized.position_before(stop, self.config.overlap), start + 1)
         if low >= stop:
             return following
         for pattern in (boundaries.SENTENCE, boundaries.WHITE):
@@ -204,18 +195,17 @@ class _Cutter:
 
     def _metadata(self, start: int) -> dict[str, object]:
         """The headings above a chunk that begins at `start`, outermost first."""
-        while self.next_heading < len(self.headings) and self.heading_starts[self.next_heading] <= start:
-            heading = self.headings[self.next_heading]
-            self.path = [above for above in self.path if above.level < heading.level] + [heading]
-            self.next_heading += 1
-        return {"headings": [heading.title for heading in self.path]} if self.path else {}
+        passed = bisect_right(self.heading_starts, start, self.next_heading)
+        if passed > self.next_heading:
+            for heading in self.headings[self.next_heading : passed]:
+                while self.path and self.path[-1].level >= heading.level:
+                    self.path.pop()
+                self.path.append(heading)
+            self.next_heading = passed
+            self.titles = [heading.title for heading in self.path]
+        return {"headings": self.titles} if self.path else {}
 
     def _skip_white(self, position: int, end: int) -> int:
         while position < end and self.text[position].isspace():
             position += 1
         return position
-
-    def _strip_white(self, start: int, end: int) -> int:
-        while end > start and self.text[end - 1].isspace():
-            end -= 1
-        return end

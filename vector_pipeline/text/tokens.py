@@ -12,7 +12,6 @@ from functools import cached_property
 from importlib import resources
 
 import numpy as np
-import regex
 import tiktoken
 
 # cl100k_base as tiktoken 0.14 defines it (tiktoken_ext/openai_public.py), and its vocabulary's own checksum there.
@@ -23,15 +22,11 @@ PATTERN = (
     r"\s+(?!\S)|\s"
 )
 
-# The encoding works inside pre-tokens. Between a letter and one of these a pre-token ends, whatever stands around
-# it, so counts on both sides of such a place add up: it is an anchor. Only characters that were no letters in any
-# version of Unicode are taken, since Python's and the tokenizer's may differ.
-_ENDS = frozenset(chr(code) for code in range(128) if not chr(code).isalpha()) | frozenset("。、！？「」『』（）…")
-_ANCHOR = regex.compile(rf"\p{{L}}(?=[{regex.escape(''.join(sorted(_ENDS)))}])")
-_NEAR = 256
+# tiktoken's search for special tokens stops at every character where there are none to look for, which costs more
+# than encoding. No text holds this one, and it would be plain text if one did.
+_NEVER = "\x00no text holds this\x00"
 
-# Long texts are encoded in blocks that end at anchors: no more than this is in tokens and bytes at once.
-BLOCK_CHARACTERS = 256 * 1024
+Int32s = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -50,65 +45,28 @@ class Tokenizer:
         """The tokens of a text, special ones as plain text."""
         return self.encoding.encode_ordinary(text)
 
-    @cached_property
-    def _token_bytes(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        sizes = np.zeros(self.encoding.n_vocab, dtype=np.int64)
-        for token in range(self.encoding.n_vocab):
-            try:
-                sizes[token] = len(self.encoding.decode_single_token_bytes(token))
-            except KeyError:
-                continue  # a gap in the vocabulary, or a special token, which plain text never becomes
-        return sizes
+    def starts(self, text: str) -> Int32s:
+        """Where each token of a text begins, in characters: shape (tokens,), int32, never decreasing.
 
-    def starts(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Where each token of a text begins, in characters: shape (tokens,), int64, never decreasing.
-
-        A token that begins inside a character counts as beginning where that character does.
+        A token that begins inside a character counts as beginning where that character does. `text` has no lone
+        surrogate.
         """
-        parts = []
-        for begin, end in _blocks(text):
-            block = text[begin:end]
-            sizes = self._token_bytes[np.array(self.encoding.encode_ordinary(block), dtype=np.intp)]
-            offsets = np.cumsum(sizes) - sizes
-            if not block.isascii():
-                raw = np.frombuffer(block.encode(), dtype=np.uint8)
-                # The n-th character begins at the n-th byte that is no continuation byte (10xxxxxx).
-                offsets = (np.cumsum((raw & 0xC0) != 0x80) - 1)[offsets]
-            parts.append(offsets + begin)
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+        tokens = self.encoding.encode_to_numpy(text, disallowed_special=())
+        begun, begun_and_inside = self._characters
+        ends = np.cumsum(begun[tokens], dtype=np.int32)
+        ends -= begun_and_inside[tokens]
+        return ends
 
-
-def first_anchor(text: str, start: int, end: int) -> int | None:
-    """The first place in text[start:end] where counts on both sides add up; None where there is none."""
-    found = _ANCHOR.search(text, start, end)
-    return found.end() if found and found.end() < end else None
-
-
-def last_anchor(text: str, start: int, end: int) -> int | None:
-    """The last place in text[start:end] where counts on both sides add up; None where there is none."""
-    near = max(start, end - _NEAR)
-    for position in range(end - 1, near, -1):
-        if text[position] in _ENDS and text[position - 1].isalpha():
-            return position
-    last = None
-    if near > start:
-        for found in _ANCHOR.finditer(text, start, near + 1):
-            last = found.end() if found.end() < end else last
-    return last
-
-
-def _blocks(text: str) -> list[tuple[int, int]]:
-    blocks = []
-    begin = 0
-    while len(text) - begin > BLOCK_CHARACTERS:
-        # Without an anchor (a megabyte of digits) the block ends anywhere: counts are then estimates at that place,
-        # which the chunker corrects by counting the chunk itself.
-        end = last_anchor(text, begin + BLOCK_CHARACTERS // 2, begin + BLOCK_CHARACTERS) or begin + BLOCK_CHARACTERS
-        blocks.append((begin, end))
-        begin = end
-    if begin < len(text):
-        blocks.append((begin, len(text)))
-    return blocks
+    @cached_property
+    def _characters(self) -> tuple[Int32s, Int32s]:
+        """Of each token, how many characters begin in it; and the same, one more where it begins inside of one."""
+        tokens = [self.encoding.decode_single_token_bytes(token) for token in range(self.encoding.n_vocab)]
+        joined = np.frombuffer(b"".join(tokens), dtype=np.uint8)
+        # Bytes 10xxxxxx go on with a character, all others begin one.
+        begins = (joined & 0xC0) != 0x80
+        firsts = np.cumsum([0, *map(len, tokens[:-1])])
+        begun = np.add.reduceat(begins, firsts, dtype=np.int32)
+        return begun, begun + ~begins[firsts]
 
 
 def tokenizer_for(model: str) -> Tokenizer:
@@ -129,4 +87,5 @@ def _cl100k_base() -> tiktoken.Encoding:
     for line in packed.splitlines():
         token, rank = line.split()
         ranks[base64.b64decode(token)] = int(rank)
-    return tiktoken.Encoding(name="cl100k_base", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
+    special = {_NEVER: len(ranks)}
+    return tiktoken.Encoding(name="cl100k_base", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special)

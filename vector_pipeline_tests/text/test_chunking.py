@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vector_pipeline.text.boundaries import find_headings
 from vector_pipeline.text.chunking import ChunkingConfig, chunk_document, chunk_documents
 from vector_pipeline.text.documents import Chunk, Document
 from vector_pipeline.text.tokens import tokenizer_for
@@ -53,6 +54,14 @@ def test_headings_are_carried_and_cut_at() -> None:
     assert any(chunk.text.startswith("## Inner") for chunk in chunks)
 
 
+@pytest.mark.parametrize(
+    ("line", "title"), [("# C#", "C#"), ("## Closed ##", "Closed"), ("#  Spaced \t", "Spaced"), ("# #", "#")]
+)
+def test_titles_are_without_the_marks_that_close_them(line: str, title: str) -> None:
+    for text in (line, f"{line}\ntext", f"text\n{line}\ntext"):
+        assert [heading.title for heading in find_headings(text, [])] == [title]
+
+
 def test_a_code_block_that_fits_is_kept_whole() -> None:
     code = "```\n" + "line = 1\n" * 30 + "```"
     chunks = chunk_document(
@@ -68,7 +77,10 @@ def test_threads_give_the_same_chunks_in_the_same_order() -> None:
     assert list(chunk_documents(documents, TOKENIZER, config, threads=2)) == alone
 
 
-@pytest.mark.parametrize("text", ["a" * 300_000, " " * 300_000, "한" * 100_000, "\n" * 300_000, "1" * 200_000])
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 300_000, " " * 300_000, "한" * 100_000, "\n" * 300_000, "1" * 200_000, "." * 300_000, "# a\n" * 50_000],
+)
 def test_monotonous_texts_are_cut_like_others(text: str) -> None:
     for chunk in chunk_document(Document(text), TOKENIZER, ChunkingConfig()):
         assert chunk.tokens <= 400
