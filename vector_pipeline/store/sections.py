@@ -30,11 +30,15 @@ LEAST_IN_SECTION, MOST_IN_SECTION = 8, 128
 SHORT_DOCUMENT = 32
 
 
-class Place(NamedTuple):
-    """A place in a document: a number of chunks and of characters from its beginning."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a document: a number of chunks and of characters from its beginning, or from another place."""
 
     chunk_index: int
     start_char: int
+
+    def __sub__(self, other: Place) -> Place:
+        return Place(self.chunk_index - other.chunk_index, self.start_char - other.start_char)
 
 
 START = Place(0, 0)
@@ -43,11 +47,8 @@ START = Place(0, 0)
 NO_SECTION = uuid.UUID(int=0)
 
 
-class Member(NamedTuple):
-    """A chunk, and which occurrence of its text in its document it is."""
-
-    chunk: ChunkRow
-    occurrence: int
+Member = tuple[ChunkRow, int]
+"""A chunk, and which occurrence of its text in its document it is."""
 
 
 @dataclass(slots=True)
@@ -56,16 +57,18 @@ class Section:
 
     source: SourceRows
     members: list[Member]
-    origin: Place = START
-    """From where its rows count: where it begins, or what spares most of them a change."""
+    place: Place = START
+    """Where its first chunk stands."""
     digest: bytes = b""
     key: bytes = b""
     """Of its row in `chunk_sections`, once it has one."""
+    origin: Place = START
+    """From where its rows count: its place, or what spares most of them a change."""
 
     @property
     def document_id(self) -> str:
         """Of the document that a section with a digest is of."""
-        return self.members[0].chunk.document_id
+        return self.members[0][0].document_id
 
 
 class Placed(NamedTuple):
@@ -78,9 +81,9 @@ class Placed(NamedTuple):
     @property
     def position(self) -> tuple[int, int, int]:
         """chunk_index, start_char and end_char as the row has them: from the origin of its section."""
-        index, start = self.section.origin
-        chunk = self.chunk
-        return chunk.chunk_index - index, chunk.start_char - start, chunk.end_char - start
+        chunk, origin = self.chunk, self.section.origin
+        start = origin.start_char
+        return chunk.chunk_index - origin.chunk_index, chunk.start_char - start, chunk.end_char - start
 
 
 @dataclass(slots=True)
@@ -98,16 +101,13 @@ class Changes:
 
 def sections_of(source: SourceRows) -> list[Section]:
     """The chunks of a file, each in one section."""
-    of_document: defaultdict[str, list[Member]] = defaultdict(list)
-    seen: dict[tuple[str, bytes], int] = {}
+    of_document: defaultdict[str, list[ChunkRow]] = defaultdict(list)
     for chunk in source.chunks:
-        text = (chunk.document_id, chunk.content_hash)
-        occurrence = seen.get(text, 0)
-        seen[text] = occurrence + 1
-        of_document[chunk.document_id].append(Member(chunk, occurrence))
+        of_document[chunk.document_id].append(chunk)
     short: list[Member] = []
     found = []
-    for members in of_document.values():
+    for chunks in of_document.values():
+        members = _counted(chunks)
         if len(members) <= SHORT_DOCUMENT:
             short += members
         else:
@@ -115,27 +115,37 @@ def sections_of(source: SourceRows) -> list[Section]:
     return [*found, Section(source, short)] if short else found
 
 
+def _counted(chunks: Iterable[ChunkRow]) -> list[Member]:
+    seen: dict[bytes, int] = {}
+    members = []
+    for chunk in chunks:
+        occurrence = seen.get(chunk.content_hash, 0)
+        seen[chunk.content_hash] = occurrence + 1
+        members.append((chunk, occurrence))
+    return members
+
+
 def _cut(members: list[Member]) -> Iterable[list[Member]]:
     begin = 0
     for end, (chunk, _) in enumerate(members, 1):
-        length = end - begin
-        # The last bytes of a BLAKE2b hash are as good as random, and the same wherever the text stands.
-        ends = length >= LEAST_IN_SECTION and int.from_bytes(chunk.content_hash[-2:]) % ENDS_ONE_IN == 0
-        if ends or length >= MOST_IN_SECTION or end == len(members):
+        # The last byte of a BLAKE2b hash is as good as random, and the same wherever the text stands.
+        ends = chunk.content_hash[-1] % ENDS_ONE_IN == 0 and end - begin >= LEAST_IN_SECTION
+        if ends or end - begin >= MOST_IN_SECTION or end == len(members):
             yield members[begin:end]
             begin = end
 
 
-# Of a chunk: hash, occurrence, index, start and end from the section's least, tokens, bytes of the metadata after it.
+# Of a chunk: hash, occurrence, index, start and end from the section's place, tokens, bytes of the metadata after it.
 _MEMBER = Struct(">16sqiiiii")
 
 
 def _section(source: SourceRows, members: list[Member]) -> Section:
-    index, start = least = _least(members)
-    parts = [members[0].chunk.document_id.encode()]
+    first = members[0][0]
+    index, start = first.chunk_index, first.start_char
+    parts = [first.document_id.encode()]
     for chunk, occurrence in members:
         metadata = chunk.metadata.encode()
-        parts.append(
+        parts += (
             _MEMBER.pack(
                 chunk.content_hash,
                 occurrence,
@@ -144,14 +154,12 @@ def _section(source: SourceRows, members: list[Member]) -> Section:
                 chunk.end_char - start,
                 chunk.token_count,
                 len(metadata),
-            )
+            ),
+            metadata,
         )
-        parts.append(metadata)
-    return Section(source, members, least, hashlib.blake2b(b"".join(parts), digest_size=16).digest())
-
-
-def _least(members: Iterable[Member]) -> Place:
-    return Place(min(chunk.chunk_index for chunk, _ in members), min(chunk.start_char for chunk, _ in members))
+    place = Place(index, start)
+    digest = hashlib.blake2b(b"".join(parts), digest_size=16).digest()
+    return Section(source, members, place, digest, origin=place)
 
 
 def _placed(section: Section) -> list[Placed]:
@@ -170,9 +178,9 @@ class Standing(NamedTuple):
     document_id: str | None
     digest: bytes | None
     origin: Place
+    first: Place
+    """Its first chunk's, as its row has it: from the origin."""
     rows: int
-    least: Place
-    """Of its rows, from its origin."""
 
 
 def changes_of(connection: Connection, sources: Sequence[SourceRows], with_rows: set[bytes]) -> Changes:
@@ -209,9 +217,7 @@ def _compare(connection: Connection, source_keys: list[bytes], sections: list[Se
             continue
         section.key = same.key
         kept.add(same.key)
-        # Where its rows count from moves as far as they do.
-        place = section.origin
-        section.origin = Place(place.chunk_index - same.least.chunk_index, place.start_char - same.least.start_char)
+        section.origin = section.place - same.first
         if same.origin != section.origin:
             changes.sections.append(section)
     stale = [section for section in standing if section.key not in kept]
@@ -222,19 +228,19 @@ def _compare(connection: Connection, source_keys: list[bytes], sections: list[Se
 
 
 def _standing(connection: Connection, source_keys: list[bytes]) -> list[Standing]:
+    # Rows are counted by the index alone.
     rows = connection.execute(
         "SELECT uuid_send(section), uuid_send(coalesce(s.source_key, c.source_key)), s.document_id, "
-        "uuid_send(s.digest), coalesce(s.chunk_index, 0), coalesce(s.start_char, 0), coalesce(c.rows, 0), "
-        "coalesce(c.least_index, 0), coalesce(c.least_start, 0) "
+        "uuid_send(s.digest), coalesce(s.chunk_index, 0), coalesce(s.start_char, 0), coalesce(s.first_index, 0), "
+        "coalesce(s.first_start, 0), coalesce(c.rows, 0) "
         "FROM (SELECT * FROM chunk_sections WHERE source_key = ANY(%(sources)s)) s FULL JOIN "
-        "(SELECT source_key, section, count(*)::int AS rows, min(chunk_index) AS least_index, "
-        "min(start_char) AS least_start FROM chunks WHERE source_key = ANY(%(sources)s) AND section IS NOT NULL "
-        "GROUP BY source_key, section) c USING (section) ORDER BY s.chunk_index",
+        "(SELECT source_key, section, count(*)::int AS rows FROM chunks WHERE source_key = ANY(%(sources)s) "
+        "AND section IS NOT NULL GROUP BY source_key, section) c USING (section) ORDER BY s.chunk_index",
         {"sources": UuidArray(source_keys)},
     )
     return [
-        Standing(key, source, document, digest, Place(index, start), count, Place(least_index, least_start))
-        for key, source, document, digest, index, start, count, least_index, least_start in rows
+        Standing(key, source, document, digest, Place(index, start), Place(first_index, first_start), count)
+        for key, source, document, digest, index, start, first_index, first_start, count in rows
     ]
 
 
@@ -261,7 +267,9 @@ SELECT uuid_send(c.id), n.number::int, n.section = c.section, c.chunk_index, c.s
 FROM unnest(%(ids)s, %(sections)s, %(indexes)s, %(starts)s, %(ends)s, %(tokens)s, %(metadata)s::jsonb[])
 WITH ORDINALITY AS n (id, section, chunk_index, start_char, end_char, token_count, metadata, number)
 FULL JOIN (
-    SELECT * FROM chunks WHERE source_key = ANY(%(sources)s) AND (section IS NULL OR section = ANY(%(stale)s))
+    SELECT * FROM chunks WHERE source_key = ANY(%(sources)s) AND section IS NULL
+    UNION ALL
+    SELECT * FROM chunks WHERE source_key = ANY(%(sources)s) AND section = ANY(%(stale)s)
 ) c USING (id)
 WHERE c.id IS NULL OR n.id IS NULL OR n.section <> %(none)s OR c.section IS NOT NULL
     OR (n.chunk_index, n.start_char, n.end_char, n.token_count, n.metadata)
@@ -287,7 +295,7 @@ def _compare_rows(
             changes.moved.append(items[number - 1])
     for of_section in stayed.values():
         origins = Counter(
-            Place(item.chunk.chunk_index - index, item.chunk.start_char - start)
+            Place(item.chunk.chunk_index, item.chunk.start_char) - Place(index, start)
             for item, (index, start, _), _ in of_section
         )
         of_section[0][0].section.origin = origins.most_common(1)[0][0]
@@ -314,12 +322,14 @@ def write_places(connection: Connection, changes: Changes) -> None:
     if changes.emptied:
         connection.execute("DELETE FROM chunk_sections WHERE section = ANY(%s)", (UuidArray(changes.emptied),))
     if sections := changes.sections:
+        firsts = [section.place - section.origin for section in sections]
         connection.execute(
-            "INSERT INTO chunk_sections AS s (section, source_key, document_id, digest, chunk_index, start_char) "
-            "SELECT * FROM unnest(%s, %s, %s, %s, %s, %s) ON CONFLICT (section) DO UPDATE SET digest = "
-            "excluded.digest, chunk_index = excluded.chunk_index, start_char = excluded.start_char, updated_at = CASE "
-            "WHEN (s.chunk_index, s.start_char) = (excluded.chunk_index, excluded.start_char) THEN s.updated_at "
-            "ELSE now() END",
+            "INSERT INTO chunk_sections AS s (section, source_key, document_id, digest, chunk_index, start_char, "
+            "first_index, first_start) SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s) "
+            "ON CONFLICT (section) DO UPDATE SET digest = excluded.digest, chunk_index = excluded.chunk_index, "
+            "start_char = excluded.start_char, first_index = excluded.first_index, first_start = excluded.first_start, "
+            "updated_at = CASE WHEN (s.chunk_index, s.start_char) = (excluded.chunk_index, excluded.start_char) "
+            "THEN s.updated_at ELSE now() END",
             (
                 UuidArray([section.key for section in sections]),
                 UuidArray([section.source.source_key for section in sections]),
@@ -327,6 +337,8 @@ def write_places(connection: Connection, changes: Changes) -> None:
                 UuidArray([section.digest for section in sections]),
                 Int4Array([section.origin.chunk_index for section in sections]),
                 Int4Array([section.origin.start_char for section in sections]),
+                Int4Array([first.chunk_index for first in firsts]),
+                Int4Array([first.start_char for first in firsts]),
             ),
         )
     if changes.moved:

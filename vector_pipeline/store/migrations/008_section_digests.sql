@@ -9,4 +9,11 @@ FROM {schema}.chunk_sections s WHERE c.section = s.section;
 
 DELETE FROM {schema}.chunk_sections;
 
-ALTER TABLE {schema}.chunk_sections ADD COLUMN document_id text NOT NULL, ADD COLUMN digest uuid NOT NULL;
+ALTER TABLE {schema}.chunk_sections
+    ADD COLUMN document_id text NOT NULL,
+    ADD COLUMN digest uuid NOT NULL,
+    ADD COLUMN first_index integer NOT NULL,      -- of its first chunk, as that has it
+    ADD COLUMN first_start integer NOT NULL;
+
+CREATE INDEX chunks_source_key_section ON {schema}.chunks (source_key, section);
+DROP INDEX {schema}.chunks_source_key;
