@@ -1,9 +1,10 @@
 """How fast vectors and rows are loaded, replaced and searched, beside the server's own COPY and other people's ways.
 
-    python benchmarks/load.py [--rows 20000] [--corpus 50000] [--peers FOLDER]
+    python benchmarks/load.py [--only loads searches edits] [--dimensions 256 1536] [--peers FOLDER]
 
-Starts an embedded server of its own. With --peers, Django, LangChain and LlamaIndex are installed into a virtual
-environment in FOLDER (kept and used again) and load the same kind of rows. Prints the table of docs/benchmarks/load.md.
+Starts an embedded server of its own. What is compared takes turns within one run, so that ratios hold on a machine
+that is slower at times; medians are printed. With --peers, Django, LangChain and LlamaIndex are installed into a virtual
+environment in FOLDER (kept and used again) and load the same kind of rows. docs/benchmarks/load.md has the figures.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import threading
 import time
 import uuid
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -37,11 +39,16 @@ from vector_pipeline.store.schema import migrate
 from vector_pipeline.store.spaces import Space, open_space
 from vector_pipeline.store.vectors import store_vectors
 
+PARTS = ("loads", "searches", "edits")
 PEERS = ("django", "langchain", "llama_index")
 PEER_PACKAGES = ("django", "langchain-postgres", "llama-index-vector-stores-postgres", "psycopg[binary]", "pgvector")
 FILE_CHUNKS = 1_000
 ANSWER = 100
+PEER_ROWS = 3_000
 REPEATS = 3
+EDITS = 15
+QUERIES = 300
+NEAREST = 10
 
 FLAT = (
     "CREATE TABLE {name} (id uuid PRIMARY KEY, source text NOT NULL, chunk_index int NOT NULL, page_content text NOT "
@@ -146,7 +153,7 @@ def load_all(
             for number, file in enumerate(files):
                 needed = set(range(number * FILE_CHUNKS, (number + 1) * FILE_CHUNKS, at_once))
                 with change:
-                    change.wait_for(lambda n=needed: n <= stored)
+                    change.wait_for(partial(needed.issubset, stored))
                 load_sources(connection, "A", [file])
 
     threads = [threading.Thread(target=store) for _ in range(connections)] + [threading.Thread(target=load_behind)]
@@ -165,18 +172,27 @@ def fill_flat(connection: Connection, corpus: Corpus, name: str, *, indexed: boo
     connection.execute(FLAT.format(name=name, dimensions=corpus.vectors.shape[1]).encode())
     for column in FLAT_INDEXES if indexed else ():
         connection.execute(f"CREATE INDEX ON {name} ({column})".encode())
+    for number in range(0, len(corpus.texts), FILE_CHUNKS):
+        place = slice(number, number + FILE_CHUNKS)
+        path = f"{number // FILE_CHUNKS}.txt"
+        copy_flat(connection, name, path, corpus.texts[place], corpus.hashes[place], corpus.vectors[place])
+
+
+def copy_flat(
+    connection: Connection, name: str, path: str, texts: list[str], hashes: list[bytes], vectors: Vectors
+) -> None:
+    """The rows of one file into the flat table."""
     statement = (
         f"COPY {name} (id, source, chunk_index, page_content, metadata, content_hash, embedding) FROM STDIN BINARY"
     )
     with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         copy.set_types(["uuid", "text", "int4", "text", "jsonb", "uuid", "vector"])
-        for i, (text, h, vector) in enumerate(zip(corpus.texts, corpus.hashes, corpus.vectors, strict=True)):
-            file, index = divmod(i, FILE_CHUNKS)
-            copy.write_row((uuid.uuid4(), f"{file}.txt", index, text, Jsonb({"a": 1}), uuid.UUID(bytes=h), vector))
+        for index, (text, h, vector) in enumerate(zip(texts, hashes, vectors, strict=True)):
+            copy.write_row((uuid.uuid4(), path, index, text, Jsonb({"a": 1}), uuid.UUID(bytes=h), vector))
 
 
 def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Path | None) -> None:
-    """Rows a second of each way, median of three."""
+    """Rows a second of each way, which take turns."""
     corpus = Corpus(rows, dimensions)
     files = [corpus.file(number) for number in range(rows // FILE_CHUNKS)]
     found: dict[str, list[float]] = {}
@@ -203,18 +219,9 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
                 own(connection, files)
                 _note(found, name, rows, partial(load_all, database, space, corpus, files, at_once, connections))
             drop(server, database)
-    for peer in PEERS if peers else ():
-        database = fresh_database(server)
-        count = min(rows, 3_000)
-        command = [str(peers / "bin" / "python"), str(Path(__file__).with_name("load_peers.py"))]
-        done = subprocess.run(
-            [*command, database.url, str(dimensions), str(count), peer], capture_output=True, text=True, check=False
-        )
-        if done.returncode == 0:
-            found[peer] = [float(json.loads(done.stdout.splitlines()[-1]))]
-        else:
-            print(f"{peer} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
-        drop(server, database)
+        for peer in PEERS if peers else ():
+            if rate := _peer(server, peers, peer, dimensions, min(rows, PEER_ROWS)):
+                found.setdefault(peer, []).append(rate)
     base = statistics.median(found[SERVER_COPY])
     print(f"\n{dimensions} dimensions, {rows:,} rows\n\n| way | rows/s | of the server's COPY |\n| --- | ---: | ---: |")
     for name, rates in found.items():
@@ -225,8 +232,22 @@ def _note(found: dict[str, list[float]], name: str, rows: int, work: Callable[[]
     found.setdefault(name, []).append(rows / seconds_of(work))
 
 
-def measure_corpus(server: EmbeddedServer, rows: int, dimensions: int) -> None:
-    """Edits of one file, and searches, in an indexed corpus beside a flat indexed table."""
+def _peer(server: EmbeddedServer, peers: Path | None, name: str, dimensions: int, rows: int) -> float | None:
+    """Rows a second of another library, in a process of its own Python; None where it fails."""
+    database = fresh_database(server)
+    command = [str(peers and peers / "bin" / "python"), str(Path(__file__).with_name("load_peers.py"))]
+    done = subprocess.run(
+        [*command, database.url, str(dimensions), str(rows), name], capture_output=True, text=True, check=False
+    )
+    drop(server, database)
+    if done.returncode != 0:
+        print(f"{name} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return None
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure_corpus(server: EmbeddedServer, rows: int, dimensions: int, only: Sequence[str]) -> None:
+    """Searches, and edits of one file, in an indexed corpus beside a flat indexed table."""
     corpus = Corpus(rows, dimensions)
     database = fresh_database(server)
     with database.connect() as connection:
@@ -234,67 +255,112 @@ def measure_corpus(server: EmbeddedServer, rows: int, dimensions: int) -> None:
         files = [corpus.file(number) for number in range(rows // FILE_CHUNKS)]
         own(connection, files)
         load_all(database, space, corpus, files, 1_000)
-        (report,) = maintain_index(database)
+        maintain_index(database)
         fill_flat(connection, corpus, "flat")
-        connection.execute("SET maintenance_work_mem = '1GB'")
+        connection.execute("SET maintenance_work_mem = '4GB'")
         connection.execute("CREATE INDEX ON flat USING hnsw (embedding vector_cosine_ops)")
         connection.execute("VACUUM ANALYZE")
-        print(f"\n{dimensions} dimensions, {rows:,} rows, indexed (recall@10 {report.recall or 0:.3f})\n")
-        _measure_searches(connection, corpus)
-        _measure_edits(connection, space, files[7])
+        print(f"\n{dimensions} dimensions, {rows:,} rows, indexed")
+        if "searches" in only:
+            _measure_searches(connection, corpus)
+        if "edits" in only:
+            _measure_edits(database, connection, space, corpus)
     drop(server, database)
+
+
+SEARCHES = {
+    "flat table": "SELECT {hash} source, page_content FROM flat ORDER BY embedding <=> %s LIMIT 10",
+    "`document_chunks`": "SELECT {hash} source, page_content FROM document_chunks ORDER BY embedding <=> %s LIMIT 10",
+    "`document_chunks`, with places": (
+        "SELECT {hash} source, page_content, chunk_index, start_char, end_char FROM document_chunks "
+        "ORDER BY embedding <=> %s LIMIT 10"
+    ),
+}
 
 
 def _measure_searches(connection: Connection, corpus: Corpus) -> None:
     connection.execute("SET hnsw.ef_search = 100")
-    print("| search, k = 10 | p50 ms |\n| --- | ---: |")
-    times: dict[str, list[float]] = {"flat": [], "document_chunks": []}
-    for vector in corpus.vectors[:: max(1, len(corpus.vectors) // 300)]:
-        for table, taken in times.items():
-            statement = f"SELECT source, page_content FROM {table} ORDER BY embedding <=> %s LIMIT 10".encode()
-            taken.append(seconds_of(lambda s=statement, v=vector: connection.execute(s, (v,)).fetchall()))
-    for table, taken in times.items():
-        print(f"| {table} | {statistics.median(taken) * 1_000:.2f} |")
+    connection.execute("SET hnsw.iterative_scan = 'relaxed_order'")
+    times: dict[str, list[float]] = {name: [] for name in SEARCHES}
+    right = dict.fromkeys(SEARCHES, 0)
+    random = np.random.default_rng(2)
+    names = list(SEARCHES)
+    for vector in corpus.vectors[:: max(1, len(corpus.vectors) // QUERIES)]:
+        # Near a chunk and not its own vector, as a question is.
+        noise = random.standard_normal(len(vector), dtype=np.float32)
+        query = vector + 0.3 * noise / np.linalg.norm(noise)
+        nearest = {corpus.hashes[i] for i in np.argsort(corpus.vectors @ -query)[:NEAREST]}
+        random.shuffle(names)  # whoever comes first reads the pages that the others find
+        for name in names:
+            statement = SEARCHES[name].format(hash="")
+            times[name].append(seconds_of(partial(_fetch, connection, statement, query)))
+            rows = _fetch(connection, SEARCHES[name].format(hash="content_hash,"), query)
+            right[name] += len(nearest & {row[0].bytes for row in rows})
+    base = statistics.median(times["flat table"])
+    print("\n| search, k = 10 | p50 ms | of the flat table's | recall@10 |\n| --- | ---: | ---: | ---: |")
+    for name, taken in times.items():
+        recall = right[name] / (len(taken) * NEAREST)
+        print(
+            f"| {name} | {statistics.median(taken) * 1_000:.2f} | {statistics.median(taken) / base:.2f} | {recall:.3f} |"
+        )
 
 
-def _measure_edits(connection: Connection, space: Space, file: SourceRows) -> None:
-    texts, hashes = [c.page_content for c in file.chunks], [c.content_hash for c in file.chunks]
+def _fetch(connection: Connection, statement: str, query: object) -> list[Any]:
+    return connection.execute(statement.encode(), (query,)).fetchall()
+
+
+def _measure_edits(database: Database, connection: Connection, space: Space, corpus: Corpus) -> None:
+    """Edits of a file through the pipeline, and by turns the same file deleted and copied again in the flat table."""
+    place = slice(7 * FILE_CHUNKS, 8 * FILE_CHUNKS)
+    texts, hashes, vectors = corpus.texts[place], corpus.hashes[place], corpus.vectors[place]
+    name = corpus.file(7).path
+    taken: dict[str, list[float]] = {}
+    written: dict[str, list[int]] = {}
+    random = np.random.default_rng(3)
 
     def reload_flat() -> None:
         with connection.transaction():
-            connection.execute(
-                "CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM flat WHERE source = %s", (file.path,)
-            )
-            connection.execute("DELETE FROM flat WHERE source = %s", (file.path,))
-            connection.execute("INSERT INTO flat SELECT * FROM kept")
+            connection.execute("DELETE FROM flat WHERE source = %s", (name,))
+            copy_flat(connection, "flat", name, corpus.texts[place], corpus.hashes[place], vectors)
 
-    whole = seconds_of(reload_flat)
-    print(f"\n| edit of a file of {FILE_CHUNKS:,} chunks | ms | of delete-and-reload |\n| --- | ---: | ---: |")
-    print(f"| delete and reload, flat indexed table | {whole * 1_000:,.0f} | 1 |")
-    for name in ("one chunk replaced", "a paragraph inserted at the top"):
-        taken = []
-        for turn in range(5):
-            text = f"{name} {turn}"
-            new = hashlib.blake2b(text.encode(), digest_size=16).digest()
-            start = 0 if "inserted" in name else 500
-            kept = start if "inserted" in name else start + 1
-            texts[start:kept], hashes[start:kept] = [text], [new]
-            edited = rows_of(file.path, texts, hashes)
-            vector = np.ones((1, space.dimensions), dtype=np.float32)
+    def edit(what: str) -> float:
+        text = f"{what} {uuid.uuid4()} " + random.bytes(750).hex()
+        new = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        start = 0 if what == "a paragraph inserted at the top" else int(random.integers(0, len(texts)))
+        kept = start if what == "a paragraph inserted at the top" else start + 1
+        texts[start:kept], hashes[start:kept] = [text], [new]
+        edited = rows_of(name, texts, hashes)
+        vector = random.standard_normal((1, space.dimensions), dtype=np.float32)
+        began = time.perf_counter()
+        stored = store_vectors(connection, space, [new], vector)
+        outcome = load_sources(connection, "A", [edited])
+        seconds = time.perf_counter() - began
+        written.setdefault(what, []).append(outcome.written)
+        assert stored == 1, stored
+        assert outcome.rows == len(texts), outcome
+        return seconds
 
-            def edit(new: bytes = new, vector: Vectors = vector, edited: SourceRows = edited) -> None:
-                store_vectors(connection, space, [new], vector)
-                load_sources(connection, "A", [edited])
-
-            taken.append(seconds_of(edit))
-        print(f"| {name} | {statistics.median(taken) * 1_000:.1f} | 1/{whole / statistics.median(taken):.0f} |")
+    for turn in range(EDITS):
+        if turn % 3 == 0:
+            taken.setdefault("delete and copy again, flat", []).append(seconds_of(reload_flat))
+        for what in ("one chunk replaced", "a paragraph inserted at the top"):
+            taken.setdefault(what, []).append(edit(what))
+    base = statistics.median(taken["delete and copy again, flat"])
+    print(f"\n| edit of a file of {FILE_CHUNKS:,} chunks | ms | of delete-and-reload | rows written, at most |")
+    print("| --- | ---: | ---: | ---: |")
+    for what, seconds in taken.items():
+        ms = statistics.median(seconds) * 1_000
+        print(f"| {what} | {ms:,.1f} | 1/{base * 1_000 / ms:.0f} | {max(written.get(what, [2 * FILE_CHUNKS]))} |")
+    (report,) = maintain_index(database)
+    print(f"\n{2 * EDITS} edits brought {report.moved} entries under the index.")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--corpus", type=int, default=50_000)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--rows", type=int, default=20_000, help="rows that are loaded")
+    parser.add_argument("--corpus", type=int, default=50_000, help="rows that are searched and edited")
     parser.add_argument("--dimensions", type=int, nargs="+", default=[256, 1_536])
     parser.add_argument("--peers", type=Path, help="folder of the virtual environment of the other libraries")
     arguments = parser.parse_args()
@@ -303,9 +369,10 @@ def main() -> None:
         subprocess.run([str(arguments.peers / "bin" / "pip"), "install", "-q", *PEER_PACKAGES, "numpy"], check=True)
     with tempfile.TemporaryDirectory() as home, EmbeddedServer.start(Path(home)) as server:
         for dimensions in arguments.dimensions:
-            measure_loads(server, arguments.rows, dimensions, arguments.peers)
-        for dimensions in arguments.dimensions if arguments.corpus else ():
-            measure_corpus(server, arguments.corpus, dimensions)
+            if "loads" in arguments.only:
+                measure_loads(server, arguments.rows, dimensions, arguments.peers)
+            if {"searches", "edits"} & set(arguments.only):
+                measure_corpus(server, arguments.corpus, dimensions, arguments.only)
 
 
 if __name__ == "__main__":
