@@ -6,6 +6,7 @@ A file that cannot be read is rejected with its reason in the manifest and the o
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.manifest import RACY, OwnedFile
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.readers import ReaderOptions, read_documents
+from vector_pipeline.text.readers import ReadCounts, ReaderOptions, read_documents
 
 # Files up to this size are read in memory; larger ones are copied to a temporary file first, so that a broken
 # record at their end is found before anything is passed on, and memory stays that of one record.
@@ -36,6 +37,10 @@ class DocumentsOutcome:
     bytes: int = 0
     documents: int = 0
     characters: int = 0
+    records_without_text: int = 0
+    """Passed over in files that have others with text."""
+    characters_removed: int = 0
+    """NUL and surrogate characters."""
     deletions: int = 0
     rejected: dict[str, str] = field(default_factory=dict)
     """Path to reason; noted in the manifest already."""
@@ -82,13 +87,15 @@ def _read_file(
                 outcome.postponed[file.path] = "changed while it was read; the next scan takes it up"
                 return
             _note_bytes(connection, arrival, file, digest)
-            documents = _documents(stream, size, file.path, options)
+            documents, counts = _documents(stream, size, file.path, options)
             outcome.files += 1
             outcome.bytes += size
+            outcome.records_without_text += counts.empty
+            outcome.characters_removed += counts.removed
             for document in documents:
                 outcome.documents += 1
                 outcome.characters += len(document.text)
-                yield _row(file, document)
+                yield _row(file, document, counts.encoding)
     except FileRejected as rejection:
         outcome.rejected[file.path] = str(rejection)
         manifest.reject_files(connection, arrival, {(file.source_key, file.fingerprint): str(rejection)})
@@ -106,26 +113,34 @@ def _snapshot(source: Source, file: OwnedFile, max_bytes: int) -> Iterator[tuple
     except PermissionError as error:
         raise FileRejected(f"may not be read ({error.strerror or error}); give this user the right to") from error
     with opened, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        _refuse_size(opened.seek(0, io.SEEK_END), max_bytes)
+        opened.seek(0)
         digest = hashlib.blake2b(digest_size=16)
         size = 0
         while piece := opened.read(1 << 20):
             digest.update(piece)
             spool.write(piece)
             size += len(piece)
-            if size > max_bytes:
-                raise FileRejected(
-                    f"is larger than {max_bytes:,} bytes; split it, or raise VECTOR_PIPELINE_MAX_FILE_BYTES"
-                )
+            _refuse_size(size, max_bytes)
         spool.seek(0)
         yield cast(BinaryIO, spool), size, digest.digest()
 
 
-def _documents(stream: BinaryIO, size: int, path: str, options: ReaderOptions) -> Iterable[Document]:
+def _refuse_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise FileRejected(
+            f"has {size:,} bytes, more than {max_bytes:,}; split it, or raise VECTOR_PIPELINE_MAX_FILE_BYTES"
+        )
+
+
+def _documents(stream: BinaryIO, size: int, path: str, options: ReaderOptions) -> tuple[Iterable[Document], ReadCounts]:
     """The documents of a file, once all of it has proved readable: it is passed on whole or not at all."""
+    counts = ReadCounts()
     try:
+        documents = read_documents(stream, path, options, counts)
         if size <= SPOOL_BYTES and not path.lower().endswith(".gz"):
-            return list(read_documents(stream, path, options))
-        for _ in read_documents(stream, path, options):
+            return list(documents), counts
+        for _ in documents:
             pass
     except (FileRejected, OSError):
         raise
@@ -133,7 +148,7 @@ def _documents(stream: BinaryIO, size: int, path: str, options: ReaderOptions) -
         # A reader's own mistake must not stop the other files; the type helps whoever reports it.
         raise FileRejected(f"could not be read ({type(error).__name__}: {str(error)[:200]})") from error
     stream.seek(0)
-    return read_documents(stream, path, options)
+    return read_documents(stream, path, options), counts
 
 
 def _note_bytes(connection: manifest.Connection, arrival: str, file: OwnedFile, digest: bytes) -> None:
@@ -143,13 +158,13 @@ def _note_bytes(connection: manifest.Connection, arrival: str, file: OwnedFile, 
     )
 
 
-def _row(file: OwnedFile, document: Document) -> DocumentRow:
+def _row(file: OwnedFile, document: Document, encoding: str) -> DocumentRow:
     return DocumentRow(
         source_key=file.source_key.bytes,
         source=file.path,
         fingerprint=file.fingerprint,
-        encoding=str(document.metadata.get("encoding", "utf-8")),
+        encoding=encoding,
         document_id=f"{file.path}#{document.record}" if document.record else file.path,
         text=document.text,
-        metadata=orjson.dumps(dict(document.metadata), default=str).decode(),
+        metadata=orjson.dumps(dict(document.metadata)).decode(),
     )

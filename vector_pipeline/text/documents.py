@@ -16,12 +16,15 @@ class Document:
     """A text out of a file.
 
     `record` names the record that it came from (its id field, or its number from 1), and is empty where the
-    whole file is one document. `metadata` holds what JSON can hold. `text` has no NUL and no lone surrogate.
+    whole file is one document. `metadata` holds what JSON can hold. `text` has no NUL and no lone surrogate;
+    `removed` is how many of them were taken out of it and of the metadata. `encoding` is what the file was read in.
     """
 
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     record: str = ""
+    encoding: str = "utf-8"
+    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

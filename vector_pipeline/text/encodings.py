@@ -7,12 +7,15 @@ for. Line ends become \n. Unicode is left in the form that it came in (NFC or NF
 from __future__ import annotations
 
 import codecs
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import regex
-from charset_normalizer import from_bytes
 
 from vector_pipeline.errors import FileRejected
+from vector_pipeline.text.detection import Reading, codecs_of, is_plausible, most_likely, odd_characters
 
 _MARKS = (
     # UTF-32's little-endian mark begins with UTF-16's.
@@ -23,16 +26,31 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-# Multi-byte encodings are tried first: their rules are strict enough that text in another one seldom obeys them.
-_EAST_ASIAN = ("cp949", "shift_jis", "gb18030", "big5", "euc_jp")
-_WESTERN = ("cp1252", "cp1251", "cp1253", "cp1250", "cp1254", "cp1255", "cp1256", "cp1257")
-
-# How much of a file detection looks at.
-_SAMPLE_BYTES = 64 * 1024
+# Formats that begin unmistakably, and are sometimes given the suffix of a text.
+_FORMATS = (
+    (b"%PDF-", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive, or an Office document"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\x1f\x8b\x08", "a gzip file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\x00", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"PAR1", "binary (Parquet)"),
+    (b"SQLite format 3\x00", "binary (an SQLite database)"),
+    (b"\x89PNG", "binary (a PNG image)"),
+    (b"\xff\xd8\xff", "binary (a JPEG image)"),
+    (b"GIF8", "binary (a GIF image)"),
+)
 
 # Control characters that no text holds; NUL is dealt with apart, since a few stray ones occur in real files.
-_BINARY = regex.compile(rb"[\x01-\x06\x0e-\x1a\x1c-\x1f]")
-_SURROGATE = regex.compile("[\ud800-\udfff]")
+_CONTROLS = bytes([*range(1, 7), *range(14, 27), *range(28, 32)])
+
+# What a stream is read in.
+BLOCK_BYTES = 1 << 20
+
+# Detection is certain with so many bytes outside ASCII; a stream is read a block further where there are fewer.
+_ENOUGH = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,131 +62,222 @@ class Decoded:
     removed: int = 0
 
 
-def decode(data: bytes) -> Decoded:
-    """The text of a file. Raises FileRejected where it is binary or its encoding cannot be decided."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
+def decode(data: bytes, *, declared: str = "") -> Decoded:
+    """The text of a file. Raises FileRejected where it is binary or its encoding cannot be decided.
+
+    `declared` is the encoding that the file itself names, as Python does; it is believed where the bytes agree.
+    """
+    pieces = []
+    decoder = _Decoder(declared)
+    for piece in decoder.decode(data, b"", final=True):
+        pieces.append(piece)
+    return _cleaned("".join(pieces), decoder.encoding)
+
+
+class TextStream:
+    """The text of a stream, decoded as it is read: memory is that of a block, or of the longest line."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._decoder = _Decoder("")
+
+    @property
+    def encoding(self) -> str:
+        """The encoding, as far as the stream has been read: what is ASCII so far is UTF-8."""
+        return self._decoder.encoding
+
+    def lines(self) -> Iterator[str]:
+        r"""Its lines with their ends, which may be \n, \r\n or \r. Raises FileRejected, naming the line."""
+        unfinished: list[str] = []
+        for text in self._blocks():
+            # A line end at a block's end may be half of \r\n.
+            if "\n" not in text and "\r" not in text:
+                unfinished.append(text)
+                continue
+            unfinished.append(text)
+            *whole, last = io.StringIO("".join(unfinished), newline="")
+            unfinished = []
+            if last.endswith("\n"):
+                whole.append(last)
+            else:
+                unfinished = [last]
+            yield from whole
+        if unfinished:
+            yield from io.StringIO("".join(unfinished), newline="")
+
+    def _blocks(self) -> Iterator[str]:
+        block = self._stream.read(BLOCK_BYTES)
+        while block:
+            following = self._stream.read(BLOCK_BYTES)
+            yield from self._decoder.decode(block, following, final=not following)
+            block = following
+
+
+class _Decoder:
+    """Decodes a file block by block, and decides its encoding where it first leaves ASCII."""
+
+    def __init__(self, declared: str) -> None:
+        self.encoding = ""
+        self._declared = declared
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._reading: Reading | None = None
+        self._ascii = True
+        self._lines = 0
+        self._bytes = 0
+
+    def decode(self, data: bytes, following: bytes, *, final: bool) -> Iterator[str]:
+        if self._decoder is None:
+            data = self._begin(data)
+            assert self._decoder is not None
+        held = self._decoder.getstate()[0]
+        try:
+            text = self._decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            text = self._decide(held + data, following, error, final=final)
+        if self._reading is not None:
+            self._check_lines(held + data, text, self._reading)
+        self._ascii = self._ascii and text.isascii()
+        self._bytes += len(data)
+        self._lines += _count_lines(text)
+        yield text
+
+    def _begin(self, data: bytes) -> bytes:
+        encoding = "utf-8"
+        for mark, marked in _MARKS:
+            if data.startswith(mark):
+                data, encoding = (data[3:], "utf-8") if marked == "utf-8-sig" else (data, marked)
+                break
+        else:
+            refuse_formats(data)
+            encoding = _unmarked(data)
+            if encoding == "utf-8":
+                refuse_binary(data)
+        self._use(encoding)
+        return data
+
+    def _use(self, encoding: str) -> None:
+        self.encoding = encoding
+        self._decoder = codecs.getincrementaldecoder(encoding)("strict")
+
+    def _decide(self, data: bytes, following: bytes, error: UnicodeDecodeError, *, final: bool) -> str:
+        """The text of a block that is not in the encoding that was begun with."""
+        place = self._place(data, error)
+        if self.encoding != "utf-8" or not self._ascii:
+            raise FileRejected(f"{place} is not {self.encoding}, as the file is up to there; save it as UTF-8")
+        ahead = following if data.translate(None, _ASCII).__len__() < _ENOUGH else b""
+        self._reading = detect(data + ahead, error, place, self._declared)
+        for codec in codecs_of(self._reading.encoding):
+            self._use(codec)
+            assert self._decoder is not None
             try:
-                return _cleaned(data.decode(encoding), encoding.removesuffix("-sig"))
-            except UnicodeDecodeError as error:
+                return self._decoder.decode(data, final)
+            except UnicodeDecodeError as failure:
+                error = failure
+        raise FileRejected(
+            f"{self._place(data, error)} is not {self._reading.encoding}, as the file is elsewhere; save it as UTF-8"
+        )
+
+    def _check_lines(self, data: bytes, text: str, reading: Reading) -> None:
+        """Raise FileRejected where a line is in another encoding than the rest: one may decode in the wrong one."""
+        single_byte = len(text) == len(data)
+        for number, (line, raw) in enumerate(zip(text.split("\n"), data.split(b"\n"), strict=False), self._lines + 1):
+            if line.isascii():
+                continue
+            odd, foreign = odd_characters(line, reading.script)
+            if odd and (_is_utf8(raw, 1 if single_byte else 4) or (foreign >= 4 and odd * 2 > foreign)):
                 raise FileRejected(
-                    f"begins as {encoding} but is none at byte {error.start:,}; save it as UTF-8"
-                ) from error
-    refuse_binary(data)
-    try:
-        return _cleaned(data.decode("utf-8"), "utf-8")
-    except UnicodeDecodeError as error:
-        encoding = detect(data, error)
-        return _cleaned(data.decode(encoding), encoding)
+                    f"line {number:,} does not read as {reading.encoding}, as the rest does: the file mixes "
+                    "encodings; save it as UTF-8"
+                )
+
+    def _place(self, data: bytes, error: UnicodeDecodeError) -> str:
+        lines = self._lines + _count_lines(data[: error.start].decode(self.encoding, "ignore"))
+        # What the decoder held was counted with the block before.
+        return f"line {lines + 1:,} (byte 0x{data[error.start]:02x})"
+
+
+_ASCII = bytes(range(128))
+
+
+def detect(data: bytes, error: UnicodeDecodeError, place: str, declared: str) -> Reading:
+    """How text reads that is not UTF-8. Raises FileRejected where that cannot be decided."""
+    lenient = data.decode("utf-8", "replace")
+    broken = lenient.count("\ufffd")
+    if len(lenient.encode()) - len(lenient) > 3 * 2 * broken and not declared:
+        # Most of what is outside ASCII is UTF-8: it was cut, or put together from files in several encodings.
+        raise FileRejected(f"{place} is not UTF-8, as the rest of the file is; mend it, or save it as UTF-8 again")
+    reading = most_likely(data, declared=declared)
+    if reading is None:
+        raise FileRejected(f"{place} is not UTF-8, and which encoding it is in cannot be told; save it as UTF-8")
+    return reading
+
+
+def refuse_formats(data: bytes) -> None:
+    """Raise FileRejected for files that begin as another format does."""
+    for magic, name in _FORMATS:
+        if data.startswith(magic):
+            raise FileRejected(f"is {name}, not text; convert it to text, or remove it from the source")
 
 
 def refuse_binary(data: bytes) -> None:
     """Raise FileRejected for bytes that are no text: many NULs, or control characters."""
-    sample = data[:_SAMPLE_BYTES]
-    zeros = sample.count(0)
-    if zeros * 50 > len(sample) or len(_BINARY.findall(sample)) * 100 > len(sample):
+    zeros = data.count(0)
+    if zeros * 50 > len(data) or (len(data) - len(data.translate(None, _CONTROLS))) * 100 > len(data):
         raise FileRejected("is binary, not text; give it the suffix of its format, or remove it from the source")
 
 
-def detect(data: bytes, error: UnicodeDecodeError) -> str:
-    """The encoding of text that is not UTF-8. Raises FileRejected where it cannot be decided."""
-    candidates = [encoding for encoding in (*_EAST_ASIAN, *_WESTERN) if _decodes(data, encoding)]
-    sample = data[:_SAMPLE_BYTES]
-    best = max(candidates, key=lambda encoding: _plausibility(sample, encoding), default=None)
-    if best is not None and _plausibility(sample, best) >= _CERTAIN:
-        return best
-    match = from_bytes(sample, cp_isolation=candidates or None, threshold=0.2).best() if candidates else None
-    if match is not None and match.encoding in candidates and match.chaos < _ORDERLY:
-        return str(match.encoding)
-    raise FileRejected(
-        f"is not UTF-8 (byte {error.start:,} is 0x{data[error.start]:02x}) and its encoding cannot be told; "
-        "save it as UTF-8"
-    )
-
-
-_CERTAIN = 0.9
-_ORDERLY = 0.1
-
-
-def _decodes(data: bytes, encoding: str) -> bool:
+def _unmarked(data: bytes) -> str:
+    """The encoding of a file without a byte order mark, as far as a few bytes betray it; else UTF-8."""
+    if b"\x1b$" in data:
+        for encoding in ("iso2022_jp_2", "iso2022_kr"):
+            try:
+                data.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            return encoding
+    if 0 not in data or len(data) % 2:
+        return "utf-8"
+    sample = data[: BLOCK_BYTES // 4]
+    little, big = sample[1::2].count(0), sample[::2].count(0)
+    # Of ASCII, one byte of the two is 0; so is of a few other characters the other one.
+    encoding, zeros, others = ("utf-16-le", little, big) if little > big else ("utf-16-be", big, little)
+    if zeros < 3 * others or (zeros * 8 < len(sample) and _is_utf8(data, 0)):
+        return "utf-8"
     try:
-        data.decode(encoding)
+        text = sample.decode(encoding)
+    except UnicodeDecodeError as error:
+        if error.start < len(sample) - 2:
+            return "utf-8"
+        text = sample[: error.start].decode(encoding)
+    return encoding if is_plausible(text) else "utf-8"
+
+
+def _is_utf8(data: bytes, characters: int) -> bool:
+    """Whether bytes are UTF-8, with at least so many characters outside ASCII."""
+    try:
+        text = data.decode()
     except UnicodeDecodeError:
         return False
-    return True
+    return characters == 0 or len(text) - len(text.encode("ascii", "ignore")) >= characters
 
 
-# Letters that texts in these encodings consist of. What decodes to anything else was probably written in another.
-_EXPECTED = {
-    "cp949": regex.compile(r"[\uac00-\ud7a3]"),
-    "shift_jis": regex.compile(r"[\u3040-\u30ff]"),
-    "euc_jp": regex.compile(r"[\u3040-\u30ff]"),
-    "gb18030": regex.compile(r"[\u4e00-\u9fff]"),
-    "big5": regex.compile(r"[\u4e00-\u9fff]"),
-    "cp1252": regex.compile(r"[àâäáãåæçèéêëìíîïñòóôõöøœùúûüÿßÀÂÄÁÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØŒÙÚÛÜ’‘“”–—…€«»°§£©®¿¡·]"),
-    "cp1251": regex.compile(r"[а-яёіїєґА-ЯЁІЇЄҐ№«»–—]"),
-    "cp1253": regex.compile(r"[α-ωά-ώΑ-ΩΆ-Ώϊϋΐΰς«»–—]"),
-}
-_PUNCTUATION = regex.compile(r"[\u3000-\u303f\uff01-\uff5e·‘’“”…–—\u00a0]")
-
-
-def _plausibility(sample: bytes, encoding: str) -> float:
-    """The share of the characters above ASCII that text in an encoding consists of; 0 where none is expected."""
-    expected = _EXPECTED.get(encoding)
-    if expected is None:
-        return 0.0
-    text = sample.decode(encoding, errors="ignore")
-    foreign = [character for character in text if ord(character) > 127]
-    if not foreign:
-        return 0.0
-    joined = "".join(foreign)
-    letters = len(expected.findall(joined))
-    share = (letters + len(_PUNCTUATION.findall(joined))) / len(joined)
-    if encoding in ("shift_jis", "euc_jp"):
-        # Japanese is kana and characters; characters alone prove nothing, but with kana among them they count.
-        kanji = len(regex.findall(r"[\u4e00-\u9fff]", joined))
-        halfwidth = len(regex.findall(r"[\uff61-\uff9f]", joined))
-        share = (letters + kanji + len(_PUNCTUATION.findall(joined)) - halfwidth) / len(joined)
-        return share if letters * 5 > len(joined) else 0.0
-    if encoding in ("gb18030", "big5", "cp949"):
-        common = sum(1 for c in joined if _is_common(c, encoding))
-        return (common + len(_PUNCTUATION.findall(joined))) / len(joined) - 0.02
-    if encoding.startswith("cp125"):
-        return _western_share(text, share)
-    return share
-
-
-_MIXED = regex.compile(r"[a-zA-Z][\p{Cyrillic}\p{Greek}]|[\p{Cyrillic}\p{Greek}][a-zA-Z]|\p{Ll}\p{Lu}")
-
-
-def _western_share(text: str, share: float) -> float:
-    """Accented letters stand among plain ones; Cyrillic ones in words of their own."""
-    words = regex.findall(r"\w+", text)
-    # Letters of two alphabets in a word, or a capital behind a small letter: read in the wrong code page.
-    mixed = sum(1 for word in words if _MIXED.search(word))
-    foreign = sum(1 for word in words if not word.isascii())
-    return 0.0 if foreign and mixed * 3 > foreign else share - 0.01
-
-
-# The rows of each character set that running text is written with: level 1 of GB 2312 and of Big5, and the 2,350
-# syllables of KS X 1001, of which CP949 is an extension.
-_COMMON = {"gb18030": ("gb2312", 0xB0, 0xD7), "big5": ("big5", 0xA4, 0xC6), "cp949": ("euc_kr", 0xB0, 0xC8)}
-
-
-def _is_common(character: str, encoding: str) -> bool:
-    try:
-        lead = character.encode(_COMMON[encoding][0])
-    except UnicodeEncodeError:
-        return False
-    if len(lead) != 2:
-        return False
-    _, first, last = _COMMON[encoding]
-    return first <= lead[0] <= last
+def _count_lines(text: str) -> int:
+    return text.count("\n") or text.count("\r")
 
 
 def _cleaned(text: str, encoding: str) -> Decoded:
-    text, removed = clean(text)
-    return Decoded(text, encoding, removed)
+    removed = text.count("\x00")
+    if removed:
+        text = text.replace("\x00", "")
+    return Decoded(_line_ends(text), encoding or "utf-8", removed)
+
+
+def _line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+_SURROGATE = regex.compile("[\ud800-\udfff]")
+_PAIR = regex.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def clean(text: str) -> tuple[str, int]:
@@ -176,14 +285,14 @@ def clean(text: str) -> tuple[str, int]:
 
     Postgres refuses NUL, and neither takes a surrogate without its other half; halves that belong together are joined.
     """
-    removed = 0
-    if "\x00" in text:
-        removed += text.count("\x00")
+    removed = text.count("\x00")
+    if removed:
         text = text.replace("\x00", "")
-    if not text.isascii() and _SURROGATE.search(text):
-        joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
-        removed += len(_SURROGATE.findall(text)) - (len(joined) - len(_SURROGATE.sub("", text))) * 2
-        text = joined
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text, removed
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+        whole = _SURROGATE.sub("", text)
+        removed += len(text) - len(whole)
+        text = whole
+    return _line_ends(text), removed

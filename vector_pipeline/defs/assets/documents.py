@@ -67,6 +67,8 @@ def _metadata(outcome: DocumentsOutcome) -> dict[str, dg.MetadataValue]:
         "files": dg.MetadataValue.int(outcome.files),
         "documents": dg.MetadataValue.int(outcome.documents),
         "characters": dg.MetadataValue.int(outcome.characters),
+        "records_without_text": dg.MetadataValue.int(outcome.records_without_text),
+        "characters_removed": dg.MetadataValue.int(outcome.characters_removed),
         "source_bytes": dg.MetadataValue.int(outcome.bytes),
         "deletions": dg.MetadataValue.int(outcome.deletions),
         "files_rejected": dg.MetadataValue.int(len(outcome.rejected)),

@@ -6,6 +6,7 @@ To add a format: write a module with a function of the type `Reader`, and name i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from vector_pipeline.errors import FileRejected
@@ -15,7 +16,7 @@ from vector_pipeline.text.readers.markup import read_html, read_markdown
 from vector_pipeline.text.readers.plain import read_text
 from vector_pipeline.text.readers.records import read_csv, read_json, read_jsonl, read_tsv
 
-READERS_VERSION = 1
+READERS_VERSION = 2
 """Part of what says whether a file was loaded with the present rules: raise it when a reader gives other text."""
 
 READERS: dict[str, Reader] = {
@@ -39,20 +40,38 @@ def readable(name: str) -> bool:
     return _suffix(name) in READERS
 
 
-def read_documents(stream: BinaryIO, name: str, options: ReaderOptions) -> Iterator[Document]:
-    """The documents of a file, record formats as a stream.
+@dataclass(slots=True)
+class ReadCounts:
+    """What became of a file's documents; complete once all have been taken."""
+
+    documents: int = 0
+    empty: int = 0
+    """Records without text, which are passed over."""
+    removed: int = 0
+    """NUL and surrogate characters taken out."""
+    encoding: str = "utf-8"
+
+
+def read_documents(
+    stream: BinaryIO, name: str, options: ReaderOptions, counts: ReadCounts | None = None
+) -> Iterator[Document]:
+    """The documents of a file that have text, record formats as a stream; the others are counted.
 
     Raises FileRejected, for record formats possibly after some documents: callers take a file whole or not at all.
     """
+    counts = counts or ReadCounts()
     reader = READERS.get(_suffix(name))
     if reader is None:
         raise FileRejected(f"has none of the suffixes that are read ({', '.join(READERS)}); rename or convert it")
-    found = False
     for document in reader(open_plain(stream, name, options), options):
-        if document.text and not document.text.isspace():
-            found = True
-            yield document
-    if not found:
+        counts.encoding = document.encoding
+        if not document.text or document.text.isspace():
+            counts.empty += 1
+            continue
+        counts.documents += 1
+        counts.removed += document.removed
+        yield document
+    if not counts.documents:
         raise FileRejected("holds no text; add some, or remove it from the source")
 
 
@@ -62,4 +81,4 @@ def _suffix(name: str) -> str:
     return dot + suffix if stem else ""
 
 
-__all__ = ["READERS", "READERS_VERSION", "Reader", "ReaderOptions", "read_documents", "readable"]
+__all__ = ["READERS", "READERS_VERSION", "ReadCounts", "Reader", "ReaderOptions", "read_documents", "readable"]

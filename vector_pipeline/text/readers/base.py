@@ -39,8 +39,17 @@ class _Limited(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        piece = self._take(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def readall(self) -> bytes:
+        # In one piece: the inherited one puts it together from many.
+        return self._take(self._left + 1)
+
+    def _take(self, size: int) -> bytes:
         try:
-            piece = self._stream.read(len(view))
+            piece = self._stream.read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise FileRejected(f"is not a whole gzip file ({error}); compress it again") from error
         self._left -= len(piece)
@@ -48,12 +57,11 @@ class _Limited(io.RawIOBase):
             raise FileRejected(
                 f"is larger than {self._limit:,} bytes uncompressed; split it, or raise VECTOR_PIPELINE_MAX_FILE_BYTES"
             )
-        view[: len(piece)] = piece
-        return len(piece)
+        return piece
 
 
 def open_plain(stream: BinaryIO, name: str, options: ReaderOptions) -> BinaryIO:
     """The plain bytes of a file, uncompressed as they are read where its name ends in .gz."""
     if name.lower().endswith(".gz"):
         stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
-    return cast(BinaryIO, io.BufferedReader(_Limited(stream, options.max_bytes), 1 << 20))
+    return cast(BinaryIO, io.BufferedReader(_Limited(stream, options.max_bytes), 1 << 16))

@@ -2,102 +2,178 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import regex
-import yaml
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.encodings import clean, decode
+from vector_pipeline.text.encodings import decode
+from vector_pipeline.text.readers import front_matter
 from vector_pipeline.text.readers.base import ReaderOptions
-from vector_pipeline.text.readers.plain import decoding_metadata
+from vector_pipeline.text.readers.metadata import document
 
-_FRONT_MATTER = regex.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", regex.DOTALL)
-_DECLARED = regex.compile(rb"<meta[^>]+charset=[\"']?([\w-]+)", regex.IGNORECASE)
-
-_BLOCKS = frozenset(
-    "address article aside blockquote body dd details dialog div dl dt fieldset figcaption figure footer form h1 h2 h3 "
-    "h4 h5 h6 header hr li main nav ol p pre section table td th tr ul".split()
+_DECLARED = regex.compile(
+    rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})|\A\s*<\?xml[^>]{1,200}?encoding\s*=\s*[\"']([\w.:-]{2,40})",
+    regex.IGNORECASE,
 )
-_HIDDEN = ("script", "style", "noscript", "template", "svg", "head")
+_DECLARED_BYTES = 4_096
+
+# What pages call their encodings, where it is not what Python does. As browsers do, Latin-1 is read as cp1252.
+_LABELS = {
+    label: encoding
+    for encoding, labels in {
+        "cp949": "euc-kr ks_c_5601-1987 ks_c_5601-1989 ksc5601 korean windows-949 cp949",
+        "shift_jis": "shift_jis shift-jis sjis x-sjis windows-31j ms_kanji ms932",
+        "euc_jp": "euc-jp x-euc-jp",
+        "gb18030": "gb18030 gb2312 gbk gb_2312-80 x-gbk chinese cp936",
+        "big5": "big5 big5-hkscs cn-big5 x-x-big5",
+        "cp1252": "iso-8859-1 iso8859-1 latin1 l1 us-ascii ascii windows-1252 cp1252",
+        "cp1254": "iso-8859-9 iso8859-9 latin5 windows-1254",
+        "cp874": "tis-620 windows-874 iso-8859-11",
+        "koi8_r": "koi8-r koi",
+        "koi8_u": "koi8-u",
+        "cp866": "ibm866 cp866",
+        "mac_roman": "macintosh mac x-mac-roman",
+        **{f"cp{page}": f"windows-{page} cp{page} x-cp{page}" for page in (1250, 1251, 1253, 1255, 1256, 1257, 1258)},
+        **{f"iso8859_{part}": f"iso-8859-{part} iso8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)},
+    }.items()
+    for label in labels.split()
+}
 
 
 def read_markdown(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """The file as one document; YAML front matter becomes metadata and is no part of the text."""
     decoded = decode(stream.read())
-    text, metadata = decoded.text, decoding_metadata(decoded)
-    if match := _FRONT_MATTER.match(text):
-        matter = _parsed(match[1])
-        if matter is not None:
-            text, metadata = text[match.end() :], {**matter, **metadata}
-    yield Document(text, metadata)
-
-
-def _parsed(matter: str) -> dict[str, Any] | None:
-    """Front matter as JSON can hold it; None where it is none, and then it is text like any other."""
-    try:
-        value = yaml.safe_load(matter)
-    except yaml.YAMLError:
-        return None
-    return {str(key): _plain(item) for key, item in value.items()} if isinstance(value, dict) else None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(item) for item in value]
-    if isinstance(value, datetime.date | datetime.datetime):
-        return value.isoformat()
-    if isinstance(value, str):
-        return clean(value)[0]
-    return value if isinstance(value, int | float | bool | None) else str(value)
+    metadata, text, removed = front_matter.split(decoded.text)
+    yield document(text, metadata, encoding=decoded.encoding, removed=decoded.removed + removed)
 
 
 def read_html(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """The text that a reader of the page sees; its title becomes metadata."""
     data = stream.read()
-    declared = _DECLARED.search(data[:2_048])
-    encoding = declared[1].decode().lower() if declared else ""
-    try:
-        text, metadata = clean(data.decode(encoding))[0], {}
-        if encoding not in ("utf-8", "utf8"):
-            metadata["encoding"] = encoding
-    except (LookupError, UnicodeDecodeError):
-        decoded = decode(data)
-        text, metadata = decoded.text, decoding_metadata(decoded)
-    page = LexborHTMLParser(text)
-    title = page.css_first("title")
-    if title is not None and title.text(strip=True):
-        metadata["title"] = title.text(strip=True)
-    page.strip_tags(list(_HIDDEN), recursive=True)
-    yield Document(_visible_text(page), metadata)
+    match = _DECLARED.search(data, 0, _DECLARED_BYTES)
+    label = (match[1] or match[2]).decode("ascii", "ignore").lower() if match else ""
+    decoded = decode(data, declared=_LABELS.get(label, ""))
+    page = LexborHTMLParser(decoded.text)
+    metadata: dict[str, Any] = {}
+    title = page.css_first("head title")
+    if title is not None and (named := " ".join(title.text().split())):
+        metadata["title"] = named
+    yield document(_visible_text(page), metadata, encoding=decoded.encoding, removed=decoded.removed)
+
+
+_HIDDEN = frozenset("script style noscript template svg head iframe object audio video canvas".split())
+_HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
+_PARAGRAPHS = frozenset(
+    "p table ul ol dl section article aside nav main header footer blockquote div form fieldset figure details dialog "
+    "address body".split()
+)
+_LINES = frozenset("tr dt dd hr legend caption figcaption summary option optgroup title center".split())
+
+_SPACE = regex.compile(r"[ \t\n\f\r\u00a0]+")
+_AROUND_BREAKS = regex.compile(r"[ ]*\n[ ]*")
+_BREAKS = regex.compile(r"\n{3,}")
 
 
 def _visible_text(page: LexborHTMLParser) -> str:
-    """The page's text, headings marked as in Markdown, so that they are cut at and kept as a path."""
-    parts: list[str] = []
-    root = page.body
-    if root is None:
-        return ""
-    for node in root.traverse(include_text=True):
+    """The page's text, headings and code marked as in Markdown: headings are cut at and kept as a path, code is not."""
+    text = _Text()
+    node = page.body
+    depth = 0
+    # By hand and not by recursion: pages nest as deep as they like.
+    while node is not None:
+        inner = None if node.tag in _HIDDEN else text.enter(node)
+        if inner is not None:
+            node, depth = inner, depth + 1
+            continue
+        text.leave(node)
+        while node is not None and depth and node.next is None:
+            node, depth = node.parent, depth - 1
+            if node is not None:
+                text.leave(node)
+        node = node.next if node is not None and depth else None
+    return text.finished()
+
+
+class _Text:
+    """Text put together from a page's nodes, in their order."""
+
+    def __init__(self) -> None:
+        # Pieces of prose, of which white space is folded, and of code, which stays as it is, by turns.
+        self._finished: list[str] = []
+        self._prose: list[str] = []
+        self._code: list[str] = []
+        self._in_code = 0
+        self._in_heading = False
+
+    def enter(self, node: LexborNode) -> LexborNode | None:
+        """Begin a node; the first of those inside it, if any is to be seen."""
         tag = node.tag or ""
         if tag == "-text":
-            parts.append(regex.sub(r"\s+", " ", node.text_content or ""))
-        elif tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
-            parts.append("\n\n" + "#" * int(tag[1]) + " ")
+            content = node.text_content or ""
+            if self._in_code:
+                self._code.append(content)
+            else:
+                self._prose.append(_SPACE.sub(" ", content))
         elif tag == "br":
-            parts.append("\n")
-        elif tag in ("p", "table", "ul", "ol", "section", "article", "blockquote", "pre", "div"):
-            parts.append("\n\n")
-        elif tag == "li":
-            parts.append("\n- ")
-        elif tag in ("td", "th"):
-            parts.append(" | ")
-        elif tag in _BLOCKS:
-            parts.append("\n")
-    text = regex.sub(r"[ \t]*\n[ \t]*", "\n", "".join(parts))
-    return regex.sub(r"\n{3,}", "\n\n", text).strip()
+            (self._code if self._in_code else self._prose).append(" " if self._in_heading else "\n")
+        elif tag == "pre":
+            self._in_code += 1
+        elif not self._in_code:
+            if tag in _HEADINGS:
+                self._in_heading = True
+                self._prose.append("\n\n" + "#" * int(tag[1]) + " ")
+            elif tag == "li":
+                self._prose.append("\n- ")
+            elif tag in ("td", "th"):
+                self._prose.append(" | ")
+            else:
+                self._prose.append(_break(tag))
+        return node.child
+
+    def leave(self, node: LexborNode) -> None:
+        tag = node.tag or ""
+        if tag == "pre":
+            self._in_code -= 1
+            if not self._in_code:
+                self._finish_code()
+        elif not self._in_code:
+            if tag in _HEADINGS:
+                self._in_heading = False
+                self._prose.append("\n\n")
+            elif tag == "li":
+                self._prose.append("\n")
+            else:
+                self._prose.append(_break(tag))
+
+    def finished(self) -> str:
+        self._finish_prose()
+        return "\n\n".join(self._finished)
+
+    def _finish_prose(self) -> None:
+        text = _AROUND_BREAKS.sub("\n", _SPACE_RUN.sub(" ", "".join(self._prose)))
+        text = _BREAKS.sub("\n\n", _EMPTY_MARKS.sub("", text)).replace("\u00ad", "").strip()
+        self._prose.clear()
+        if text:
+            self._finished.append(text)
+
+    def _finish_code(self) -> None:
+        code = "".join(self._code).replace("\u00a0", " ").strip("\n")
+        self._code.clear()
+        if code.strip():
+            self._finish_prose()
+            fence = "```"
+            while fence in code:
+                fence += "`"
+            self._finished.append(f"{fence}\n{code}\n{fence}")
+
+
+_SPACE_RUN = regex.compile(r" {2,}")
+# Headings and items without text.
+_EMPTY_MARKS = regex.compile(r"(?m)^[ ]*(?:#{1,6}|-)[ ]*$")
+
+
+def _break(tag: str) -> str:
+    return "\n\n" if tag in _PARAGRAPHS else "\n" if tag in _LINES else ""

@@ -1,50 +1,47 @@
 """Record formats: one document per record, read as a stream. A file with a broken record is rejected whole.
 
-The text and id fields are options; all other fields become metadata.
+The text and id fields are options; all other fields become metadata. Reasons name the line where a record begins.
 """
 
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, BinaryIO
-
-import orjson
 
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.encodings import clean, detect, refuse_binary
+from vector_pipeline.text.encodings import TextStream, clean
 from vector_pipeline.text.readers.base import ReaderOptions
+from vector_pipeline.text.readers.metadata import Unstorable, document
+
+MAX_ID_CHARACTERS = 1_000
+
+# Where a header has no text field as it is, it is looked for between these: spreadsheets of half of Europe write
+# semicolons into .csv.
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 def read_jsonl(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """One document per line that is not blank."""
-    for number, line in enumerate(stream, 1):
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-            refuse_binary(line)
-        if not line.strip():
-            continue
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            reason = "is not UTF-8" if not _is_utf8(line) else f"is not JSON: {error}"
-            raise FileRejected(f"line {number:,} {reason}; mend the line, no record of the file was loaded") from error
-        yield _document(record, f"line {number:,}", str(number), options)
+    texts = TextStream(stream)
+    records = _Records(options, "line")
+    for number, line in enumerate(texts.lines(), 1):
+        if not line.isspace():
+            value = _parsed(line, f"line {number:,} ", one_line=True)
+            yield records.document(value, number, number, texts.encoding)
 
 
 def read_json(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """One document per record of a list, or the one record that the file is."""
-    data = stream.read().removeprefix(b"\xef\xbb\xbf")
-    refuse_binary(data)
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise FileRejected(f"is not JSON: {error}; mend it, or give it another suffix") from error
-    records = value if isinstance(value, list) else [value]
-    for number, record in enumerate(records, 1):
-        yield _document(record, f"record {number:,}", str(number), options)
+    texts = TextStream(stream)
+    value = _parsed("".join(texts.lines()), "", one_line=False)
+    records = _Records(options, "record")
+    for number, record in enumerate(value if isinstance(value, list) else [value], 1):
+        yield records.document(record, number, number, texts.encoding)
 
 
 def read_csv(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -58,79 +55,209 @@ def read_tsv(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def _rows(stream: BinaryIO, options: ReaderOptions, delimiter: str) -> Iterator[Document]:
-    encoding = _encoding_of(stream)
-    # newline='' leaves line ends inside quotes to the csv module.
-    reader = csv.DictReader(io.TextIOWrapper(stream, encoding=encoding, newline=""), delimiter=delimiter, strict=True)
-    noted = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
-    try:
-        for number, row in enumerate(reader, 1):
-            if None in row or None in row.values():
+    texts = TextStream(stream)
+    records = _Records(options, "line")
+    table = _Table(texts.lines(), options.text_field, delimiter, options.max_bytes)
+    for number, (line, row) in enumerate(table.rows(), 1):
+        yield records.document(row, line, number, texts.encoding)
+
+
+class _Table:
+    """Rows of delimited text as mappings, each with the line that it begins in."""
+
+    def __init__(self, lines: Iterator[str], text_field: str, delimiter: str, max_characters: int) -> None:
+        # The module's own limit, 131,072 characters, is no text's; it holds for the whole process.
+        csv.field_size_limit(max(csv.field_size_limit(), max_characters))
+        self._before = 0
+        first = next(lines, "")
+        if (separator := first.rstrip("\r\n").lower()).startswith("sep=") and len(separator) == 5:
+            # What Excel writes and reads as a hint, and is no row.
+            delimiter, self._before, first = separator[4], 1, next(lines, "")
+        else:
+            candidates = (delimiter, *_DELIMITERS)
+            delimiter = next((d for d in candidates if text_field in _header(first, d)), delimiter)
+        self._reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
+        self._text_field = text_field
+
+    def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        names: list[str] | None = None
+        for line, cells in self._cells():
+            if names is None:
+                names = self._names(cells, line)
+                continue
+            extra = cells[len(names) :]
+            if len(cells) < len(names) or any(extra):
                 raise FileRejected(
-                    f"line {reader.line_num:,} has {'more' if None in row else 'fewer'} fields than the first line "
-                    "names; mend the line, no record of the file was loaded"
+                    f"line {line:,} has {len(cells):,} fields and the first line names {len(names):,}; mend the line, "
+                    "no record of the file was loaded"
                 )
-            document = _document(row, f"line {reader.line_num:,}", str(number), options)
-            yield Document(document.text, {**document.metadata, **noted}, document.record)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FileRejected(
-            f"line {reader.line_num:,} cannot be read ({error}); mend the line, no record of the file was loaded"
-        ) from error
+            named = zip(names, cells, strict=False)
+            yield (
+                line,
+                {
+                    name or f"column {number}": cell
+                    for number, (name, cell) in enumerate(named, 1)
+                    # A column without a name and without anything in it is a spreadsheet's.
+                    if name or cell
+                },
+            )
+
+    def _names(self, cells: Sequence[str], line: int) -> list[str]:
+        names = [cell.strip() for cell in cells]
+        for name in names:
+            if name and names.count(name) > 1:
+                raise FileRejected(f"line {line:,} names the field '{name[:100]}' twice; rename one of them")
+        if self._text_field not in names:
+            raise FileRejected(
+                f"line {line:,} names no field '{self._text_field}' (it names {_listed(names)}); rename one, or name "
+                "the field in VECTOR_PIPELINE_TEXT_FIELD"
+            )
+        return names
+
+    def _cells(self) -> Iterator[tuple[int, list[str]]]:
+        while True:
+            line = self._before + self._reader.line_num + 1
+            try:
+                cells = next(self._reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                unclosed = "unexpected end" in str(error)
+                problem = "has a quote that is never closed" if unclosed else f"cannot be read ({error})"
+                raise FileRejected(f"line {line:,} {problem}; mend it, no record of the file was loaded") from error
+            if cells:
+                yield line, cells
 
 
-def _encoding_of(stream: BinaryIO) -> str:
-    """The encoding of a stream, from its beginning; the stream stays where it is."""
-    peek = getattr(stream, "peek", None)
-    sample = bytes(peek(1 << 20)) if peek else b""
-    refuse_binary(sample)
-    if sample.startswith(b"\xef\xbb\xbf"):
-        return "utf-8-sig"
-    if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
+def _header(line: str, delimiter: str) -> list[str]:
     try:
-        sample.decode()
-    except UnicodeDecodeError as error:
-        # A character that the sample's end cuts through is no sign of another encoding.
-        if error.start < len(sample) - 4:
-            return detect(sample[: sample.rfind(b"\n") + 1] or sample, error)
-    return "utf-8"
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
-def _document(record: Any, where: str, number: str, options: ReaderOptions) -> Document:
-    if isinstance(record, str):
-        return Document(clean(record)[0], {}, number)
-    if not isinstance(record, Mapping):
+class _Records:
+    """Records to documents, each of another name than all before it in the file."""
+
+    def __init__(self, options: ReaderOptions, unit: str) -> None:
+        self._options = options
+        self._unit = unit
+        # Hashes of ids to where they stand; and, by number, which records have none and are known by their number.
+        self._named: dict[int, int] = {}
+        self._numbered = bytearray()
+
+    def document(self, record: Any, position: int, number: int, encoding: str) -> Document:
+        where = f"{self._unit} {position:,}"
+        if isinstance(record, str):
+            text, fields, identity = record, {}, None
+        elif isinstance(record, Mapping):
+            text = self._text(record, where)
+            identity = record.get(self._options.id_field)
+            special = (self._options.text_field, self._options.id_field)
+            fields = {key: value for key, value in record.items() if key not in special}
+        else:
+            raise FileRejected(
+                f"{where} is no object with the field '{self._options.text_field}'; mend it, no record of the file "
+                "was loaded"
+            )
+        name = self._name(identity, where, position, number)
+        text, removed = clean(text)
+        try:
+            return document(text, fields, record=name, encoding=encoding, removed=removed)
+        except Unstorable as problem:
+            raise FileRejected(f"{where} {problem}; mend it, no record of the file was loaded") from problem
+
+    def _text(self, record: Mapping[str, Any], where: str) -> str:
+        field = self._options.text_field
+        text = record.get(field, self)
+        if text is None:
+            return ""
+        if isinstance(text, str):
+            return text
         raise FileRejected(
-            f"{where} is no object with the field '{options.text_field}'; mend it, no record of the file was loaded"
+            f"{where} has no text in the field '{field}' (it has {_listed(list(record))}); mend it, or name the field "
+            "in VECTOR_PIPELINE_TEXT_FIELD; no record of the file was loaded"
         )
-    text = record.get(options.text_field)
-    if not isinstance(text, str):
-        named = ", ".join(f"'{key}'" for key in list(record)[:8]) or "no fields"
-        raise FileRejected(
-            f"{where} has no text in the field '{options.text_field}' (it has {named}); mend it, or name the field in "
-            "VECTOR_PIPELINE_TEXT_FIELD; no record of the file was loaded"
-        )
-    identity = record.get(options.id_field)
-    metadata = {
-        clean(str(key))[0]: _cleaned(value)
-        for key, value in record.items()
-        if key not in (options.text_field, options.id_field)
-    }
-    return Document(clean(text)[0], metadata, number if identity in (None, "") else clean(str(identity))[0])
+
+    def _name(self, identity: Any, where: str, position: int, number: int) -> str:
+        name = self._stated(identity, where)
+        if name:
+            earlier = self._named.setdefault(hash(name), position)
+            if earlier == position and name.isdecimal() and name == str(int(name)) and int(name) < len(self._numbered):
+                # A number may be what an earlier record without an id goes by.
+                earlier = int(name) if self._numbered[int(name)] else position
+        else:
+            name = str(number)
+            earlier = self._named.get(hash(name), position)
+            self._numbered.extend(bytes(number + 1 - len(self._numbered)))
+            self._numbered[number] = 1
+        if earlier != position:
+            raise FileRejected(
+                f"{where} has the same '{self._options.id_field}' as {self._unit} {earlier:,} ('{name[:100]}'); make "
+                "them different, or name another field in VECTOR_PIPELINE_ID_FIELD; no record of the file was loaded"
+            )
+        return name
+
+    def _stated(self, identity: Any, where: str) -> str:
+        if identity is None:
+            return ""
+        if isinstance(identity, bool) or not isinstance(identity, str | int | float):
+            raise FileRejected(
+                f"{where} has neither text nor a number in the field '{self._options.id_field}'; mend it, or name "
+                "another field in VECTOR_PIPELINE_ID_FIELD; no record of the file was loaded"
+            )
+        name = clean(str(identity))[0]
+        if len(name) > MAX_ID_CHARACTERS:
+            raise FileRejected(
+                f"{where} has {len(name):,} characters in the field '{self._options.id_field}', more than "
+                f"{MAX_ID_CHARACTERS:,}; name another field in VECTOR_PIPELINE_ID_FIELD; no record of the file was "
+                "loaded"
+            )
+        return name
 
 
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean(value)[0]
-    if isinstance(value, list):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, Mapping):
-        return {clean(str(key))[0]: _cleaned(item) for key, item in value.items()}
-    return value
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"'{clean(name[:100])[0]}'" for name in names[:8]) or "no fields"
 
 
-def _is_utf8(data: bytes) -> bool:
+class _NotJson(ValueError):
+    """What Python's parser takes and JSON has not."""
+
+
+def _parsed(text: str, where: str, *, one_line: bool) -> Any:
     try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        return _JSON.decode(text)
+    except json.JSONDecodeError as error:
+        place = f"column {error.colno:,}" if one_line else f"line {error.lineno:,}, column {error.colno:,}"
+        problem = f"is not JSON ({error.msg[0].lower()}{error.msg[1:]} at {place})"
+    except _NotJson as error:
+        problem = str(error)
+    except RecursionError:
+        problem = "nests deeper than can be read"
+    raise FileRejected(f"{where}{problem}; mend it, no record of the file was loaded")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        name = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _NotJson(f"has the field '{clean(name[:100])[0]}' twice in one object")
+    return found
+
+
+def _constant(name: str) -> Any:
+    raise _NotJson(f"is not JSON (it holds {name}; null is what JSON has for it)")
+
+
+def _integer(digits: str) -> int | str:
+    # Beyond 64 bits most readers of JSON lose digits; as text all are kept.
+    return int(digits) if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits
+
+
+def _number(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) else digits
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer, parse_float=_number)

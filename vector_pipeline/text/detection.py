@@ -1,0 +1,326 @@
+"""Which encoding a text is in that is not Unicode: the one in which it reads as its most likely language.
+
+Under each encoding that the bytes decode in, each language gives the text a likelihood from the frequencies of its
+letters, their case and their neighbours. The likeliest is taken only where it is likely in itself and all readings
+that differ from it are far less so; else nothing is: rather no text than another than its author's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import regex
+
+from vector_pipeline.text.languages import SCRIPTS, Script
+
+SAMPLE_BYTES = 64 * 1024
+
+# How many times as likely as the next the likeliest reading must be, as a natural logarithm.
+_MARGIN = 5.0
+
+# How much likelier an encoding is that the file itself declares.
+_DECLARED = 20.0
+
+# Mean logarithms of the probabilities of characters outside ASCII: what a text in the language hardly falls below.
+_FLOOR_ALPHABET = -6.0
+_FLOOR_IDEOGRAPHS = -8.6
+
+# What a common word of a language adds to its likelihood, and how many of them count: the rest is for the letters.
+_WORD_WEIGHT = 3.0
+_WORDS = 10
+# What a letter costs that the language hardly has; so many of them count likewise.
+_RARE_WEIGHT = 2.5
+
+# Characters that do not belong where they are may be so many of those outside ASCII.
+_ODD_SHARE = 0.02
+
+_UNEXPECTED = -16.0
+_PUNCTUATION = "‘’“”„–—…«»°§·©®™€£¿¡½¼×№\u00a0•†"
+_PUNCTUATION_CJK = "、。「」『』（）！？：；，．“”‘’…—·～〜《》【】〈〉\u3000○●◎※→ー０-９Ａ-Ｚａ-ｚ"
+# Encodings that few files are in have to be the likelier.
+_HANDICAP = {
+    "euc_jp": -1.0,
+    "iso8859_15": -2.0,
+    "iso8859_2": -1.0,
+    "mac_roman": -8.0,
+    "cp850": -6.0,
+    "koi8_u": -1.0,
+    "cp866": -3.0,
+    "iso8859_5": -5.0,
+    "mac_cyrillic": -8.0,
+    "iso8859_7": -2.0,
+}
+# Codecs of the same encoding with more characters, tried where the first does not decode the text.
+_SUPERSETS = {
+    "shift_jis": ("cp932",),
+    "big5": ("cp950", "big5hkscs"),
+    "cp874": ("iso8859_11",),
+    "cp1255": ("iso8859_8",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A sample as text under an encoding and a language, and how likely it is."""
+
+    encoding: str
+    script: Script
+    text: str = field(repr=False)
+    likelihood: float
+    mean: float
+    odd: int
+    """Characters that the language is not written with, or not in such a place."""
+    foreign: int
+    """Characters outside ASCII."""
+
+
+def most_likely(data: bytes, *, declared: str = "") -> Reading | None:
+    """How text that is not UTF-8 reads; None where it cannot be decided. A declared encoding is believed sooner."""
+    readings = sorted(_readings(sample_of(data), declared), key=lambda reading: -reading.likelihood)
+    if not readings or not _is_likely(readings[0]):
+        return None
+    best = readings[0]
+    others = [reading for reading in readings if reading.text != best.text]
+    other = max(others, key=lambda reading: reading.likelihood - _HANDICAP.get(reading.encoding, 0.0), default=None)
+    # A seldom encoding has to be the likelier to be taken, and is not ruled out by that.
+    certain = other is None or best.likelihood - other.likelihood + _HANDICAP.get(other.encoding, 0.0) >= _MARGIN
+    return best if certain else None
+
+
+def _is_likely(reading: Reading) -> bool:
+    """Whether a text in the language reads like this at all."""
+    floor = _FLOOR_IDEOGRAPHS if _is_ideographic(reading.script) else _FLOOR_ALPHABET
+    return reading.mean >= floor and reading.odd <= _ODD_SHARE * reading.foreign
+
+
+def _readings(sample: bytes, declared: str) -> Iterator[Reading]:
+    texts: dict[str, tuple[str, Counter[str], Counter[str], Context] | None] = {}
+    for script in SCRIPTS:
+        for encoding in script.encodings:
+            if encoding not in texts:
+                text = _decoded(sample, encoding)
+                texts[encoding] = (
+                    (text, Counter(text), Counter(_WORD.findall(text.lower())), _context(text))
+                    if text is not None
+                    else None
+                )
+            found = texts[encoding]
+            if found is not None:
+                reading = _reading(encoding, script, *found)
+                if reading is not None:
+                    if encoding == declared:
+                        reading = replace(reading, likelihood=reading.likelihood + _DECLARED)
+                    yield reading
+
+
+def _reading(
+    encoding: str, script: Script, text: str, counts: Counter[str], words: Counter[str], context: Context
+) -> Reading | None:
+    """What a text is under an encoding and a script; None where it has no letter of the script."""
+    probabilities, ascii_letter = _probabilities(script)
+    ascii_part, foreign_part = 0.0, context.likelihood
+    foreign, letters, odd = 0, 0, context.odd
+    for character, count in counts.items():
+        if character > "\x7f":
+            foreign += count
+            known = probabilities.get(character)
+            if known is None:
+                known = _rest(script, character)
+                odd += count if known <= _UNEXPECTED else 0
+            letters += count if known > _UNEXPECTED and character not in _MARKS else 0
+            foreign_part += count * known
+        elif character.isalpha():
+            ascii_part += count * ascii_letter
+    if not foreign or (script.rate == 1.0 and not letters):
+        return None
+    known_words = sum(count for word, count in words.items() if word in script.words)
+    rare_letters = sum(counts[letter] for letter in script.rare)
+    ascii_part -= _RARE_WEIGHT * min(rare_letters, _WORDS)
+    likelihood = ascii_part + foreign_part + _WORD_WEIGHT * min(known_words, _WORDS) + _HANDICAP.get(encoding, 0.0)
+    mean = foreign_part / foreign - math.log(script.rate)
+    return Reading(encoding, script, text, likelihood, mean, odd, foreign)
+
+
+def codecs_of(encoding: str) -> tuple[str, ...]:
+    """An encoding and those with more characters that go by the same name."""
+    return encoding, *_SUPERSETS.get(encoding, ())
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    for codec in codecs_of(encoding):
+        try:
+            return data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+    return None
+
+
+def odd_characters(text: str, script: Script) -> tuple[int, int]:
+    """How many characters of a text a language is not written with, or not there; and how many are outside ASCII."""
+    probabilities, _ = _probabilities(script)
+    counts = Counter(text)
+    foreign = sum(count for character, count in counts.items() if character > "\x7f")
+    unexpected = sum(
+        count
+        for character, count in counts.items()
+        if character > "\x7f" and character not in probabilities and _rest(script, character) <= _UNEXPECTED + 1.0
+    )
+    return unexpected + _context(text).odd, foreign
+
+
+def is_plausible(text: str) -> bool:
+    """Whether a text without encoding errors is one at all: of assigned characters, most letters of one script."""
+    if _NO_TEXT.search(text):
+        return False
+    foreign = [character for character in text if character > "\x7f" and character.isalpha()]
+    if not foreign:
+        return True
+    han = sum("\u3400" <= character <= "\u9fff" for character in foreign)
+    if han * 2 > len(foreign):
+        return sum(character in _COMMON_HAN for character in foreign) * 3 > len(foreign)
+    blocks = Counter(ord(character) >> 8 if character < "\u3000" else ord(character) >> 12 for character in foreign)
+    (_, first), *others = blocks.most_common(2)
+    return (first + (others[0][1] if others else 0)) * 10 > len(foreign) * 8
+
+
+_NO_TEXT = regex.compile(r"[\p{Cn}\p{Co}\x01-\x08\x0e-\x1f\x7f-\x9f]")
+_COMMON_HAN = frozenset("".join(script.letters for script in SCRIPTS))
+
+
+_MARKS = frozenset(_PUNCTUATION + _PUNCTUATION_CJK)
+_WORD = regex.compile(r"(?<![^\W\d_])[a-z]{2,}(?![^\W\d_])")
+
+
+@cache
+def _probabilities(script: Script) -> tuple[dict[str, float], float]:
+    """Logarithms of the probabilities of a script's letters and of an ASCII letter in it."""
+    ideographic = _is_ideographic(script)
+    punctuation = _PUNCTUATION_CJK if ideographic else _PUNCTUATION
+    share = 0.1 if ideographic else 0.02
+    found = {mark: math.log(share / len(punctuation)) for mark in punctuation}
+    if script.rate < 1.0:
+        # Of Latin letters these are the few outside ASCII; punctuation is as frequent whatever they are.
+        found = {mark: math.log(0.004 / len(punctuation)) for mark in punctuation}
+    # A few letters make up most of a text and the others share the rest: 1 / (rank + k) comes near to it.
+    k = 20 if ideographic else 2 if script.rate < 1.0 else 4
+    weights = [1 / (rank + k) for rank in range(len(script.letters))]
+    whole = script.rate * (1.0 - script.rest_share - (share if script.rate == 1.0 else 0.0)) / sum(weights)
+    for letter, weight in zip(script.letters, weights, strict=True):
+        found.setdefault(letter, math.log(weight * whole))
+        if letter.upper() != letter and len(letter.upper()) == 1:
+            found.setdefault(letter.upper(), math.log(weight * whole * 0.04))
+    if "ı" in script.letters:
+        found["İ"] = math.log(script.rate * 0.01)
+    return found, math.log(1.0 - script.rate) if script.rate < 1.0 else 0.0
+
+
+def _rest(script: Script, character: str) -> float:
+    if script.rest and _class_of(script.rest).match(character):
+        size, common = _REST_SIZES.get(script.name, (60, None))
+        likely = common is None or _encodes(character, common)
+        return math.log(script.rest_share / size) if likely else _UNEXPECTED + 1.0
+    return _UNEXPECTED
+
+
+# How many characters the rest of a script shares among, and the smaller encoding that has those in running use.
+_REST_SIZES = {
+    "Korean": (2000, "euc_kr"),
+    "Japanese": (2500, None),
+    "Chinese, simplified": (3500, "gb2312"),
+    "Chinese, traditional": (5000, "big5"),
+}
+
+
+@cache
+def _class_of(characters: str) -> regex.Pattern[str]:
+    return regex.compile(f"[{characters}]")
+
+
+def _encodes(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_ideographic(script: Script) -> bool:
+    return script.name in _REST_SIZES
+
+
+# What is read in a wrong encoding has capitals inside words, letters of two alphabets in a word, signs in a word.
+_RAISED = regex.compile(r"(?V1)\p{Ll}(?=\p{Lu})")
+_RAISED_ASCII = regex.compile(r"[a-z](?=[A-Z])")
+_CAPITALS = regex.compile(r"(?<=\p{Lu})[\p{Lu}--[A-Z]]", regex.V1)
+_MIXED = regex.compile(
+    r"(?V1)[a-zA-Zß-ÿ](?=[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}])|"
+    r"[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}](?=[a-zA-Zß-ÿ])"
+)
+_SIGN_IN_WORD = regex.compile(r"(?V1)(?<=\p{L})[[\u0080-\u00bf\u02c0-\u02df\u2010-\u22ff×÷]--[’‘·­ªº‐–—\u00a0]](?=\p{L})")
+_LETTERS = regex.compile(r"(?:(?!\p{Latin})\p{L})+")
+_VOWELLESS = regex.compile(
+    r"(?<!\p{L})(?:(?![аеёиоуыэюяіїєр])\p{Cyrillic}){3,}(?!\p{L})|(?<!\p{L})(?:(?![αειουηωάέήίόύώϊϋΐΰ])\p{Greek}){3,}(?!\p{L})",
+    regex.IGNORECASE,
+)
+_CONTROL = regex.compile(r"[\x80-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the neighbours of characters outside ASCII add to a text's likelihood, as a logarithm."""
+
+    likelihood: float = 0.0
+    odd: int = 0
+
+
+def _context(text: str) -> Context:
+    raised = len(_RAISED.findall(text)) - len(_RAISED_ASCII.findall(text))
+    mixed, signs, controls = len(_MIXED.findall(text)), len(_SIGN_IN_WORD.findall(text)), len(_CONTROL.findall(text))
+    # Of another alphabet than the Latin there are whole words, if there is anything.
+    runs = [len(run) for run in _LETTERS.findall(text) if run[0] < "\u0e80"]
+    lone = runs.count(1)
+    lone = lone if lone * 2 > sum(runs) else 0
+    lone += len(_VOWELLESS.findall(text))
+    likelihood = (
+        -8.0 * lone + 2.5 * len(_CAPITALS.findall(text)) - 5.0 * raised - 6.0 * mixed - 4.0 * signs - 12.0 * controls
+    )
+    return Context(likelihood, raised + mixed + signs + controls + lone)
+
+
+_HIGH = regex.compile(rb"[\x80-\xff]")
+
+
+def sample_of(data: bytes) -> bytes:
+    """The parts of a file that say most of its encoding: from its beginning and from where it leaves ASCII."""
+    if len(data) <= SAMPLE_BYTES:
+        return data
+    first = _HIGH.search(data)
+    start = first.start() if first else 0
+    pieces = []
+    size = SAMPLE_BYTES // 4
+    for quarter in range(4):
+        found = _HIGH.search(data, start + (len(data) - start) * quarter // 4)
+        if found is None:
+            break
+        pieces.append(_between_words(data, found.start(), size))
+    return b" ".join(pieces)
+
+
+def _between_words(data: bytes, position: int, size: int) -> bytes:
+    """About so many bytes around a position, cut at bytes below 0x30, which are never part of a longer character."""
+    low = position
+    while low > 0 and position - low < 1024 and data[low - 1] >= 0x30:
+        low -= 1
+    if low and data[low - 1] >= 0x30:
+        # No such byte in front of it: from the beginning, then, where a character begins for certain.
+        low = 0
+    piece = data[low : low + size]
+    end = len(piece)
+    if low + size < len(data):
+        while end and piece[end - 1] >= 0x30:
+            end -= 1
+    return piece[:end] if end else piece

@@ -1,0 +1,111 @@
+"""What stands beside a text, in a form that JSON and Postgres hold, and no more of it than each chunk can carry."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.encodings import clean
+
+MAX_CHARACTERS = 64 * 1024
+"""Of the metadata of a document, since every chunk of it carries a copy."""
+
+MAX_DEPTH = 64
+"""Of values in values. orjson writes 254 levels, and nobody asks for them."""
+
+# Integers that fit into 64 bits, signed or not, are what orjson writes and most readers of JSON can hold.
+_LOWEST, _HIGHEST = -(2**63), 2**64 - 1
+
+
+class Unstorable(ValueError):
+    """Metadata that cannot be kept, and why, as the end of a sentence that begins with what has it."""
+
+
+def document(text: str, metadata: Mapping[str, Any], *, record: str = "", encoding: str, removed: int = 0) -> Document:
+    """A document, and beside its own metadata what had to be done to read it. `text` is clean.
+
+    Raises Unstorable.
+    """
+    kept, taken_out = storable(metadata)
+    removed += taken_out
+    # A field of that name in the file itself is the author's.
+    if encoding != "utf-8":
+        kept.setdefault("encoding", encoding)
+    if removed:
+        kept.setdefault("characters_removed", removed)
+    return Document(text, kept, record, encoding, removed)
+
+
+def storable(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Metadata as JSON holds it, and how many characters were taken out of it. What JSON has no form for becomes text.
+
+    Raises Unstorable where it is too much or nests too deep.
+    """
+    walk = _Walk()
+    return walk.mapping(metadata, 1), walk.removed
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.removed = 0
+        self.left = MAX_CHARACTERS
+
+    def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            name = self.text(key if isinstance(key, str) else _key(key))
+            if name in found:
+                raise Unstorable(f"has the field '{name[:100]}' twice")
+            found[name] = self.value(item, depth)
+        return found
+
+    def value(self, value: Any, depth: int) -> Any:
+        self._spend(1)
+        if isinstance(value, str):
+            return self.text(value)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return value if _LOWEST <= value <= _HIGHEST else self.text(_digits(value))
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if depth >= MAX_DEPTH:
+            raise Unstorable(f"nests its fields deeper than {MAX_DEPTH} levels")
+        if isinstance(value, Mapping):
+            return self.mapping(value, depth + 1)
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.value(item, depth + 1) for item in value]
+        if isinstance(value, datetime.date | datetime.time):
+            return value.isoformat()
+        return self.text(str(value))
+
+    def text(self, text: str) -> str:
+        self._spend(len(text))
+        cleaned, removed = clean(text)
+        self.removed += removed
+        return cleaned
+
+    def _spend(self, characters: int) -> None:
+        self.left -= characters
+        if self.left < 0:
+            raise Unstorable(
+                f"has more than {MAX_CHARACTERS:,} characters in its other fields, which each chunk would carry"
+            )
+
+
+def _key(key: Any) -> str:
+    """A key that is no text, as JSON would write it."""
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    return _digits(key) if isinstance(key, int) else str(key)
+
+
+def _digits(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:
+        # Python refuses to write out numbers of more than some thousands of digits.
+        return hex(value)
