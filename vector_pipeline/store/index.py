@@ -19,6 +19,8 @@ from psycopg import sql
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.spaces import (
+    CANDIDATES_TRIED,
+    WORTH_AN_INDEX,
     Space,
     active_space,
     alone,
@@ -27,9 +29,6 @@ from vector_pipeline.store.spaces import (
     drop_view,
     list_spaces,
 )
-
-# Below this many vectors an exact search takes a few milliseconds, and no index is worth its upkeep.
-WORTH_AN_INDEX = 10_000
 
 # Rows enter an existing graph one by one, at 135 to 430 a second; a build together runs at 300 to 3,200 a second.
 # From this share on building afresh is sooner done.
@@ -43,6 +42,14 @@ MOVED_AT_ONCE = 500
 LINKS, CANDIDATES = 16, 64
 GRAPH_OVERHEAD_BYTES = 400
 LEAST_BUILD_MEMORY_MB, MOST_BUILD_MEMORY_MB = 64, 4_096
+# A process more for each so many vectors, as far as the server's own limits allow.
+VECTORS_PER_WORKER = 10_000
+
+# On disk: what an element and its links take beside its vector (68 MB for 50,000 of 256 dimensions, six to a page).
+# What the sweep removed leaves holes; an index of twice the size that it would have is built anew.
+ENTRY_OVERHEAD_BYTES = 330
+PAGE_BYTES = 8_192
+BLOATED = 2.0
 
 SAMPLED_QUERIES = 50
 NEAREST = 10
@@ -60,17 +67,24 @@ class IndexReport:
     indexed: bool = False
     index_bytes: int = 0
     recall: float | None = None
+    ef_search: int | None = None
+    """Candidates with which that recall was reached, and searches are made."""
     p50_ms: float | None = None
     p95_ms: float | None = None
     seconds: float = 0.0
 
 
 def maintain_index(
-    database: Database, *, worth: int = WORTH_AN_INDEX, log: Callable[[str], None] = lambda _: None
+    database: Database,
+    *,
+    worth: int = WORTH_AN_INDEX,
+    recall: float = 0.95,
+    log: Callable[[str], None] = lambda _: None,
 ) -> list[IndexReport]:
     """Bring the landed vectors of each space under its index, where it is worth it, and measure; one report a space.
 
-    Where another process is at it, or there is no space yet, nothing is done and the list is empty.
+    Searches keep as many candidates from then on as `recall` asks for. Where another process is at it, or there is
+    no space yet, nothing is done and the list is empty.
     """
     with database.connect(role="vector index") as connection:
         lock = connection.execute(
@@ -80,33 +94,36 @@ def maintain_index(
             log("another process is maintaining the index; nothing to do here")
             return []
         return [
-            _maintain(database, connection, space, worth, log)
+            _maintain(database, connection, space, worth, recall, log)
             for space in list_spaces(connection)
             if space.state != "retired"
         ]
 
 
 def _maintain(
-    database: Database, connection: Connection, space: Space, worth: int, log: Callable[[str], None]
+    database: Database, connection: Connection, space: Space, worth: int, recall: float, log: Callable[[str], None]
 ) -> IndexReport:
     began = time.monotonic()
     stored, landing = count_vectors(connection, space.embeddings), count_vectors(connection, space.landing)
     exists = _has_index(connection, space)
     built, moved = False, landing
-    if stored + landing >= worth and (not exists or landing > AFRESH_SHARE * max(1, stored)):
+    many = landing > AFRESH_SHARE * max(1, stored) or _is_bloated(connection, space, stored)
+    if stored + landing >= worth and (not exists or many):
         log(f"building the index of space {space.name} over {stored + landing:,} vectors")
-        with _progress(database, log):
+        with _progress(database, connection, log):
             if space.state == "active" and _view_has_dependents(connection):
                 log("views depend on document_chunks: the index is built in place")
-                _build_in_place(connection, space)
+                _build_in_place(connection, space, log)
             else:
-                _build_afresh(connection, space, stored + landing)
+                _build_afresh(connection, space, stored + landing, log)
         built = True
     elif landing:
         log(f"moving {landing:,} vectors of space {space.name} into the indexed table")
         moved = _move(connection, space)
     if moved:
         connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(space.embeddings)))
+        # Every search reads the landing table from end to end, the room of what has left it too.
+        connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(space.landing)))
     report = IndexReport(
         space.name,
         vectors=count_vectors(connection, space.embeddings) + count_vectors(connection, space.landing),
@@ -116,7 +133,21 @@ def _maintain(
         indexed=_has_index(connection, space),
         seconds=time.monotonic() - began,
     )
-    return _measured(connection, space, report) if report.indexed else report
+    return _measured(connection, space, report, recall) if report.indexed else report
+
+
+def _is_bloated(connection: Connection, space: Space, vectors: int) -> bool:
+    """Whether an index takes far more room than its vectors need."""
+    entry = space.dimensions * (4 if space.element_type == "vector" else 2) + ENTRY_OVERHEAD_BYTES
+    expected = PAGE_BYTES / (PAGE_BYTES // entry) * vectors
+    return vectors > 0 and _index_bytes(connection, space) > BLOATED * expected
+
+
+def _index_bytes(connection: Connection, space: Space) -> int:
+    row = connection.execute(
+        "SELECT pg_relation_size(to_regclass(%s))", (sql.Identifier(space.index).as_string(connection),)
+    ).fetchone()
+    return int(row[0] or 0) if row else 0
 
 
 def _has_index(connection: Connection, space: Space) -> bool:
@@ -139,7 +170,7 @@ def _move(connection: Connection, space: Space) -> int:
     return total
 
 
-def _build_afresh(connection: Connection, space: Space, vectors: int) -> None:
+def _build_afresh(connection: Connection, space: Space, vectors: int, log: Callable[[str], None]) -> None:
     """Copy both tables into a new one, index that, and put it in the place of the first in one short transaction."""
     fresh = f"{space.embeddings}_new"
     names = {
@@ -150,7 +181,6 @@ def _build_afresh(connection: Connection, space: Space, vectors: int) -> None:
         "fresh_index": sql.Identifier(f"{fresh}_hnsw"),
         "fresh_key": sql.Identifier(f"{fresh}_pkey"),
         "key": sql.Identifier(f"{space.embeddings}_pkey"),
-        "operators": _operators(space),
     }
 
     def run(statement: str) -> None:
@@ -161,12 +191,7 @@ def _build_afresh(connection: Connection, space: Space, vectors: int) -> None:
     run("ALTER TABLE {fresh} SET (toast_tuple_target = 8160)")
     run("INSERT INTO {fresh} SELECT * FROM {embeddings} UNION ALL SELECT * FROM {landing}")
     run("ALTER TABLE {fresh} ADD CONSTRAINT {fresh_key} PRIMARY KEY (content_hash)")
-    _set_build_memory(connection, space, vectors)
-    run(
-        f"CREATE INDEX {{fresh_index}} ON {{fresh}} USING hnsw (embedding {{operators}}) "
-        f"WITH (m = {LINKS}, ef_construction = {CANDIDATES})"
-    )
-    connection.execute("RESET maintenance_work_mem")
+    _create_index(connection, space, fresh, f"{fresh}_hnsw", vectors, log)
 
     def swap() -> None:
         # Locks are taken as a search through the view takes them, so that neither waits for the other in a circle.
@@ -189,66 +214,88 @@ def _build_afresh(connection: Connection, space: Space, vectors: int) -> None:
         raise
 
 
-def _build_in_place(connection: Connection, space: Space) -> int:
-    """Move everything under a table that has no index and index it there; returns the rows moved.
+def _build_in_place(connection: Connection, space: Space, log: Callable[[str], None]) -> None:
+    """Move everything under a table that has no index and index it there.
 
-    Slower than beside, and the way where somebody's own views depend on `document_chunks`.
+    Slower than beside, and the way where something of somebody else's depends on `document_chunks`.
     """
     drop = sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(space.index))
     connection.execute(drop)  # of a build that was interrupted, or one that is not worth feeding
-    moved = _move(connection, space)
+    _move(connection, space)
     try:
-        _set_build_memory(connection, space, count_vectors(connection, space.embeddings))
-        # Searches and loads go on beside it; it must not run in a transaction.
-        connection.execute(
-            sql.SQL(
-                "CREATE INDEX CONCURRENTLY {} ON {} USING hnsw (embedding {}) WITH (m = {}, ef_construction = {})"
-            ).format(
-                sql.Identifier(space.index),
-                sql.Identifier(space.embeddings),
-                _operators(space),
-                sql.Literal(LINKS),
-                sql.Literal(CANDIDATES),
-            )
-        )
+        vectors = count_vectors(connection, space.embeddings)
+        # Searches and loads go on beside it.
+        _create_index(connection, space, space.embeddings, space.index, vectors, log, concurrently=True)
     except psycopg.Error:
         connection.execute(drop)
         raise
-    connection.execute("RESET maintenance_work_mem")
-    return moved
 
 
-def _set_build_memory(connection: Connection, space: Space, vectors: int) -> None:
+def _create_index(
+    connection: Connection,
+    space: Space,
+    table: str,
+    name: str,
+    vectors: int,
+    log: Callable[[str], None],
+    *,
+    concurrently: bool = False,
+) -> None:
+    """Build an HNSW index, with memory for its graph and processes by its size; not inside a transaction."""
+    statement = sql.SQL("CREATE INDEX {} {} ON {} USING hnsw (embedding {}) WITH (m = {}, ef_construction = {})").format(
+        sql.SQL("CONCURRENTLY" if concurrently else ""),
+        sql.Identifier(name),
+        sql.Identifier(table),
+        sql.SQL("vector_cosine_ops" if space.element_type == "vector" else "halfvec_cosine_ops"),
+        sql.Literal(LINKS),
+        sql.Literal(CANDIDATES),
+    )
     memory = vectors * (space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES) >> 20
     memory = min(MOST_BUILD_MEMORY_MB, max(LEAST_BUILD_MEMORY_MB, memory * 5 // 4))
     connection.execute(sql.SQL("SET maintenance_work_mem = {}").format(sql.Literal(f"{memory}MB")))
-
-
-def _operators(space: Space) -> sql.SQL:
-    return sql.SQL("vector_cosine_ops" if space.element_type == "vector" else "halfvec_cosine_ops")
+    connection.execute(
+        "SELECT set_config('max_parallel_maintenance_workers', "
+        "least(%s, current_setting('max_parallel_workers')::int)::text, false)",
+        (vectors // VECTORS_PER_WORKER,),
+    )
+    try:
+        connection.execute(statement)
+    except psycopg.errors.DiskFull as error:
+        # Processes share the graph through /dev/shm, which containers have little of; one alone does without.
+        if "shared memory" not in str(error):
+            raise
+        log(f"too little shared memory for {memory:,} MB ({error.diag.message_primary}): one process builds the index")
+        connection.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
+        connection.execute("SET max_parallel_maintenance_workers = 0")
+        connection.execute(statement)
+    finally:
+        if not connection.closed:
+            connection.execute("RESET maintenance_work_mem")
+            connection.execute("RESET max_parallel_maintenance_workers")
 
 
 def _view_has_dependents(connection: Connection) -> bool:
-    """Whether views of somebody else's stand on `document_chunks`, which then cannot be made anew."""
+    """Whether views or functions of somebody else's stand on `document_chunks`, which then cannot be made anew."""
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND "
+        "SELECT EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND "
         "r.oid = d.objid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass('document_chunks') "
-        "AND r.ev_class <> d.refobjid)"
+        "AND d.deptype = 'n' AND r.ev_class IS DISTINCT FROM d.refobjid)"
     ).fetchone()
     return bool(row and row[0])
 
 
 @contextmanager
-def _progress(database: Database, log: Callable[[str], None]) -> Iterator[None]:
+def _progress(database: Database, builder: Connection, log: Callable[[str], None]) -> Iterator[None]:
     """Tell the progress of an index that another connection builds, every ten seconds."""
-    done = threading.Event()
+    done, pid = threading.Event(), builder.info.backend_pid
 
     def watch() -> None:
         with database.connect(role="vector index progress") as connection:
             while not done.wait(10.0):
                 row = connection.execute(
                     "SELECT phase, tuples_done, blocks_done, blocks_total FROM pg_stat_progress_create_index "
-                    "WHERE datname = current_database()"
+                    "WHERE pid = %s",
+                    (pid,),
                 ).fetchone()
                 if row:
                     log(f"index: {row[0]}, {row[1]:,} vectors, {row[2]:,} of {row[3]:,} blocks")
@@ -262,29 +309,46 @@ def _progress(database: Database, log: Callable[[str], None]) -> Iterator[None]:
         watcher.join()
 
 
-def _measured(connection: Connection, space: Space, report: IndexReport) -> IndexReport:
-    """The report with recall@10 and latency of sampled vectors, each searched by index and exactly."""
+def _measured(connection: Connection, space: Space, report: IndexReport, wanted: float) -> IndexReport:
+    """The report with recall@10 and latency of sampled vectors, each searched by index and exactly.
+
+    A vector's own row is left out, which any index finds. The candidates that reach the recall are noted for searches.
+    """
     table = sql.Identifier(space.embeddings)
+    # Hashes are random, and the same ones each time: changes are the index's.
     sample = connection.execute(
-        sql.SQL("SELECT embedding FROM {} ORDER BY content_hash LIMIT %s").format(table), (SAMPLED_QUERIES,)
+        sql.SQL("SELECT content_hash, embedding FROM {} ORDER BY content_hash LIMIT %s").format(table),
+        (SAMPLED_QUERIES,),
     ).fetchall()
-    query = sql.SQL("SELECT content_hash FROM {} ORDER BY embedding <=> %s LIMIT %s").format(table)
-    found, times = 0, []
-    for (vector,) in sample:
+    query = sql.SQL("SELECT content_hash FROM {} WHERE content_hash <> %s ORDER BY embedding <=> %s LIMIT %s").format(
+        table
+    )
+    nearest = []
+    with connection.transaction():
+        connection.execute("SET LOCAL enable_indexscan = off")
+        for key, vector in sample:
+            nearest.append({row[0] for row in connection.execute(query, (key, vector, NEAREST))})
+    recall, candidates, times = 0.0, CANDIDATES_TRIED[0], [0.0]
+    for candidates in CANDIDATES_TRIED:
+        found, times = 0, []
         with connection.transaction():
             connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
-            connection.execute("SET LOCAL hnsw.ef_search = 100")
-            began = time.perf_counter()
-            by_index = {row[0] for row in connection.execute(query, (vector, NEAREST))}
-            times.append((time.perf_counter() - began) * 1_000)
-        with connection.transaction():
-            connection.execute("SET LOCAL enable_indexscan = off")
-            exact = {row[0] for row in connection.execute(query, (vector, NEAREST))}
-        found += len(by_index & exact)
-    recall = found / max(1, len(sample) * NEAREST)
-    size = connection.execute(
-        "SELECT pg_relation_size(to_regclass(%s))", (sql.Identifier(space.index).as_string(connection),)
-    ).fetchone()
-    connection.execute("UPDATE spaces SET recall = %s WHERE name = %s", (recall, space.name))
-    p50, p95 = np.percentile(times, [50, 95]) if times else (0.0, 0.0)
-    return replace(report, recall=recall, index_bytes=int(size[0]) if size else 0, p50_ms=float(p50), p95_ms=float(p95))
+            connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
+            for (key, vector), exact in zip(sample, nearest, strict=True):
+                began = time.perf_counter()
+                by_index = {row[0] for row in connection.execute(query, (key, vector, NEAREST))}
+                times.append((time.perf_counter() - began) * 1_000)
+                found += len(by_index & exact)
+        recall = found / max(1, sum(map(len, nearest)))
+        if recall >= wanted:
+            break
+    connection.execute("UPDATE spaces SET recall = %s, ef_search = %s WHERE name = %s", (recall, candidates, space.name))
+    p50, p95 = np.percentile(times, [50, 95])
+    return replace(
+        report,
+        recall=recall,
+        ef_search=candidates,
+        index_bytes=_index_bytes(connection, space),
+        p50_ms=float(p50),
+        p95_ms=float(p95),
+    )
