@@ -25,7 +25,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -240,11 +240,11 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def table(cut: Mapping[str, Sequence[Piece]], scores: Mapping[str, Scores], k: int, size: int) -> Iterator[str]:
+def table(cut: Mapping[str, Sequence[Piece]], scores: Mapping[str, Scores], budget: str) -> Iterator[str]:
     """A Markdown table of one set of questions; the first chunker is what the others are held against."""
     yield (
         f"| chunker | chunks | tokens each | recall | difference | precision | IoU | difference "
-        f"| recall in {k * size:,} tokens | difference |"
+        f"| recall in {budget} tokens | difference |"
     )
     yield "| --- " + "| ---: " * 9 + "|"
     base = next(iter(scores.values()))
@@ -277,6 +277,36 @@ def chunkers(folder: Path | None, texts: Mapping[str, str], size: int) -> dict[s
     return {name: pieces for name, cut in cutting.items() if (pieces := cut()) is not None}
 
 
+def averaged(scores: Sequence[Scores]) -> Scores:
+    """Each question's mean over several sizes of chunks."""
+    return Scores(*(np.mean([getattr(found, field.name) for found in scores], axis=0) for field in fields(Scores)))
+
+
+def report(
+    model: EmbeddedModel,
+    texts: Mapping[str, str],
+    questions: Sequence[Question],
+    cut: Mapping[int, Mapping[str, Sequence[Piece]]],
+    k: int,
+) -> Iterator[str]:
+    """A table for each size of chunks, and one for all sizes where there are several."""
+    pieces_of: dict[str, list[Piece]] = {}
+    scores_of: dict[str, list[Scores]] = {}
+    for size, chunked in cut.items():
+        scores = {
+            name: score(texts, pieces, questions, ranked(model, pieces, questions), k, size)
+            for name, pieces in chunked.items()
+        }
+        yield f"\n{len(questions)} questions, chunks of at most {size} tokens, k = {k}\n"
+        yield from table(chunked, scores, f"{k * size:,}")
+        for name in scores:
+            pieces_of.setdefault(name, []).extend(chunked[name])
+            scores_of.setdefault(name, []).append(scores[name])
+    if len(cut) > 1:
+        yield "\nEach question's mean over these sizes\n"
+        yield from table(pieces_of, {name: averaged(found) for name, found in scores_of.items()}, f"{k} times as many")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, nargs="+", default=[400])
@@ -285,19 +315,15 @@ def main() -> None:
     arguments = parser.parse_args()
     texts, questions = labelled_set()
     model = EmbeddedModel()
-    sets = {title: language + "/" for language, title in LANGUAGES.items()} | {"Both together": ""}
-    for size in arguments.tokens:
-        pieces = chunkers(arguments.peers, texts, size)
-        for title, prefix in sets.items():
-            asked = [question for question in questions if question.document.startswith(prefix)]
-            cut: dict[str, list[Piece]] = {}
-            scores: dict[str, Scores] = {}
-            for name, found in pieces.items():
-                cut[name] = [piece for piece in found if piece.document.startswith(prefix)]
-                order = ranked(model, cut[name], asked)
-                scores[name] = score(texts, cut[name], asked, order, arguments.k, size)
-            print(f"\n{title}, {len(asked)} questions, chunks of at most {size} tokens, k = {arguments.k}\n")
-            print("\n".join(table(cut, scores, arguments.k, size)))
+    cut = {size: chunkers(arguments.peers, texts, size) for size in arguments.tokens}
+    for title, prefix in ({title: f"{language}/" for language, title in LANGUAGES.items()} | {"Both": ""}).items():
+        asked = [question for question in questions if question.document.startswith(prefix)]
+        searched = {
+            size: {name: [p for p in pieces if p.document.startswith(prefix)] for name, pieces in chunked.items()}
+            for size, chunked in cut.items()
+        }
+        print(f"\n## {title}")
+        print("\n".join(report(model, texts, asked, searched, arguments.k)))
 
 
 if __name__ == "__main__":
