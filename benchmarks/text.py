@@ -19,11 +19,13 @@ import tempfile
 import time
 import venv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import tiktoken
 
-from vector_pipeline.text.chunking import ChunkingConfig, chunk_documents
+from vector_pipeline.text.chunking import ChunkingConfig, chunk_document, chunk_documents
+from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers import ReaderOptions, read_documents
 from vector_pipeline.text.tokens import PATTERN, tokenizer_for, vocabulary
 
@@ -79,9 +81,47 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def bare(texts: list[str]) -> int:
+    return sum(len(TIKTOKEN.encode_ordinary(text)) for text in texts)
+
+
 def ours(files: list[bytes], threads: int) -> int:
     read = (d for f in files for d in read_documents(io.BytesIO(f), "a.md", ReaderOptions()))
     return sum(len(c) for _, c in chunk_documents(read, TOKENIZER, ChunkingConfig(max_tokens=TOKENS), threads=threads))
+
+
+AWKWARD: dict[str, Callable[[int], str]] = {
+    "one line of words": lambda size: ("lorem ipsum dolor sit amet " * (size // 27 + 1))[:size],
+    "one line of Korean": lambda size: ("대한민국의 주권은 국민에게 있고 " * (size // 40 + 1))[: size // 3],
+    "spaces": lambda size: " " * size,
+    "line breaks": lambda size: "\n" * size,
+    "one letter": lambda size: "a" * size,
+    "one syllable": lambda size: "한" * (size // 3),
+    "digits": lambda size: "1" * size,
+    "full stops": lambda size: "." * size,
+    "brackets in brackets": lambda size: "[" * (size // 2) + "]" * (size // 2),
+    "quotes in quotes": lambda size: "\n".join("> " * (i % 200) + "x" for i in range(size // 200)),
+    "indented code": lambda size: "\n".join(" " * (i % 40) + "x = f(x)" for i in range(size // 30)),
+    "headings": lambda size: "# h\n" * (size // 4),
+    "fences": lambda size: "```\n" * (size // 4),
+    "combining marks": lambda size: "e" + "\u0301" * (size // 2),
+    "joined emoji": lambda size: "👨‍👩‍👧" * (size // 18),
+}
+
+
+def awkward_seconds(kind: Callable[[int], str], megabytes: int) -> float:
+    document = Document(kind(megabytes * 1_000_000))
+    return seconds(partial(chunk_document, document, TOKENIZER, ChunkingConfig(max_tokens=TOKENS)))
+
+
+def measure_awkward() -> None:
+    """Texts that some chunkers never finish: ten times as much may take ten times as long."""
+    print(
+        "\nAwkward texts, each one document\n\n| text | 1 MB, s | 10 MB, s | times as long |\n| --- | ---: | ---: | ---: |"
+    )
+    for name, kind in AWKWARD.items():
+        small, large = awkward_seconds(kind, 1), awkward_seconds(kind, 10)
+        print(f"| {name} | {small:.2f} | {large:.2f} | {large / small:.1f} |", flush=True)
 
 
 def peer_seconds(folder: Path, name: str, files: list[bytes]) -> float | None:
@@ -114,9 +154,9 @@ def main() -> None:
         size = sum(map(len, files)) / 1e6
         texts = [f.decode() for f in files]
         runs: dict[str, Callable[[], object]] = {
-            "bare `encode_ordinary`": lambda texts=texts: [TIKTOKEN.encode_ordinary(text) for text in texts],
-            "read + chunk + count, 1 thread": lambda files=files: ours(files, 1),
-            "read + chunk + count, 2 threads": lambda files=files: ours(files, 2),
+            "bare `encode_ordinary`": partial(bare, texts),
+            "read + chunk + count, 1 thread": partial(ours, files, 1),
+            "read + chunk + count, 2 threads": partial(ours, files, 2),
         }
         times: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(arguments.repeats):
@@ -128,11 +168,12 @@ def main() -> None:
                 found = peer_seconds(arguments.peers, name, files)
                 if found is not None:
                     medians[f"{name} (chunk only)"] = found
-        bare = medians["bare `encode_ordinary`"]
+        limit = medians["bare `encode_ordinary`"]
         print(f"\n{language}, {size:.1f} MB, {ours(files, 1):,} chunks of at most {TOKENS} tokens\n")
         print("| | MB/s | share of bare |\n| --- | --- | --- |")
         for name, found in medians.items():
-            print(f"| {name} | {size / found:.1f} | {bare / found:.2f} |")
+            print(f"| {name} | {size / found:.1f} | {limit / found:.2f} |")
+    measure_awkward()
 
 
 if __name__ == "__main__":

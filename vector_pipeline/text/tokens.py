@@ -59,12 +59,15 @@ class Tokenizer:
     def encode(self, text: str) -> UInt32s:
         """The tokens of a text, special ones as plain text: shape (tokens,), uint32."""
         encode = self.encoding.encode_to_numpy
+        tokens: UInt32s
         if "  " not in text and not any(space in text for space in _RARE_SPACES):
-            return encode(text, disallowed_special=())
-        if _MARK in text:
-            return np.concatenate([encode(part, disallowed_special=()) for part in _parts(text)])
-        tokens: UInt32s = encode(_MARK.join(_parts(text)), allowed_special={_MARK}, disallowed_special=())
-        return tokens[tokens != self.encoding.max_token_value]
+            tokens = encode(text, disallowed_special=())
+        elif _MARK in text:
+            tokens = np.concatenate([encode(part, disallowed_special=()) for part in _parts(text)])
+        else:
+            tokens = encode(_MARK.join(_parts(text)), allowed_special={_MARK}, disallowed_special=())
+            tokens = tokens[tokens != self.encoding.max_token_value]
+        return tokens
 
     def starts(self, text: str) -> Int32s:
         """Where each token of a text begins, in characters: shape (tokens,), int32, never decreasing.
