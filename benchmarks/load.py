@@ -21,6 +21,7 @@ import time
 import uuid
 import venv
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,39 +129,31 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def load_all(
-    database: Database, space: Space, corpus: Corpus, files: list[SourceRows], at_once: int, connections: int = 1
+    database: Database, space: Space, corpus: Corpus, files: list[SourceRows], at_once: int, connections: int = 2
 ) -> None:
-    """Vectors, `at_once` in a commit, and behind them on a connection more the rows, a file of 1,000 in a commit."""
-    batches = iter(range(0, len(corpus.hashes), at_once))
-    stored: set[int] = set()
-    change = threading.Condition()
+    """Each connection takes a file, stores its vectors, `at_once` in a commit, and loads its rows, as an arrival does.
 
-    def store() -> None:
+    Two arrivals are run side by side by default.
+    """
+    waiting = iter(enumerate(files))
+    lock = threading.Lock()
+
+    def load() -> None:
         with database.connect() as connection:
             while True:
-                with change:
-                    start = next(batches, None)
-                if start is None:
+                with lock:
+                    number, file = next(waiting, (0, None))
+                if file is None:
                     return
-                place = slice(start, start + at_once)
-                store_vectors(connection, space, corpus.hashes[place], corpus.vectors[place])
-                with change:
-                    stored.add(start)
-                    change.notify_all()
-
-    def load_behind() -> None:
-        with database.connect() as connection:
-            for number, file in enumerate(files):
-                needed = set(range(number * FILE_CHUNKS, (number + 1) * FILE_CHUNKS, at_once))
-                with change:
-                    change.wait_for(partial(needed.issubset, stored))
+                end = (number + 1) * FILE_CHUNKS
+                for start in range(number * FILE_CHUNKS, end, at_once):
+                    place = slice(start, min(start + at_once, end))
+                    store_vectors(connection, space, corpus.hashes[place], corpus.vectors[place])
                 load_sources(connection, "A", [file])
 
-    threads = [threading.Thread(target=store) for _ in range(connections)] + [threading.Thread(target=load_behind)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(connections) as pool:
+        for done in [pool.submit(load) for _ in range(connections)]:
+            done.result()
 
 
 def fill_flat(connection: Connection, corpus: Corpus, name: str, *, indexed: bool = True) -> None:
@@ -209,9 +202,10 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
                 _note(found, name, rows, partial(connection.execute, copy))
             drop(server, database)
         for name, at_once, connections in (
-            ("this pipeline, bulk, two connections for vectors", 1_000, 2),
-            ("this pipeline, bulk, one", 1_000, 1),
-            (f"this pipeline, {ANSWER} vectors a commit", ANSWER, 1),
+            ("this pipeline, bulk, two connections", FILE_CHUNKS, 2),
+            ("this pipeline, bulk, one connection", FILE_CHUNKS, 1),
+            (f"this pipeline, {ANSWER} vectors a commit, two connections", ANSWER, 2),
+            (f"this pipeline, {ANSWER} vectors a commit, one connection", ANSWER, 1),
         ):
             database = fresh_database(server)
             with database.connect() as connection:
@@ -254,7 +248,7 @@ def measure_corpus(server: EmbeddedServer, rows: int, dimensions: int, only: Seq
         space = open_space(connection, "m", dimensions)
         files = [corpus.file(number) for number in range(rows // FILE_CHUNKS)]
         own(connection, files)
-        load_all(database, space, corpus, files, 1_000)
+        load_all(database, space, corpus, files, FILE_CHUNKS)
         maintain_index(database)
         fill_flat(connection, corpus, "flat")
         connection.execute("SET maintenance_work_mem = '4GB'")
