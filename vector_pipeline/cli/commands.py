@@ -10,15 +10,31 @@ from typing import Any
 import click
 
 from vector_pipeline.cli import reports
-from vector_pipeline.cli.output import Progress, emit_json
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.cli.output import Progress, emit_json, fail
+from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.pipeline import open_pipeline
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="One JSON object on stdout.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """Commands that end in a line: a PipelineError is exit 2, an interruption 130, and neither shows a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            fail(str(error))
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            kept = "; what was paid for and loaded is kept, and the next run goes on from there"
+            fail(f"interrupted{kept if ctx.invoked_subcommand == 'ingest' else ''}")
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="vector-pipeline")
 def cli() -> None:
     """Keep a searchable pgvector table in step with a folder or bucket of text.
@@ -67,7 +83,7 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
 
 @cli.command()
 @click.argument("query")
-@click.option("-k", default=5, show_default=True, help="How many texts to find.")
+@click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="How many texts to find.")
 @click.option("--source", metavar="GLOB", help="Only files whose path matches, such as 'guides/*'.")
 @click.option("--where", metavar="JSON", help="Only chunks whose metadata contains this object.")
 @as_json
@@ -201,7 +217,7 @@ def _told(json_wanted: bool, value: dict[str, Any], line: str) -> None:
 
 
 @cli.command()
-@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port of the UI.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that the UI listens on.")
 def dev(port: int, host: str) -> None:
     """Run the Dagster UI and daemon on this pipeline, the sensor on."""

@@ -4,6 +4,7 @@ A run submits and does not wait, so no worker is held for a day. The sensor asks
 stand; when one is over, a run of the job fetches it, and then the arrivals that waited for it are run again.
 """
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import dagster as dg
@@ -13,7 +14,7 @@ from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.resources import PostgresResource
-from vector_pipeline.defs.runs import ACTIVE
+from vector_pipeline.defs.runs import ACTIVE, TRIGGER
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.arrivals import in_progress
@@ -28,8 +29,12 @@ INTERVAL_SECONDS = 120
 RUNS_PER_TICK = 50
 
 
-def build_batches_job(names: Names) -> dg.JobDefinition:
-    """The job `batches`: one op that fetches and stores what has been answered."""
+def build_batches_job(names: Names, resources: Mapping[str, object]) -> dg.JobDefinition:
+    """The job `batches`: one op that fetches and stores what has been answered.
+
+    It is given its resources here: a job that still misses some makes Dagster (1.13) build the sensors on it anew,
+    which prints a warning about a beta parameter that nobody set.
+    """
     postgres, openai = names.of("postgres"), names.of("openai")
 
     @dg.op(
@@ -48,6 +53,7 @@ def build_batches_job(names: Names) -> dg.JobDefinition:
 
     @dg.job(
         name=names.of("batches"),
+        resource_defs={name: resources[name] for name in (postgres, openai)},
         executor_def=dg.in_process_executor,
         description="Bring in what the Batch API has answered.",
         tags={"vector_pipeline": names.prefix or "default"},
@@ -95,7 +101,7 @@ def _tick(
     if state.ready:
         if context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE), limit=1):
             return dg.SkipReason(f"batches over: {state.ready:,}; a run is bringing them in")
-        return dg.SensorResult([dg.RunRequest(job_name=job, tags={"vector_pipeline/trigger": "batches"})])
+        return dg.SensorResult([dg.RunRequest(job_name=job, tags={TRIGGER: "batches"})])
     if not state.last_finished or state.last_finished == context.cursor:
         return dg.SkipReason(f"batches out: {state.batches:,}")
     with pipeline.database.connect(role="batches sensor") as connection:
@@ -109,7 +115,7 @@ def _tick(
             job_name=names.of("ingest"),
             run_key=f"{arrival} after batches of {state.last_finished}",
             partition_key=arrival,
-            tags={"vector_pipeline/trigger": "batches"},
+            tags={TRIGGER: "batches"},
         )
         for arrival in wanted
     ]

@@ -58,7 +58,13 @@ def build_definitions(settings: Settings | None = None, *, opened: Pipeline | No
         selection=dg.AssetSelection.assets(vector_index),
         description="Bring landed vectors under the index, measure it, and tidy up.",
     )
-    batches = build_batches_job(names)
+    resources = {
+        names.of("postgres"): postgres_resource(settings, opened),
+        names.of("source"): source_resource(settings),
+        names.of("openai"): OpenAIResource.of(settings),
+        names.of("stages"): ParquetStages(base=stage_base(settings)),
+    }
+    batches = build_batches_job(names, resources)
     return dg.Definitions(
         assets=[source_files, *arrival_assets, vector_index],
         asset_checks=build_checks(names),
@@ -69,12 +75,7 @@ def build_definitions(settings: Settings | None = None, *, opened: Pipeline | No
             build_batches_sensor(names, settings, batches, ingest, opened),
         ],
         schedules=[build_backfill_schedule(names, settings, ingest, opened)],
-        resources={
-            names.of("postgres"): postgres_resource(settings, opened),
-            names.of("source"): source_resource(settings),
-            names.of("openai"): OpenAIResource.of(settings),
-            names.of("stages"): ParquetStages(base=stage_base(settings)),
-        },
+        resources=resources,
         # On Definitions and not only on the job: a backfill from the UI runs assets without the job, and a process
         # per step would take ten times as long as the step.
         executor=dg.in_process_executor,

@@ -16,6 +16,7 @@ import dagster as dg
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.runs import TRIGGER, release_abandoned
 from vector_pipeline.sources.source import open_source
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.model import check_model
@@ -65,14 +66,17 @@ def ingest(
     """Bring the table in step with some sources; `say` is told each step in a line.
 
     Raises ConfigurationError or SourceError where a source cannot be used, and SpaceMismatch where the table holds
-    another model's vectors; what fails later is in the report.
+    another model's vectors; what fails later is in the report. An interruption (Ctrl-C, SIGTERM) is a
+    KeyboardInterrupt, whatever it hits.
     """
     began = time.monotonic()
     report = IngestReport()
+    definitions = build_definitions(pipeline.settings, opened=pipeline)
     sources = [open_source(location) for location in locations]
     with pipeline.database.connect(role="ingest") as connection:
         # Before anything is scanned: a model that was forgotten or mistyped must not wait for the first request.
         check_model(connection, pipeline.settings)
+        release_abandoned(instance, Names(pipeline.settings.name), connection)
     options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
     for source in sources:
         result = scan(pipeline.database, source, options, progress=lambda _: pipeline.advance("files listed", 1_000))
@@ -85,13 +89,14 @@ def ingest(
         arrivals = manifest.pending_arrivals(connection)
         pipeline.advance("files to load", manifest.count_files(connection).pending)
     if arrivals:
-        _run_arrivals(pipeline, instance, arrivals, report, say)
+        _run_arrivals(pipeline, definitions, instance, arrivals, report, say)
     report.seconds = time.monotonic() - began
     return report
 
 
 def _run_arrivals(
     pipeline: Pipeline,
+    definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     arrivals: list[str],
     report: IngestReport,
@@ -99,7 +104,6 @@ def _run_arrivals(
 ) -> None:
     names = Names(pipeline.settings.name)
     register_arrivals(instance, names, arrivals)
-    definitions = build_definitions(pipeline.settings, opened=pipeline)
     job = definitions.resolve_job_def(names.of("ingest"))
 
     def run(arrival: str) -> dg.ExecuteInProcessResult | None:
@@ -109,16 +113,20 @@ def _run_arrivals(
                 time.sleep(0.5)
             if not manifest.count_files(connection, arrival).pending:
                 return None
-        return job.execute_in_process(partition_key=arrival, instance=instance, run_config=QUIET, raise_on_error=False)
+        return job.execute_in_process(
+            partition_key=arrival, instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False
+        )
 
     # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
     # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
     for arrival in arrivals:
         result = run(arrival)
+        if result is not None and _was_interrupted(result):
+            raise KeyboardInterrupt
         _add(report, pipeline, arrival, result)
         say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
     index = definitions.resolve_job_def(names.of("index"))
-    result = index.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    result = index.execute_in_process(instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False)
     if not result.success:
         report.failures.append(f"vector_index: {_reason(result)}")
 
@@ -158,6 +166,15 @@ def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
             for name, value in event.materialization.metadata.items():
                 found[f"{key.path[-1]}.{name}"] = value.value
     return found
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether a signal ended the run: Dagster catches Ctrl-C and makes a failure of it."""
+    wanted = dg.DagsterExecutionInterruptedError.__name__
+    return any(
+        event.step_failure_data.error is not None and event.step_failure_data.error.cls_name == wanted
+        for event in result.get_step_failure_events()
+    )
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:

@@ -1,4 +1,4 @@
-"""Dagster's instance for the command line and for `dev`: its folder, its dagster.yaml, and runs left behind."""
+"""Dagster's instance for the command line and for `dev`: its folder and its dagster.yaml."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.runs import is_of
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
-from vector_pipeline.stages.arrivals import in_progress
-from vector_pipeline.stages.pipeline import Pipeline
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -43,22 +39,3 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         raise ConfigurationError(
             f"Dagster cannot use {home / 'dagster.yaml'}: {' '.join(str(error).split())[:300]}"
         ) from error
-
-
-def release_abandoned_runs(settings: Settings, pipeline: Pipeline) -> list[str]:
-    """Mark runs as failed whose process is gone, and give back their pool slots; returns their ids.
-
-    Whether a run is alive is told by its arrival's lock in Postgres, not by Dagster's status, which a killed process
-    leaves at "started". Runs of other pipelines in the same instance hold locks that cannot be seen from here, and are
-    left alone.
-    """
-    abandoned = []
-    names = Names(settings.name)
-    with open_instance(settings) as instance, pipeline.database.connect(role="abandoned runs") as connection:
-        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-            arrival = run.tags.get("dagster/partition")
-            if arrival and is_of(run, names) and not in_progress(connection, [arrival]):
-                instance.report_run_failed(run, "its process is gone; the arrival is taken up again")
-                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-                abandoned.append(run.run_id)
-    return abandoned

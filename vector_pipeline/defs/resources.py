@@ -8,50 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import dagster as dg
 
+from vector_pipeline.defs.failures import explained
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.sources.source import Source, open_source
-from vector_pipeline.stages.arrivals import hold_arrival
+from vector_pipeline.stages.arrivals import Locks
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
 
 
 @dataclass(slots=True)
 class PostgresResource:
-    """The pipeline's database, open while the run lasts, and the arrivals that the run holds."""
+    """The pipeline's database, open while the run lasts, and what the run holds in it."""
 
     pipeline: Pipeline
-    _held: set[str] = field(default_factory=set)
-    _locks: ExitStack = field(default_factory=ExitStack)
+    _locks: Locks
 
     def hold(self, context: dg.AssetExecutionContext, arrival: str) -> None:
         """Take an arrival for this run, waiting while another has it; kept until the run ends."""
-        if arrival not in self._held:
-            self._locks.enter_context(hold_arrival(self.pipeline.database, arrival, log=context.log.info))
-            self._held.add(arrival)
-
-    def close(self) -> None:
-        """Give back what is held."""
-        self._locks.close()
+        self._locks.hold_arrival(arrival, log=context.log.info)
 
 
 def postgres_resource(settings: Settings, opened: Pipeline | None) -> dg.ResourceDefinition:
     """`postgres`: opens the database for a run, or takes the pipeline that the caller holds open."""
 
     @contextmanager
-    def open_for_run(_: dg.InitResourceContext) -> Iterator[PostgresResource]:
+    def open_for_run(context: dg.InitResourceContext) -> Iterator[PostgresResource]:
         with ExitStack() as stack:
-            try:
+            with explained():
                 pipeline = opened or stack.enter_context(open_pipeline(settings))
-            except Exception as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
-            resource = PostgresResource(pipeline)
-            stack.callback(resource.close)
-            yield resource
+                run = context.run.run_id if context.run else ""
+                locks = stack.enter_context(Locks(pipeline.database, f"run {run}"))
+                locks.hold_run(run)
+            yield PostgresResource(pipeline, locks)
 
     return dg.ResourceDefinition(
         open_for_run,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 
 from vector_pipeline.defs.names import Names
+from vector_pipeline.stages.arrivals import alive
+from vector_pipeline.store.connection import Connection
 
 STAGES = ("documents", "chunks", "token_batches", "embeddings", "document_rows")
 """The assets that are partitioned by arrival."""
 
+JOBS = ("scan", "ingest", "index", "batches")
+
 PARTITION = "dagster/partition"
+
+TRIGGER = "vector_pipeline/trigger"
+"""Tag of a run that says what asked for it: sensor, schedule, batches, automation, cli; none where a person did."""
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
@@ -30,11 +38,42 @@ LOOKUP = 200
 # A run that dies with its process is asked for again, but not for ever: what kills it may be what it reads.
 TRIES = 5
 
+# From its start to the moment when it says in Postgres that it is alive, a run may take so long.
+START_SECONDS = 30.0
+
 
 def is_of(run: dg.DagsterRun, names: Names) -> bool:
     """Whether a run works on this pipeline's arrivals: its job, or its assets as the UI launches them."""
     ours = {names.asset(stage) for stage in STAGES}
     return run.job_name == names.of("ingest") or not ours.isdisjoint(run.asset_selection or ())
+
+
+def release_abandoned(instance: dg.DagsterInstance, names: Names, connection: Connection) -> list[str]:
+    """Mark this pipeline's runs as failed whose process is gone, and give back their pool slots; returns their ids.
+
+    Whether a run is alive is told by its lock in Postgres, not by Dagster's status, which a killed process leaves at
+    "started": arrivals, scans and the index would wait for it for ever. Dagster itself notices only what the daemon's
+    own code server launched, and only while that lives. Runs of other pipelines, which may be in another database,
+    are left alone.
+    """
+    before = time.time() - START_SECONDS
+    records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    ours = {
+        record.dagster_run.run_id: record.dagster_run
+        for record in records
+        if record.start_time is not None and record.start_time < before and _is_ours(record.dagster_run, names)
+    }
+    abandoned = sorted(set(ours) - alive(connection, list(ours)))
+    for run_id in abandoned:
+        instance.report_run_failed(ours[run_id], "Its process is gone, or lost Postgres for good; it is taken up again.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    return abandoned
+
+
+def _is_ours(run: dg.DagsterRun, names: Names) -> bool:
+    ours = {names.asset(name) for name in (*STAGES, "source_files", "vector_index")}
+    chosen = {*(run.asset_selection or ()), *(check.asset_key for check in run.asset_check_selection or ())}
+    return run.job_name in map(names.of, JOBS) or not ours.isdisjoint(chosen)
 
 
 def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str]) -> dict[str, list[dg.DagsterRun]]:

@@ -8,10 +8,10 @@ import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, is_active, runs_of
+from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, TRIGGER, is_active, release_abandoned, runs_of
 from vector_pipeline.defs.ticks import scan_in_tick
-from vector_pipeline.errors import PipelineError
-from vector_pipeline.settings import Settings
+from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.settings import Settings, variable
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.budget import committed_today
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
@@ -24,16 +24,11 @@ def build_backfill_schedule(
     ingest: dg.UnresolvedAssetJobDefinition,
     opened: Pipeline | None,
 ) -> dg.ScheduleDefinition:
-    """`backfill_schedule`: each tick asks for runs of the arrivals that own pending or stale files."""
+    """`backfill_schedule`: each tick asks for runs of the arrivals that own pending or stale files.
 
-    @dg.schedule(
-        name=names.of("backfill_schedule"),
-        job=ingest,
-        cron_schedule=settings.backfill_cron,
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Runs again what failed or is missing, and what other readers or chunking loaded, oldest first.",
-    )
+    Raises ConfigurationError for a BACKFILL_CRON that is none.
+    """
+
     def backfill_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         try:
             with ExitStack() as stack:
@@ -42,14 +37,27 @@ def build_backfill_schedule(
         except PipelineError as error:
             return dg.SkipReason(str(error))
 
-    return backfill_schedule
+    try:
+        return dg.schedule(
+            name=names.of("backfill_schedule"),
+            job=ingest,
+            cron_schedule=settings.backfill_cron,
+            execution_timezone="UTC",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Runs again what failed or is missing, and what was loaded by other rules, oldest first.",
+        )(backfill_schedule)
+    except dg.DagsterInvalidDefinitionError as error:
+        raise ConfigurationError(
+            f"{variable('backfill_cron')} is '{settings.backfill_cron}': must be a cron line, such as '0 3 * * *'"
+        ) from error
 
 
 def _tick(
     context: dg.ScheduleEvaluationContext, names: Names, pipeline: Pipeline
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    tags = {"vector_pipeline/trigger": "schedule"}
+    tags = {TRIGGER: "schedule"}
     with pipeline.database.connect(role="schedule") as connection:
+        release_abandoned(context.instance, names, connection)
         # What is too much for a tick is scanned by a run that the sensor asks for.
         found = scan_in_tick(connection, pipeline, "schedule")
         budget = pipeline.settings.backfill_max_cost_usd

@@ -9,7 +9,7 @@ import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import ScanConfig, register_arrivals
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.runs import ACTIVE, run_keys
+from vector_pipeline.defs.runs import ACTIVE, TRIGGER, release_abandoned, run_keys
 from vector_pipeline.defs.ticks import scan_in_tick
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
@@ -26,7 +26,7 @@ RUNS_PER_TICK = 50
 # How often a run is asked for that scans what is too much for a tick.
 SCAN_EVERY_SECONDS = 120
 
-_TAGS = {"vector_pipeline/trigger": "sensor"}
+_TAGS = {TRIGGER: "sensor"}
 
 
 def build_source_files_sensor(
@@ -60,6 +60,7 @@ def build_source_files_sensor(
 def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     requests: list[dg.RunRequest] = []
     with pipeline.database.connect(role="sensor") as connection:
+        release_abandoned(context.instance, names, connection)
         found = scan_in_tick(connection, pipeline, "sensor", RUNS_PER_TICK)
         if found is None:
             found, request = _have_scanned(context.instance, names)
@@ -102,4 +103,5 @@ def build_index_automation(names: Names, vector_index: dg.AssetsDefinition) -> d
         target=dg.AssetSelection.assets(vector_index),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=15,
+        run_tags={"vector_pipeline": names.prefix or "default", TRIGGER: "automation"},
     )

@@ -10,7 +10,7 @@ import pytest
 
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.arrivals import hold_arrival
+from vector_pipeline.stages.arrivals import Locks, hold_arrival
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
 
@@ -152,3 +152,30 @@ def test_a_source_that_is_away_skips_the_tick_with_the_reason(
     skipped = tick(pipeline, instance)
     assert isinstance(skipped, dg.SkipReason)
     assert "does not exist" in (skipped.skip_message or "")
+
+
+def test_a_run_whose_process_is_gone_is_failed_and_its_arrival_asked_for_again(
+    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan, an index or an arrival must not wait for ever for what `kill -9` left at "started"."""
+    monkeypatch.setattr("vector_pipeline.stages.arrivals.SETTLE_SECONDS", 0.0)
+    first, second = requests(pipeline, instance)
+    dead, alive = launch(pipeline, instance, first), launch(pipeline, instance, second)
+    index = instance.create_run_for_job(
+        build_definitions(pipeline.settings, opened=pipeline).resolve_job_def("index"),
+        status=dg.DagsterRunStatus.STARTING,
+    )
+    for run in (dead, alive, index):
+        instance.handle_run_event(run.run_id, dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name))
+    with Locks(pipeline.database, "test") as locks:
+        locks.hold_run(alive.run_id)
+        assert requests(pipeline, instance) == []  # they may be about to say that they are alive
+        monkeypatch.setattr("vector_pipeline.defs.runs.START_SECONDS", -1.0)
+        (request,) = requests(pipeline, instance)
+    assert request.partition_key == first.partition_key
+    assert _statuses(instance, dead, alive, index) == ["FAILURE", "STARTED", "FAILURE"]
+
+
+def _statuses(instance: dg.DagsterInstance, *runs: dg.DagsterRun) -> list[str]:
+    found = [instance.get_run_by_id(run.run_id) for run in runs]
+    return [run.status.value for run in found if run]

@@ -9,7 +9,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from vector_pipeline.defs.instance import open_instance, release_abandoned_runs
+from vector_pipeline.defs.instance import open_instance
+from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.runs import release_abandoned
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.pipeline import open_pipeline
 from vector_pipeline_tests.openai_server import ServerConfig, serve
@@ -89,20 +91,21 @@ def test_both_ingest_into_a_schema_of_their_own(
 
 
 def test_the_runs_of_another_pipeline_are_not_taken_for_abandoned(
-    definitions: dg.Definitions, folders: dict[str, Path]
+    definitions: dg.Definitions, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("vector_pipeline.defs.runs.START_SECONDS", -1.0)
+    monkeypatch.setattr("vector_pipeline.stages.arrivals.SETTLE_SECONDS", 0.0)
     law, news = (Settings.from_environment(name=name, db_schema=name) for name in folders)
     with open_instance(law) as instance:
         run = instance.create_run_for_job(
             definitions.resolve_job_def("law_ingest"), tags={"dagster/partition": "20261124T000000Z-001"}
         )
-        instance.report_engine_event("started", run, run_id=run.run_id)
-        instance.handle_run_event(
-            run.run_id,
-            dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name),
-        )
+        instance.handle_run_event(run.run_id, dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name))
         assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED  # type: ignore[union-attr]
-        with open_pipeline(news) as pipeline:
-            assert release_abandoned_runs(news, pipeline) == []
-        with open_pipeline(law) as pipeline:
-            assert release_abandoned_runs(law, pipeline) == [run.run_id]
+        assert _released(news, instance) == []
+        assert _released(law, instance) == [run.run_id]
+
+
+def _released(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
+    with open_pipeline(settings) as pipeline, pipeline.database.connect() as connection:
+        return release_abandoned(instance, Names(settings.name), connection)

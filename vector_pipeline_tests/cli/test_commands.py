@@ -1,0 +1,138 @@
+"""The command line as a person has it: a process, its two streams and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vector_pipeline_tests.defs.dev import wait_for
+from vector_pipeline_tests.openai_server import ServerConfig, serve
+
+COMMAND = (sys.executable, "-m", "vector_pipeline.cli")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, fresh_database_url: str) -> dict[str, str]:
+    return {**os.environ, "DATABASE_URL": fresh_database_url, "VECTOR_PIPELINE_HOME": str(tmp_path / "home")}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "bees.txt").write_text("Bees make honey on the roof.")
+    (folder / "김치.txt").write_text("김치는 배추로 담급니다.")
+    return folder
+
+
+def call(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_nothing_but_its_own_lines_is_printed(environment: dict[str, str], corpus: Path) -> None:
+    """No warning and no log line of a library's reaches the terminal."""
+    done = call(environment, "ingest", str(corpus))
+    assert done.returncode == 0
+    first, scanned, arrival = done.stderr.splitlines()
+    assert first.startswith("model wordllama-256 (embedded, no key needed); postgresql://")
+    assert scanned.startswith(f"{corpus}: 2 new → arrival 2")
+    assert arrival.endswith(": done")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["files", "chunks", "paid", "time"]
+    for arguments in (["search", "배추 김치"], ["status"], ["estimate", str(corpus)], ["space", "list"]):
+        done = call(environment, *arguments)
+        assert (done.returncode, done.stderr) == (0, ""), arguments
+
+
+def test_json_is_one_object_and_nothing_else(environment: dict[str, str], corpus: Path) -> None:
+    for arguments, keys in (
+        (["ingest", str(corpus)], {"files", "chunks", "tokens", "requests", "embedded", "reused", "rows", "seconds"}),
+        (["search", "honey"], {"results"}),
+        (["status"], {"files", "rejected", "rows", "spaces", "database"}),
+        (["estimate", str(corpus)], {"chunks", "tokens", "requests", "minutes", "usd", "usd_batch"}),
+        (["space", "list"], {"spaces"}),
+    ):
+        done = call(environment, *arguments, "--json")
+        assert (done.returncode, done.stderr) == (0, ""), arguments
+        assert keys <= json.loads(done.stdout).keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "said"),
+    [
+        (["ingest"], {}, "no source: name a folder or URL, or set VECTOR_PIPELINE_SOURCE"),
+        (["ingest", "/no/such/folder"], {}, "source '/no/such/folder' does not exist"),
+        (["ingest", "ftp4://x"], {}, "ftp4://x"),
+        (["search", " "], {}, "the query is empty"),
+        (["search", "x", "--where", "{"], {}, "--where is no JSON"),
+        (["space", "switch", "nothing"], {}, "nothing"),
+        (["status"], {"VECTOR_PIPELINE_CHUNK_TOKENS": "many"}, "VECTOR_PIPELINE_CHUNK_TOKENS is 'many'"),
+        (["status"], {"VECTOR_PIPELINE_CHUNK_TOKEN": "5"}, "did you mean VECTOR_PIPELINE_CHUNK_TOKENS?"),
+        (["ingest", "."], {"VECTOR_PIPELINE_BACKFILL_CRON": "99 99 * * *"}, "VECTOR_PIPELINE_BACKFILL_CRON is '99 99"),
+        (["search", "x", "-k", "0"], {}, "-k"),
+        (["status"], {"DATABASE_URL": "postgresql://u:verysecret@127.0.0.1:9/x"}, "does not answer"),
+        (["status"], {"DATABASE_URL": "mysql://u:verysecret@h/x"}, "DATABASE_URL is not a Postgres URL"),
+        (["status"], {"VECTOR_PIPELINE_HOME": "/proc/nowhere"}, "cannot be written"),
+        (["dev", "--port", "99999"], {}, "--port"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(
+    environment: dict[str, str], arguments: list[str], variables: dict[str, str], said: str
+) -> None:
+    done = call(environment | variables, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert said in last
+    assert "Traceback" not in done.stderr
+    assert "verysecret" not in done.stderr
+
+
+def test_a_refused_key_is_named_without_being_shown(environment: dict[str, str], corpus: Path) -> None:
+    with serve(ServerConfig(key="sk-right")) as server:
+        wrong = environment | {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-verysecret"}
+        done = call(wrong, "ingest", str(corpus))
+        assert done.returncode == 1
+        assert "OPENAI_API_KEY" in done.stderr.splitlines()[-1]
+        assert call(wrong, "search", "honey").returncode == 2
+        assert "verysecret" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_it_and_the_next_run_goes_on(
+    environment: dict[str, str], corpus: Path, ending: signal.Signals
+) -> None:
+    for number in range(30):
+        (corpus / f"{number}.txt").write_text(f"Note {number}, which says something of its own.")
+    with serve(ServerConfig(latency=0.3)) as server:
+        environment |= {
+            "OPENAI_BASE_URL": server.url,
+            "OPENAI_API_KEY": "sk-test",
+            "VECTOR_PIPELINE_MAX_FILES_PER_ARRIVAL": "20",
+            "VECTOR_PIPELINE_MAX_INPUTS_PER_REQUEST": "1",
+            "VECTOR_PIPELINE_MAX_IN_FLIGHT": "1",
+        }
+        process = subprocess.Popen(
+            [*COMMAND, "ingest", str(corpus)], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        wait_for(lambda: server.seen.requests >= 3, 60)
+        process.send_signal(ending)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert said.splitlines()[-1] == (
+            "vector-pipeline: interrupted; what was paid for and loaded is kept, and the next run goes on from there"
+        )
+        assert "Traceback" not in said
+        before = len(server.seen.billed)
+        assert before < 20
+        environment.pop("VECTOR_PIPELINE_MAX_IN_FLIGHT")
+        assert call(environment, "ingest", str(corpus)).returncode == 0
+        assert len(server.seen.billed) <= 32 + 2  # one that was under way, and what tells the model's dimensions
