@@ -17,7 +17,8 @@ import regex
 
 from vector_pipeline.text.languages import SCRIPTS, Script
 
-SAMPLE_BYTES = 64 * 1024
+# A little decides nearly every text; where they do not, more of it is looked at.
+_LOOKS = (1536, 8 * 1024, 32 * 1024)
 
 # How many times as likely as the next the likeliest reading must be, as a natural logarithm.
 _MARGIN = 5.0
@@ -26,7 +27,8 @@ _MARGIN = 5.0
 _DECLARED = 20.0
 
 # Mean logarithms of the probabilities of characters outside ASCII: what a text in the language hardly falls below.
-_FLOOR_ALPHABET = -6.0
+_FLOOR_LATIN = -6.0
+_FLOOR_ALPHABET = -4.3
 _FLOOR_IDEOGRAPHS = -8.6
 
 # What a common word of a language adds to its likelihood, and how many of them count: the rest is for the letters.
@@ -39,7 +41,10 @@ _RARE_WEIGHT = 2.5
 _ODD_SHARE = 0.02
 
 _UNEXPECTED = -16.0
-_PUNCTUATION = "‘’“”„–—…«»°§·©®™€£¿¡½¼×№\u00a0•†"
+_FOREIGN = -13.5
+# Of 25 letters one is a capital.
+_CAPITAL = math.log(0.04)
+_PUNCTUATION = "’“”–—…‘»«°„§·€£©®™¿¡½¼×№\u00a0•†"
 _PUNCTUATION_CJK = "、。「」『』（）！？：；，．“”‘’…—·～〜《》【】〈〉\u3000○●◎※→ー０-９Ａ-Ｚａ-ｚ"
 # Encodings that few files are in have to be the likelier.
 _HANDICAP = {
@@ -50,6 +55,7 @@ _HANDICAP = {
     "cp850": -6.0,
     "koi8_u": -1.0,
     "cp866": -3.0,
+    "iso8859_4": -6.0,
     "iso8859_5": -5.0,
     "mac_cyrillic": -8.0,
     "iso8859_7": -2.0,
@@ -77,10 +83,23 @@ class Reading:
     foreign: int
     """Characters outside ASCII."""
 
+    @property
+    def single_byte(self) -> bool:
+        """Whether each byte is a character, so that nearly all bytes decode."""
+        return not _is_ideographic(self.script)
+
 
 def most_likely(data: bytes, *, declared: str = "") -> Reading | None:
     """How text that is not UTF-8 reads; None where it cannot be decided. A declared encoding is believed sooner."""
-    readings = sorted(_readings(sample_of(data), declared), key=lambda reading: -reading.likelihood)
+    for size in _LOOKS:
+        reading = _decided(_sample(data, size), declared)
+        if reading is not None or len(data) <= size:
+            break
+    return reading
+
+
+def _decided(sample: bytes, declared: str) -> Reading | None:
+    readings = sorted(_readings(sample, declared), key=lambda reading: -reading.likelihood)
     if not readings or not _is_likely(readings[0]):
         return None
     best = readings[0]
@@ -93,8 +112,13 @@ def most_likely(data: bytes, *, declared: str = "") -> Reading | None:
 
 def _is_likely(reading: Reading) -> bool:
     """Whether a text in the language reads like this at all."""
-    floor = _FLOOR_IDEOGRAPHS if _is_ideographic(reading.script) else _FLOOR_ALPHABET
-    return reading.mean >= floor and reading.odd <= _ODD_SHARE * reading.foreign
+    return reading.mean >= _floor(reading.script) and reading.odd <= _ODD_SHARE * reading.foreign
+
+
+def _floor(script: Script) -> float:
+    if _is_ideographic(script):
+        return _FLOOR_IDEOGRAPHS
+    return _FLOOR_LATIN if script.rate < 1.0 else _FLOOR_ALPHABET
 
 
 def _readings(sample: bytes, declared: str) -> Iterator[Reading]:
@@ -131,7 +155,7 @@ def _reading(
             if known is None:
                 known = _rest(script, character)
                 odd += count if known <= _UNEXPECTED else 0
-            letters += count if known > _UNEXPECTED and character not in _MARKS else 0
+            letters += count if known > _FOREIGN and character not in _MARKS else 0
             foreign_part += count * known
         elif character.isalpha():
             ascii_part += count * ascii_letter
@@ -159,17 +183,37 @@ def _decoded(data: bytes, encoding: str) -> str | None:
     return None
 
 
-def odd_characters(text: str, script: Script) -> tuple[int, int]:
-    """How many characters of a text a language is not written with, or not there; and how many are outside ASCII."""
+def odd_places(text: str, script: Script) -> list[int]:
+    """Where a text has characters that a language is not written with, or not there."""
+    strangers = [c for c in set(text) if c > "\x7f" and _is_stranger(script, c)]
+    places = []
+    if strangers:
+        places += [found.start() for found in regex.finditer(f"[{regex.escape(''.join(strangers))}]", text)]
+    if not _is_ideographic(script) and not text.isascii():
+        places += [found.start() for found in _ODD_PLACE.finditer(text)]
+    return sorted(places)
+
+
+def unlikely_place(text: str, script: Script) -> int | None:
+    """Where a part of a text begins that is not likely in the language, though its characters are of it."""
+    if script.rate < 1.0:
+        # The few characters outside ASCII of a passage say nothing.
+        return None
     probabilities, _ = _probabilities(script)
-    counts = Counter(text)
-    foreign = sum(count for character, count in counts.items() if character > "\x7f")
-    unexpected = sum(
-        count
-        for character, count in counts.items()
-        if character > "\x7f" and character not in probabilities and _rest(script, character) <= _UNEXPECTED + 1.0
-    )
-    return unexpected + _context(text).odd, foreign
+    floor = _floor(script)
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        text = lowered
+    table = {c: 0.0 if c <= "\x7f" else probabilities[c] if c in probabilities else _rest(script, c) for c in set(text)}
+    for start in range(0, len(text), _PASSAGE):
+        passage = text[start : start + _PASSAGE]
+        foreign = len(passage) - len(passage.encode("ascii", "ignore"))
+        if foreign >= _PASSAGE // 8 and sum(map(table.__getitem__, passage)) < floor * foreign:
+            return start
+    return None
+
+
+_PASSAGE = 512
 
 
 def is_plausible(text: str) -> bool:
@@ -182,7 +226,7 @@ def is_plausible(text: str) -> bool:
     han = sum("\u3400" <= character <= "\u9fff" for character in foreign)
     if han * 2 > len(foreign):
         return sum(character in _COMMON_HAN for character in foreign) * 3 > len(foreign)
-    blocks = Counter(ord(character) >> 8 if character < "\u3000" else ord(character) >> 12 for character in foreign)
+    blocks = Counter(0x30 if "\u3000" <= c <= "\u9fff" else min(ord(c) >> 8, 0xAC) for c in foreign)
     (_, first), *others = blocks.most_common(2)
     return (first + (others[0][1] if others else 0)) * 10 > len(foreign) * 8
 
@@ -201,37 +245,51 @@ def _probabilities(script: Script) -> tuple[dict[str, float], float]:
     ideographic = _is_ideographic(script)
     punctuation = _PUNCTUATION_CJK if ideographic else _PUNCTUATION
     share = 0.1 if ideographic else 0.02
-    found = {mark: math.log(share / len(punctuation)) for mark in punctuation}
-    if script.rate < 1.0:
-        # Of Latin letters these are the few outside ASCII; punctuation is as frequent whatever they are.
-        found = {mark: math.log(0.004 / len(punctuation)) for mark in punctuation}
+    # Of Latin letters these are the few outside ASCII; punctuation is as frequent whatever they are.
+    share, of_punctuation = (0.0, 0.008) if script.rate < 1.0 else (share, share)
+    ranks = [1 / (rank + 2) for rank in range(len(punctuation))]
+    found = {mark: math.log(of_punctuation * r / sum(ranks)) for mark, r in zip(punctuation, ranks, strict=True)}
     # A few letters make up most of a text and the others share the rest: 1 / (rank + k) comes near to it.
     k = 20 if ideographic else 2 if script.rate < 1.0 else 4
     weights = [1 / (rank + k) for rank in range(len(script.letters))]
-    whole = script.rate * (1.0 - script.rest_share - (share if script.rate == 1.0 else 0.0)) / sum(weights)
+    whole = script.rate * (1.0 - script.rest_share - share) / sum(weights)
     for letter, weight in zip(script.letters, weights, strict=True):
         found.setdefault(letter, math.log(weight * whole))
         if letter.upper() != letter and len(letter.upper()) == 1:
-            found.setdefault(letter.upper(), math.log(weight * whole * 0.04))
+            found.setdefault(letter.upper(), math.log(weight * whole) + _CAPITAL)
     if "ı" in script.letters:
         found["İ"] = math.log(script.rate * 0.01)
     return found, math.log(1.0 - script.rate) if script.rate < 1.0 else 0.0
 
 
 def _rest(script: Script, character: str) -> float:
+    """The logarithm of the probability of a character that is none of a script's letters."""
+    if _is_stranger(script, character):
+        return _UNEXPECTED
     if script.rest and _class_of(script.rest).match(character):
-        size, common = _REST_SIZES.get(script.name, (60, None))
-        likely = common is None or _encodes(character, common)
-        return math.log(script.rest_share / size) if likely else _UNEXPECTED + 1.0
-    return _UNEXPECTED
+        return math.log(script.rest_share / _REST_SIZES.get(script.name, 60))
+    # Another writing that the encoding was made for too: characters in Korean, Greek in Chinese.
+    return _FOREIGN
 
 
-# How many characters the rest of a script shares among, and the smaller encoding that has those in running use.
-_REST_SIZES = {
-    "Korean": (2000, "euc_kr"),
-    "Japanese": (2500, None),
-    "Chinese, simplified": (3500, "gb2312"),
-    "Chinese, traditional": (5000, "big5"),
+def _is_stranger(script: Script, character: str) -> bool:
+    """Whether a character is none that texts in the language have."""
+    if character in _probabilities(script)[0]:
+        return False
+    core = _CORES.get(script.name)
+    if core is not None:
+        return "\uff61" <= character <= "\uff9f" or not _encodes(character, core)
+    return not (script.rest and _class_of(script.rest).match(character))
+
+
+# How many characters the rest of a script shares among.
+_REST_SIZES = {"Korean": 2000, "Japanese": 2500, "Chinese, simplified": 3500, "Chinese, traditional": 5000}
+# The encodings that hold what is in running use; those that grew from them hold thousands of others.
+_CORES = {
+    "Korean": "euc_kr",
+    "Japanese": "cp932",
+    "Chinese, simplified": "gb2312",
+    "Chinese, traditional": "big5",
 }
 
 
@@ -249,24 +307,26 @@ def _encodes(character: str, encoding: str) -> bool:
 
 
 def _is_ideographic(script: Script) -> bool:
-    return script.name in _REST_SIZES
+    return script.name in _CORES
 
 
 # What is read in a wrong encoding has capitals inside words, letters of two alphabets in a word, signs in a word.
-_RAISED = regex.compile(r"(?V1)\p{Ll}(?=\p{Lu})")
-_RAISED_ASCII = regex.compile(r"[a-z](?=[A-Z])")
-_CAPITALS = regex.compile(r"(?<=\p{Lu})[\p{Lu}--[A-Z]]", regex.V1)
-_MIXED = regex.compile(
-    r"(?V1)[a-zA-Zß-ÿ](?=[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}])|"
-    r"[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}](?=[a-zA-Zß-ÿ])"
-)
-_SIGN_IN_WORD = regex.compile(r"(?V1)(?<=\p{L})[[\u0080-\u00bf\u02c0-\u02df\u2010-\u22ff×÷]--[’‘·­ªº‐–—\u00a0]](?=\p{L})")
-_LETTERS = regex.compile(r"(?:(?!\p{Latin})\p{L})+")
-_VOWELLESS = regex.compile(
-    r"(?<!\p{L})(?:(?![аеёиоуыэюяіїєр])\p{Cyrillic}){3,}(?!\p{L})|(?<!\p{L})(?:(?![αειουηωάέήίόύώϊϋΐΰ])\p{Greek}){3,}(?!\p{L})",
-    regex.IGNORECASE,
-)
+_RAISED = regex.compile(r"(?V1)\p{Ll}(?=[\p{Lu}--[A-Z]])|[\p{Ll}--[a-z]](?=\p{Lu})")
+_FOREIGN_CAPITAL = regex.compile(r"(?V1)[\p{Lu}--[A-Z]]")
+_FOREIGN_SMALL = regex.compile(r"(?V1)[\p{Ll}--[a-z]]")
+_OTHER = r"[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}]"
+_MIXED = regex.compile(rf"(?V1)[a-zA-Zß-ÿ](?={_OTHER})|{_OTHER}(?=[a-zA-Zß-ÿ])")
+_SIGNS = r"[[\u0080-\u00bf\u02c0-\u02df\u2010-\u22ff×÷]--[’‘·\u00adªº‐–—\u00a0]]"
+_SIGN_IN_WORD = regex.compile(rf"(?V1)(?<=\p{{L}}){_SIGNS}(?=\p{{L}})")
+_APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")
 _CONTROL = regex.compile(r"[\x80-\x9f]")
+_ODD_PLACE = regex.compile(
+    "(?V1)" + "|".join(p.pattern.removeprefix("(?V1)") for p in (_RAISED, _MIXED, _SIGN_IN_WORD)) + r"|[\x80-\x9f]"
+)
+_LETTERS = regex.compile(r"(?V1)[\p{L}--[\p{Latin}\u0e80-\U0010ffff]]+")
+_VOWELLESS = regex.compile(
+    r"(?V1)\b(?:[\p{Cyrillic}--[аеёиоуыэюяіїєр]]{3,}|[\p{Greek}--[αειουηωάέήίόύώϊϋΐΰ]]{3,})\b", regex.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,49 +338,56 @@ class Context:
 
 
 def _context(text: str) -> Context:
-    raised = len(_RAISED.findall(text)) - len(_RAISED_ASCII.findall(text))
-    mixed, signs, controls = len(_MIXED.findall(text)), len(_SIGN_IN_WORD.findall(text)), len(_CONTROL.findall(text))
+    raised, mixed, signs, controls = (
+        len(pattern.findall(text)) for pattern in (_RAISED, _MIXED, _SIGN_IN_WORD, _CONTROL)
+    )
     # Of another alphabet than the Latin there are whole words, if there is anything.
-    runs = [len(run) for run in _LETTERS.findall(text) if run[0] < "\u0e80"]
+    runs = [len(run) for run in _LETTERS.findall(text)]
     lone = runs.count(1)
     lone = lone if lone * 2 > sum(runs) else 0
     lone += len(_VOWELLESS.findall(text))
-    likelihood = (
-        -8.0 * lone + 2.5 * len(_CAPITALS.findall(text)) - 5.0 * raised - 6.0 * mixed - 4.0 * signs - 12.0 * controls
-    )
-    return Context(likelihood, raised + mixed + signs + controls + lone)
+    # Capitals are seldom but in texts all of capitals, which are seldom themselves.
+    capitals, small = len(_FOREIGN_CAPITAL.findall(text)), len(_FOREIGN_SMALL.findall(text))
+    likelihood = -_CAPITAL * capitals - 6.0 if capitals > small else 0.0
+    likelihood += 2.0 * min(len(_APOSTROPHE.findall(text)), _WORDS)
+    likelihood -= 5.0 * raised + 6.0 * mixed + 8.0 * (signs + lone)
+    return Context(likelihood - 12.0 * controls, raised + mixed + signs + controls + lone)
 
 
-_HIGH = regex.compile(rb"[\x80-\xff]")
+_FEW_PLACES = 48
+_PLACE_BYTES = 96
 
 
-def sample_of(data: bytes) -> bytes:
-    """The parts of a file that say most of its encoding: from its beginning and from where it leaves ASCII."""
-    if len(data) <= SAMPLE_BYTES:
+def _sample(data: bytes, size: int) -> bytes:
+    """The parts of a file that say most of its encoding: where it leaves ASCII, and where it has seldom bytes."""
+    if len(data) <= size:
         return data
     first = _HIGH.search(data)
     start = first.start() if first else 0
     pieces = []
-    size = SAMPLE_BYTES // 4
     for quarter in range(4):
         found = _HIGH.search(data, start + (len(data) - start) * quarter // 4)
         if found is None:
             break
-        pieces.append(_between_words(data, found.start(), size))
+        pieces.append(_between_words(data, found.start(), size // 4))
+    sampled = frozenset(b"".join(pieces))
+    missing = [place for byte in range(128, 256) if byte not in sampled and (place := data.find(byte)) >= 0]
+    pieces += [_between_words(data, place, _PLACE_BYTES) for place in missing[:_FEW_PLACES]]
     return b" ".join(pieces)
 
 
 def _between_words(data: bytes, position: int, size: int) -> bytes:
     """About so many bytes around a position, cut at bytes below 0x30, which are never part of a longer character."""
-    low = position
-    while low > 0 and position - low < 1024 and data[low - 1] >= 0x30:
-        low -= 1
-    if low and data[low - 1] >= 0x30:
-        # No such byte in front of it: from the beginning, then, where a character begins for certain.
+    low = max(0, position - size // 2)
+    while low < position and low > 0 and data[low - 1] >= 0x30:
+        low += 1
+    if low == position > 0 and data[low - 1] >= 0x30:
+        # No such byte near: from the beginning, then, where a character begins for certain.
         low = 0
-    piece = data[low : low + size]
-    end = len(piece)
-    if low + size < len(data):
-        while end and piece[end - 1] >= 0x30:
-            end -= 1
-    return piece[:end] if end else piece
+    end = low + size
+    while low + size < len(data) and end > low and data[end - 1] >= 0x30:
+        end -= 1
+    return data[low : end if end > low else low + size]
+
+
+_HIGH = regex.compile(rb"[\x80-\xff]")

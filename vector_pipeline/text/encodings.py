@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -15,7 +16,7 @@ from typing import BinaryIO
 import regex
 
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.text.detection import Reading, codecs_of, is_plausible, most_likely, odd_characters
+from vector_pipeline.text.detection import Reading, codecs_of, is_plausible, most_likely, odd_places, unlikely_place
 
 _MARKS = (
     # UTF-32's little-endian mark begins with UTF-16's.
@@ -135,7 +136,7 @@ class _Decoder:
         except UnicodeDecodeError as error:
             text = self._decide(held + data, following, error, final=final)
         if self._reading is not None:
-            self._check_lines(held + data, text, self._reading)
+            self._check_lines(text, self._reading)
         self._ascii = self._ascii and text.isascii()
         self._bytes += len(data)
         self._lines += _count_lines(text)
@@ -150,8 +151,6 @@ class _Decoder:
         else:
             refuse_formats(data)
             encoding = _unmarked(data)
-            if encoding == "utf-8":
-                refuse_binary(data)
         self._use(encoding)
         return data
 
@@ -164,7 +163,7 @@ class _Decoder:
         place = self._place(data, error)
         if self.encoding != "utf-8" or not self._ascii:
             raise FileRejected(f"{place} is not {self.encoding}, as the file is up to there; save it as UTF-8")
-        ahead = following if data.translate(None, _ASCII).__len__() < _ENOUGH else b""
+        ahead = following if len(data.translate(None, _ASCII)) < _ENOUGH else b""
         self._reading = detect(data + ahead, error, place, self._declared)
         for codec in codecs_of(self._reading.encoding):
             self._use(codec)
@@ -177,14 +176,28 @@ class _Decoder:
             f"{self._place(data, error)} is not {self._reading.encoding}, as the file is elsewhere; save it as UTF-8"
         )
 
-    def _check_lines(self, data: bytes, text: str, reading: Reading) -> None:
+    def _check_lines(self, text: str, reading: Reading) -> None:
         """Raise FileRejected where a line is in another encoding than the rest: one may decode in the wrong one."""
-        single_byte = len(text) == len(data)
-        for number, (line, raw) in enumerate(zip(text.split("\n"), data.split(b"\n"), strict=False), self._lines + 1):
-            if line.isascii():
+        enough, end, number = (1 if reading.single_byte else 4), -1, self._lines + 1
+        counted = 0
+        unlikely = unlikely_place(text, reading.script)
+        if unlikely is not None:
+            raise FileRejected(
+                f"line {number + text.count(chr(10), 0, unlikely):,} does not read as {reading.encoding}, as the rest "
+                "does: the file mixes encodings; save it as UTF-8"
+            )
+        places = odd_places(text, reading.script)
+        for index, place in enumerate(places):
+            if place < end:
                 continue
-            odd, foreign = odd_characters(line, reading.script)
-            if odd and (_is_utf8(raw, 1 if single_byte else 4) or (foreign >= 4 and odd * 2 > foreign)):
+            start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+            end = end if end >= 0 else len(text)
+            number += text.count("\n", counted, start)
+            counted = start
+            line = text[start:end]
+            odd = bisect_left(places, end) - index
+            foreign = len(line) - len(line.encode("ascii", "ignore"))
+            if _is_utf8(line.encode(self.encoding), enough) or (foreign >= 4 and odd * 2 > foreign):
                 raise FileRejected(
                     f"line {number:,} does not read as {reading.encoding}, as the rest does: the file mixes "
                     "encodings; save it as UTF-8"
@@ -219,11 +232,9 @@ def refuse_formats(data: bytes) -> None:
             raise FileRejected(f"is {name}, not text; convert it to text, or remove it from the source")
 
 
-def refuse_binary(data: bytes) -> None:
-    """Raise FileRejected for bytes that are no text: many NULs, or control characters."""
-    zeros = data.count(0)
-    if zeros * 50 > len(data) or (len(data) - len(data.translate(None, _CONTROLS))) * 100 > len(data):
-        raise FileRejected("is binary, not text; give it the suffix of its format, or remove it from the source")
+def _is_binary(data: bytes) -> bool:
+    """Whether bytes of one-byte text are no text: many NULs, or control characters."""
+    return data.count(0) * 50 > len(data) or (len(data) - len(data.translate(None, _CONTROLS))) * 100 > len(data)
 
 
 def _unmarked(data: bytes) -> str:
@@ -235,21 +246,26 @@ def _unmarked(data: bytes) -> str:
             except UnicodeDecodeError:
                 continue
             return encoding
-    if 0 not in data or len(data) % 2:
-        return "utf-8"
-    sample = data[: BLOCK_BYTES // 4]
-    little, big = sample[1::2].count(0), sample[::2].count(0)
-    # Of ASCII, one byte of the two is 0; so is of a few other characters the other one.
-    encoding, zeros, others = ("utf-16-le", little, big) if little > big else ("utf-16-be", big, little)
-    if zeros < 3 * others or (zeros * 8 < len(sample) and _is_utf8(data, 0)):
-        return "utf-8"
+    binary = _is_binary(data)
+    if 0 in data and len(data) % 2 == 0 and (binary or not _is_utf8(data, 0)):
+        found = [encoding for encoding in ("utf-16-le", "utf-16-be") if _is_utf16(data[:_SAMPLE_BYTES], encoding)]
+        if len(found) == 1:
+            return found[0]
+    if binary:
+        raise FileRejected("is binary, not text; give it the suffix of its format, or remove it from the source")
+    return "utf-8"
+
+
+_SAMPLE_BYTES = 64 * 1024
+
+
+def _is_utf16(data: bytes, encoding: str) -> bool:
     try:
-        text = sample.decode(encoding)
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        if error.start < len(sample) - 2:
-            return "utf-8"
-        text = sample[: error.start].decode(encoding)
-    return encoding if is_plausible(text) else "utf-8"
+        # The sample may end between the halves of a pair.
+        text = data[: error.start].decode(encoding) if error.start == len(data) - 2 else "\x00"
+    return "\x00" not in text and is_plausible(text)
 
 
 def _is_utf8(data: bytes, characters: int) -> bool:

@@ -236,7 +236,7 @@ SCRIPTS = (
     ),
     _latin(
         "Lithuanian",
-        "cp1257",
+        "cp1257 iso8859_4",
         "ėšžųįąūčę",
         0.07,
         "ir kad su yra tai buvo bet jo ne kaip apie nuo dar per iki po ar tik jos taip labai bus kas mano visi reikia",
@@ -244,7 +244,7 @@ SCRIPTS = (
     ),
     _latin(
         "Latvian",
-        "cp1257",
+        "cp1257 iso8859_4",
         "āīēūšņļģžčķ",
         0.10,
         "un ir ar no uz par ka bija bet kas ne vai tas to pie lai tika tikai pat kad viss tad tie labi mana",
@@ -252,7 +252,7 @@ SCRIPTS = (
     ),
     _latin(
         "Estonian",
-        "cp1257",
+        "cp1257 iso8859_4",
         "äõüöšž",
         0.05,
         "ja on ei et see ka oli aga mis ta kui ma nii oma siis ning sest veel kes pole seda sellest olid",
