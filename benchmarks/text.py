@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from vector_pipeline.text.tokens import PATTERN, tokenizer_for, vocabulary
 CORPUS = Path(__file__).parents[1] / "examples" / "sample_corpus"
 ENGLISH = ("handbook/history.md", "handbook/borrowing-tools.md", "guides/bicycle-tyre.md", "handbook/opening-hours.md")
 KOREAN = ("handbook/안전수칙.md", "guides/김치.md", "handbook/회원가입.txt")
+PACKAGE = Path(__file__).parents[1] / "vector_pipeline"
+CODE = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 DOCUMENT_BYTES = 100_000
 TOKENS = 400
 TOKENIZER = tokenizer_for("text-embedding-3-small")
@@ -61,10 +63,12 @@ print(json.dumps([time.perf_counter() - began, chunks]))
 """
 
 
-def documents(names: tuple[str, ...], megabytes: float) -> list[bytes]:
-    """Files of about 100 KB made of the sample corpus, no two paragraphs quite the same."""
-    paragraphs = [p for name in names for p in (CORPUS / name).read_text().split("\n\n")]
-    files, gathered, size, number = [], [], 0, 0
+def documents(folder: Path, names: Sequence[str], megabytes: float) -> list[bytes]:
+    """Files of about 100 KB made of some texts, no two paragraphs quite the same."""
+    paragraphs = [p for name in names for p in (folder / name).read_text().split("\n\n")]
+    files: list[bytes] = []
+    gathered: list[str] = []
+    size = number = 0
     while len(files) * DOCUMENT_BYTES < megabytes * 1e6:
         gathered.append(f"{paragraphs[number % len(paragraphs)]} ({number})")
         size += len(gathered[-1].encode())
@@ -116,9 +120,8 @@ def awkward_seconds(kind: Callable[[int], str], megabytes: int) -> float:
 
 def measure_awkward() -> None:
     """Texts that some chunkers never finish: ten times as much may take ten times as long."""
-    print(
-        "\nAwkward texts, each one document\n\n| text | 1 MB, s | 10 MB, s | times as long |\n| --- | ---: | ---: | ---: |"
-    )
+    print("\nAwkward texts, each one document\n")
+    print("| text | 1 MB, s | 10 MB, s | times as long |\n| --- | ---: | ---: | ---: |")
     for name, kind in AWKWARD.items():
         small, large = awkward_seconds(kind, 1), awkward_seconds(kind, 10)
         print(f"| {name} | {small:.2f} | {large:.2f} | {large / small:.1f} |", flush=True)
@@ -135,7 +138,7 @@ def peer_seconds(folder: Path, name: str, files: list[bytes]) -> float | None:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as texts:
         json.dump([f.decode() for f in files], texts)
         texts.flush()
-        command = [python, "-c", PEER, name, texts.name, str(vocabulary), tokens.PATTERN]
+        command = [str(python), "-c", PEER, name, texts.name, str(vocabulary), tokens.PATTERN]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
@@ -149,8 +152,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peers", type=Path)
     arguments = parser.parse_args()
-    for language, names in (("English", ENGLISH), ("Korean", KOREAN)):
-        files = documents(names, arguments.megabytes)
+    for language, folder, names in (("English", CORPUS, ENGLISH), ("Korean", CORPUS, KOREAN), ("Python", PACKAGE, CODE)):
+        files = documents(folder, names, arguments.megabytes)
         size = sum(map(len, files)) / 1e6
         texts = [f.decode() for f in files]
         runs: dict[str, Callable[[], object]] = {
