@@ -42,7 +42,7 @@ class ChunkingConfig:
     r"""How documents are cut.
 
     `recursive` cuts at the best boundary that fits into `max_tokens`; `overlap` tokens of a chunk, at most, are
-    repeated at the beginning of the next, from a sentence's or a word's beginning on.
+    repeated at the beginning of the next, from a sentence's or a word's beginning on, but not across a heading.
     `paragraph` is `text.split("\n\n")` with the pieces left as they are; only longer ones are cut further.
     """
 
@@ -125,22 +125,28 @@ class _Cutter:
 
     def _pieces(self, start: int, end: int) -> Iterator[Chunk]:
         """The chunks of text[start:end]."""
-        start = self._skip_white(start, end)
+        start = fresh = self._skip_white(start, end)
         while start < end:
-            cut, piece, tokens = self._next(start, end)
+            cut, piece, tokens = self._next(start, fresh, end)
+            if cut <= fresh and start < fresh:
+                start = fresh  # what is repeated leaves no room for more
+                continue
             stop = start + len(piece)
             yield Chunk(piece, start, stop, tokens, self._metadata(start))
-            following = self._skip_white(cut, end)
-            if self.config.overlap and following < end:
-                following = self._overlapping(start, following, stop)
-            start = following
+            fresh = self._skip_white(cut, end)
+            start = self._overlapping(start, fresh, stop) if self.config.overlap and fresh < end else fresh
 
-    def _next(self, start: int, end: int) -> tuple[int, str, int]:
-        """Where to cut a chunk that begins at `start`, its text without white space at its end, its tokens."""
+    def _next(self, start: int, fresh: int, end: int) -> tuple[int, str, int]:
+        """Where to cut a chunk that begins at `start`, its text without white space at its end, its tokens.
+
+        What lies before `fresh` was in the chunk before.
+        """
         room = self.config.max_tokens
         while room > 0:
             limit = self.tokenized.position_after(start, room, end)
-            cut = end if limit >= end else self._best_cut(start, limit)
+            if limit <= fresh:
+                break
+            cut = end if limit >= end else self._best_cut(fresh, limit)
             piece = self.text[start:cut].rstrip()
             tokens = self.tokenized.count(start, start + len(piece))
             if tokens <= self.config.max_tokens:
@@ -164,7 +170,7 @@ class _Cutter:
 
     def _best_cut(self, start: int, limit: int) -> int:
         room = limit - start
-        cut = self._heading_cut(start + int(room * _HEADING_FILL), limit)
+        cut = self._heading_cut(start, start + int(room * _HEADING_FILL), limit)
         if cut is None:
             for find, fill in _PREFERENCE:
                 cut = find(self.text, start + int(room * fill), limit)
@@ -178,20 +184,36 @@ class _Cutter:
         # A code block is kept whole where it fits into a chunk of its own.
         return fence[0] if fence and fence[0] > start and self.text[start : fence[0]].strip() else cut
 
-    def _heading_cut(self, low: int, limit: int) -> int | None:
+    def _heading_cut(self, start: int, low: int, limit: int) -> int | None:
         index = bisect_right(self.heading_starts, limit) - 1
-        return self.heading_starts[index] if index >= 0 and self.heading_starts[index] > low else None
+        if index < 0 or self.heading_starts[index] <= low:
+            return None
+        # A heading goes with the one right below it, and is not left behind at the end of a chunk.
+        first = index
+        while first > 0 and self.heading_starts[first - 1] > start and self._is_empty(first - 1):
+            first -= 1
+        between = self.text[start : self.heading_starts[first]].strip()
+        return self.heading_starts[first] if between else self.heading_starts[index]
+
+    def _is_empty(self, index: int) -> bool:
+        """Whether a heading has nothing below it (its underline aside) before the next one."""
+        section = self.text[self.heading_starts[index] : self.heading_starts[index + 1]]
+        return not section.partition("\n")[2].strip("=- \t\n")
 
     def _overlapping(self, start: int, following: int, stop: int) -> int:
         """Where the next chunk begins, so that it repeats the end of this one; behind this one's beginning."""
         low = max(self.tokenized.position_before(stop, self.config.overlap), start + 1)
-        if low >= stop:
+        if low >= stop or self._is_heading(following):
             return following
         for pattern in (boundaries.SENTENCE, boundaries.WHITE):
             found = pattern.search(self.text, max(start, low - 1), stop)
             if found and low <= found.end() < stop:
                 return found.end()
         return following
+
+    def _is_heading(self, position: int) -> bool:
+        index = bisect_right(self.heading_starts, position) - 1
+        return index >= 0 and self.heading_starts[index] == position
 
     def _metadata(self, start: int) -> dict[str, object]:
         """The headings above a chunk that begins at `start`, outermost first."""

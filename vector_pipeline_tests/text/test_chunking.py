@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,11 +31,12 @@ def _check(text: str, chunks: list[Chunk], most: int) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(text=TEXTS, most=st.integers(8, 60), overlap=st.sampled_from([0, 0, 3]))
+@given(text=TEXTS, most=st.integers(8, 60), overlap=st.sampled_from([0, 0, 3, 7, 30]))
 def test_recursive_chunks_are_exact_and_lose_nothing(text: str, most: int, overlap: int) -> None:
     config = ChunkingConfig(max_tokens=most, overlap=overlap)
     chunks = chunk_document(Document(text), TOKENIZER, config)
     _check(text, chunks, most)
+    assert all(one.start < next_.start and one.end < next_.end for one, next_ in pairwise(chunks))
     assert chunks == chunk_document(Document(text), TOKENIZER, config)
 
 
@@ -60,6 +63,23 @@ def test_headings_are_carried_and_cut_at() -> None:
 def test_titles_are_without_the_marks_that_close_them(line: str, title: str) -> None:
     for text in (line, f"{line}\ntext", f"text\n{line}\ntext"):
         assert [heading.title for heading in find_headings(text, [])] == [title]
+
+
+def test_a_heading_goes_with_the_one_right_below_it() -> None:
+    text = "# Top\n\n" + "one two three. " * 40 + "\n\n## Water\n\n### In spring\n\n" + "four five six. " * 60
+    chunks = chunk_document(Document(text), TOKENIZER, ChunkingConfig(max_tokens=200))
+    assert any(chunk.text.startswith("## Water\n\n### In spring\n\nfour") for chunk in chunks)
+
+
+def test_overlap_repeats_sentences_but_not_across_a_heading() -> None:
+    text = "One two three. " * 60 + "\n\n# Next\n\n" + "Four five six. " * 60
+    chunks = chunk_document(Document(text), TOKENIZER, ChunkingConfig(max_tokens=100, overlap=20))
+    for before, chunk in pairwise(chunks):
+        if chunk.text.startswith("# Next"):
+            assert chunk.start > before.end
+        else:
+            assert 0 < TOKENIZER.count(text[chunk.start : before.end]) <= 20
+            assert chunk.text.startswith(("One", "Four"))
 
 
 def test_a_code_block_that_fits_is_kept_whole() -> None:
