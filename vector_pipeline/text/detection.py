@@ -40,6 +40,10 @@ _RARE_WEIGHT = 2.5
 # Characters that do not belong where they are may be so many of those outside ASCII.
 _ODD_SHARE = 0.02
 
+# Fewer letters of another writing than the Latin than these are more likely something else.
+_ENOUGH_LETTERS = 4
+_ENOUGH_IDEOGRAPHS = 2
+
 _UNEXPECTED = -16.0
 _FOREIGN = -13.5
 # Of 25 letters one is a capital.
@@ -82,6 +86,8 @@ class Reading:
     """Characters that the language is not written with, or not in such a place."""
     foreign: int
     """Characters outside ASCII."""
+    enough: bool
+    """Whether it has letters enough to be taken, and not only to cast doubt on others."""
 
     @property
     def single_byte(self) -> bool:
@@ -112,7 +118,7 @@ def _decided(sample: bytes, declared: str) -> Reading | None:
 
 def _is_likely(reading: Reading) -> bool:
     """Whether a text in the language reads like this at all."""
-    return reading.mean >= _floor(reading.script) and reading.odd <= _ODD_SHARE * reading.foreign
+    return reading.enough and reading.mean >= _floor(reading.script) and reading.odd <= _ODD_SHARE * reading.foreign
 
 
 def _floor(script: Script) -> float:
@@ -159,6 +165,7 @@ def _reading(
             foreign_part += count * known
         elif character.isalpha():
             ascii_part += count * ascii_letter
+    enough = 1 if script.rate < 1.0 else _ENOUGH_IDEOGRAPHS if _is_ideographic(script) else _ENOUGH_LETTERS
     if not foreign or (script.rate == 1.0 and not letters):
         return None
     known_words = sum(count for word, count in words.items() if word in script.words)
@@ -166,7 +173,7 @@ def _reading(
     ascii_part -= _RARE_WEIGHT * min(rare_letters, _WORDS)
     likelihood = ascii_part + foreign_part + _WORD_WEIGHT * min(known_words, _WORDS) + _HANDICAP.get(encoding, 0.0)
     mean = foreign_part / foreign - math.log(script.rate)
-    return Reading(encoding, script, text, likelihood, mean, odd, foreign)
+    return Reading(encoding, script, text, likelihood, mean, odd, foreign, letters >= enough)
 
 
 def codecs_of(encoding: str) -> tuple[str, ...]:

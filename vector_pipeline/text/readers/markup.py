@@ -56,12 +56,40 @@ def read_html(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     match = _DECLARED.search(data, 0, _DECLARED_BYTES)
     label = (match[1] or match[2]).decode("ascii", "ignore").lower() if match else ""
     decoded = decode(data, declared=_LABELS.get(label, ""))
-    page = LexborHTMLParser(decoded.text)
+    page = LexborHTMLParser(_flattened(decoded.text))
     metadata: dict[str, Any] = {}
     title = page.css_first("head title")
     if title is not None and (named := " ".join(title.text().split())):
         metadata["title"] = named
     yield document(_visible_text(page), metadata, encoding=decoded.encoding, removed=decoded.removed)
+
+
+# Browsers nest 512 levels and put what is deeper beside; the parser walks up all of them for every element.
+_MAX_DEPTH = 1_000
+_BLOCK = 4_096
+_NESTING_TAG = regex.compile(
+    r"<(/?)(?!(?:p|li|dt|dd|tr|td|th|tbody|thead|tfoot|option|optgroup|html|head|body|br|img|hr|input|meta|link|col|area|"
+    r"base|embed|source|track|wbr|param)\b)([a-z][^\s>/]*)[^>]*>?",
+    regex.IGNORECASE,
+)
+
+
+def _flattened(text: str) -> str:
+    """A page, its elements in no element where they nest deeper than any browser shows."""
+    depth = deepest = 0
+    for start in range(0, len(text), _BLOCK):
+        closed = text.count("</", start, start + _BLOCK)
+        opened = text.count("<", start, start + _BLOCK) - closed
+        deepest = max(deepest, depth + opened)
+        depth = max(0, depth + opened - closed)
+    if deepest <= _MAX_DEPTH:
+        return text
+    # That counted elements which have no end or need none; to know better takes longer.
+    depth = deepest = 0
+    for tag in _NESTING_TAG.finditer(text):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        deepest = max(deepest, depth)
+    return text if deepest <= _MAX_DEPTH else _NESTING_TAG.sub("\n", text)
 
 
 _HIDDEN = frozenset("script style noscript template svg head iframe object audio video canvas".split())

@@ -160,8 +160,11 @@ class _Records:
                 f"{where} is no object with the field '{self._options.text_field}'; mend it, no record of the file "
                 "was loaded"
             )
-        name = self._name(identity, where, position, number)
         text, removed = clean(text)
+        if not text or text.isspace():
+            # It is passed over, and takes nobody's name.
+            return Document(text, {}, str(number), encoding, removed)
+        name = self._name(identity, where, position, number)
         try:
             return document(text, fields, record=name, encoding=encoding, removed=removed)
         except Unstorable as problem:
