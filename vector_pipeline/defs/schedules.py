@@ -13,7 +13,7 @@ from vector_pipeline.defs.ticks import scan_in_tick
 from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.stages.arrivals import in_progress
-from vector_pipeline.stages.budget import committed_today
+from vector_pipeline.stages.budget import committed_in_all
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
 
@@ -62,7 +62,7 @@ def _tick(
         found = scan_in_tick(connection, pipeline, "schedule")
         budget = pipeline.settings.backfill_max_cost_usd
         if budget is not None:
-            tags[SPEND_UNTIL] = f"{committed_today(connection, pipeline) + budget:.6f}"
+            tags[SPEND_UNTIL] = f"{committed_in_all(connection, pipeline) + budget:.6f}"
     wanted = arrivals_to_run(context.instance, names, pipeline)
     if not wanted:
         return dg.SkipReason(f"nothing is pending, failed or stale{f' ({found})' if found else ''}")

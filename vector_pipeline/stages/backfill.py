@@ -60,7 +60,7 @@ def backfill(
     spend_until: float | None = None,
     log: Callable[[str], None] = lambda _: None,
 ) -> Backfill:
-    """Harvest and submit for one space, until the day's spending is `spend_until` USD. Waits for no batch.
+    """Harvest and submit for one space, until all that was ever spent is `spend_until` USD. Waits for no batch.
 
     Raises ProviderRefused, ProviderUnavailable and DatabaseError; what was harvested before is stored, what was
     submitted is in the ledger.

@@ -1,4 +1,4 @@
-"""How much may be spent: per run, and per day by all pipelines of a database together."""
+"""How much may be spent: per run, and per day or night by all pipelines of a database together."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Budget:
     price_per_token: float | None
     per_run: float | None
     shared: dict[str, float]
-    """Limits of the day's spending by all runs, under the names of their settings."""
-    spent_by_others: float
+    """Limits of what all runs spend together, under the names of their settings: of the day, and of a night."""
+    spent_by_others: dict[str, float]
+    """What counts against each of them."""
     committed: float = 0.0
     """What batches that are out are going to cost; it is spent when they come in."""
     reserved: float = 0.0
@@ -39,7 +40,7 @@ class Budget:
     def open(
         cls, pipeline: Pipeline, model: str, spent_in_run: float = 0.0, *, spend_until: float | None = None
     ) -> Budget:
-        """The budget of a run, which ends also where the day's spending reaches `spend_until`.
+        """The budget of a run, which ends also where all that was ever spent comes to `spend_until`.
 
         Raises ConfigurationError where a limit is set and the price is not known.
         """
@@ -51,10 +52,10 @@ class Budget:
             raise ConfigurationError(
                 f"a budget is set, but the price of {model} is not known; set {variable('usd_per_million_tokens')}"
             )
-        spent_before = 0.0
+        spent_before: dict[str, float] = {}
         if shared:
             with pipeline.database.connect(role="budget") as connection:
-                spent_before = spending.spent_today(connection) - spent_in_run
+                spent_before = {name: _spent(connection, name) - spent_in_run for name in shared}
         return cls(
             model=model,
             price_per_token=None if million is None else million / 1_000_000,
@@ -75,9 +76,9 @@ class Budget:
             if self.per_run is not None and after > self.per_run:
                 raise _reached("max_cost_usd", self.per_run, self.reserved, "this run")
             for name, limit in self.shared.items():
-                before = self.spent_by_others + self.committed
+                before = self.spent_by_others[name] + self.committed
                 if before + after > limit:
-                    raise _reached(name, limit, before + self.reserved, "today or out in batches, by all runs")
+                    raise _reached(name, limit, before + self.reserved, f"{_SINCE[name]} or out in batches, by all runs")
             self.reserved = after
 
     def record(self, connection: Connection, tokens: int) -> None:
@@ -85,10 +86,11 @@ class Budget:
         if self.price_per_token is None:
             return
         cost = tokens * self.price_per_token
-        today = spending.record(connection, self.model, cost, tokens)
+        spending.record(connection, self.model, cost, tokens)
+        spent = {name: _spent(connection, name) for name in self.shared}
         with self._lock:
             self.spent += cost
-            self.spent_by_others = max(0.0, today - self.spent)
+            self.spent_by_others = {name: max(0.0, by_all - self.spent) for name, by_all in spent.items()}
 
     @property
     def spent_in_run(self) -> float | None:
@@ -107,9 +109,19 @@ def usd_out_in_batches(connection: Connection, pipeline: Pipeline) -> float:
     )
 
 
-def committed_today(connection: Connection, pipeline: Pipeline) -> float:
-    """USD spent since midnight UTC by all runs, and what the pipeline's batches that are out are going to cost."""
-    return spending.spent_today(connection) + usd_out_in_batches(connection, pipeline)
+def committed_in_all(connection: Connection, pipeline: Pipeline) -> float:
+    """USD ever spent by all runs, and what the pipeline's batches that are out are going to cost.
+
+    What a night may spend is counted from here and not from the day's spending, which midnight sets to nothing.
+    """
+    return spending.spent_in_all(connection) + usd_out_in_batches(connection, pipeline)
+
+
+_SINCE = {"max_cost_usd_per_day": "today", "backfill_max_cost_usd": "since the first day"}
+
+
+def _spent(connection: Connection, limit: str) -> float:
+    return spending.spent_today(connection) if limit == "max_cost_usd_per_day" else spending.spent_in_all(connection)
 
 
 def _reached(setting: str, limit: float, spent: float, by: str) -> BudgetReached:

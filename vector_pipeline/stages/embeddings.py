@@ -63,7 +63,7 @@ def embed_plan(
     log: Callable[[str], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> EmbedResult:
-    """Embed what a plan asks for into the spaces that it names, at most until the day's spending is `spend_until` USD.
+    """Embed what a plan asks for into the spaces that it names, at most until all that was spent is `spend_until` USD.
 
     Raises ProviderRefused, ProviderUnavailable or DatabaseUnavailable; what was answered before is stored. A budget
     that is reached is no error: the result says so.

@@ -1,4 +1,4 @@
-"""Money spent today (UTC), by all pipelines of a database together."""
+"""Money spent, by day (UTC), by all pipelines of a database together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ def spent_today(connection: Connection) -> float:
     """USD spent since midnight UTC."""
     query = sql.SQL("SELECT coalesce(sum(usd), 0) FROM {} WHERE day = (now() AT TIME ZONE 'UTC')::date").format(_TABLE)
     row = connection.execute(query).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def spent_in_all(connection: Connection) -> float:
+    """USD spent since the first day."""
+    row = connection.execute(sql.SQL("SELECT coalesce(sum(usd), 0) FROM {}").format(_TABLE)).fetchone()
     return float(row[0]) if row else 0.0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from vector_pipeline.errors import BudgetReached, ConfigurationError
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.budget import Budget
+from vector_pipeline.stages.budget import Budget, committed_in_all
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 
 MODEL = "text-embedding-3-small"
@@ -46,3 +46,18 @@ def test_a_limit_without_a_price_is_refused(tmp_path: Path, fresh_database_url: 
     pipeline = opened(tmp_path, fresh_database_url, usd_per_million_tokens=None)
     with pytest.raises(ConfigurationError, match="VECTOR_PIPELINE_USD_PER_MILLION_TOKENS"):
         Budget.open(pipeline, "a-model-of-ones-own", spend_until=1.0)
+
+
+def test_a_night_goes_on_past_midnight(tmp_path: Path, fresh_database_url: str) -> None:
+    pipeline = opened(tmp_path, fresh_database_url)
+    with pipeline.database.connect() as connection:
+        until = committed_in_all(connection, pipeline) + 60.0
+        evening = Budget.open(pipeline, MODEL, spend_until=until)
+        evening.reserve(50)
+        evening.record(connection, 50)
+        connection.execute("UPDATE vector_pipeline_shared.spending SET day = day - 1")
+        for budget in (evening, Budget.open(pipeline, MODEL, spend_until=until)):
+            with pytest.raises(BudgetReached, match="BACKFILL_MAX_COST_USD"):
+                budget.reserve(11)
+            budget.reserve(5)
+            budget.record(connection, 5)
