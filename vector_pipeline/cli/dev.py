@@ -7,8 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from vector_pipeline.cli.output import fail
@@ -59,26 +59,69 @@ def run_dev(settings: Settings, host: str, port: int) -> int:
             "VECTOR_PIPELINE_HOME": str(settings.home.absolute()),
             "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), OTHER_COMMAND))),
         }
-        # Set before it is started: a signal that is ignored here, as under nohup, would be ignored there as well.
-        children: list[subprocess.Popen[bytes]] = []
+        return _run(command, environment, f"http://{host}:{port}", (host, port))
 
-        def end(*_: object) -> None:
-            for running in children:
-                running.terminate()
 
-        signal.signal(signal.SIGTERM, end)
-        signal.signal(signal.SIGHUP, end)
-        # In a group of its own, so that Ctrl-C reaches it once, through here: twice would break off its own ending.
-        child = subprocess.Popen(command, env=environment, process_group=0)
-        children.append(child)
+def _run(command: list[str], environment: dict[str, str], url: str, address: tuple[str, int]) -> int:
+    """Run it until it ends or is to end, and then leave nothing of it behind; returns the exit code."""
+    ending = threading.Event()
+    children: list[subprocess.Popen[bytes]] = []
+
+    def end(*_: object) -> None:
+        ending.set()
+        for running in children:
+            running.terminate()
+
+    # Set before the child is started: a signal that is ignored here, as under nohup, would be ignored there as well.
+    for sent in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sent, end)
+    # In a group of its own, so that Ctrl-C reaches it once, through here: twice would break off its own ending.
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0)
+    children.append(child)
+    threading.Thread(target=_pass_on, args=(child, ending), daemon=True).start()
+    try:
+        while child.poll() is None and not _answers(address):
+            time.sleep(0.2)
+        if child.poll() is None:
+            fail(f"the UI is at {url}; Ctrl-C ends it")
+        code = child.wait()
+    except KeyboardInterrupt:
+        fail("ending; what was paid for and loaded is kept, and runs that are under way are taken up the next time")
+        end()
+        code = child.wait()
+    finally:
+        _end_group(child.pid)
+    return 0 if ending.is_set() else code
+
+
+def _pass_on(child: subprocess.Popen[bytes], ending: threading.Event) -> None:
+    """Print what it prints, until it is to end: then runs only complain of being interrupted."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        if not ending.is_set():
+            sys.stderr.buffer.write(line)
+            sys.stderr.buffer.flush()
+
+
+def _end_group(group: int) -> None:
+    """End the runs: Dagster leaves those that are under way to themselves, and they would go on to spend money."""
+    for sent, seconds in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 1.0)):
+        deadline = time.monotonic() + seconds
         try:
-            _say_when_up(child, host, port)
-            return child.wait()
-        except KeyboardInterrupt:
-            fail("ending; what runs is interrupted, and goes on from there the next time")
-            child.terminate()
-            child.wait()
-            return 0
+            os.killpg(group, sent)
+            while time.monotonic() < deadline:
+                time.sleep(0.1)
+                os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, 1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def _warn_of_source(settings: Settings, connection: Connection) -> None:
@@ -87,14 +130,6 @@ def _warn_of_source(settings: Settings, connection: Connection) -> None:
         SourceResource(settings.source).open(connection)
     except PipelineError as error:
         fail(f"{error}; the sensor goes on looking")
-
-
-def _say_when_up(child: subprocess.Popen[bytes], host: str, port: int) -> None:
-    while child.poll() is None:
-        with suppress(OSError), socket.create_connection((host, port), 1.0):
-            fail(f"the UI is at http://{host}:{port}; Ctrl-C ends it")
-            return
-        time.sleep(0.2)
 
 
 def _refuse_used_port(host: str, port: int) -> None:

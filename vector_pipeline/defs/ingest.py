@@ -16,7 +16,7 @@ import dagster as dg
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.runs import TRIGGER, release_abandoned
+from vector_pipeline.defs.runs import TRIGGER, release_abandoned, was_interrupted
 from vector_pipeline.sources.source import open_source
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.model import check_model
@@ -121,7 +121,8 @@ def _run_arrivals(
     # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
     for arrival in arrivals:
         result = run(arrival)
-        if result is not None and _was_interrupted(result):
+        if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
+            # Dagster catches Ctrl-C and takes it for a failure of the run.
             raise KeyboardInterrupt
         _add(report, pipeline, arrival, result)
         say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
@@ -166,15 +167,6 @@ def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
             for name, value in event.materialization.metadata.items():
                 found[f"{key.path[-1]}.{name}"] = value.value
     return found
-
-
-def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Whether a signal ended the run: Dagster catches Ctrl-C and makes a failure of it."""
-    wanted = dg.DagsterExecutionInterruptedError.__name__
-    return any(
-        event.step_failure_data.error is not None and event.step_failure_data.error.cls_name == wanted
-        for event in result.get_step_failure_events()
-    )
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:

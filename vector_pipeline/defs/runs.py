@@ -30,7 +30,7 @@ ACTIVE = [
 ]
 
 SPEND_UNTIL = "vector_pipeline/spend_until_usd"
-"""Tag of a run that ends where the day's spending, by all runs, comes to so many dollars."""
+"""Tag of a run that ends where what all runs ever spent comes to so many dollars."""
 
 # Arrivals asked about in one query.
 LOOKUP = 200
@@ -88,7 +88,7 @@ def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str])
 
 
 def spend_until(tags: Mapping[str, str]) -> float | None:
-    """The day's spending in USD at which a run ends; None where it was given no limit."""
+    """The spending in USD, of all runs that ever were, at which a run ends; None where it was given no limit."""
     return float(tags[SPEND_UNTIL]) if SPEND_UNTIL in tags else None
 
 
@@ -124,9 +124,16 @@ def run_keys(
     return wanted
 
 
+def was_interrupted(event: dg.DagsterEvent) -> bool:
+    """Whether the failure of a step is that its process was told to end: Ctrl-C, SIGTERM, a pod that is moved."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+
+
 def _died(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run ended as failed without any step of it having said why."""
+    """Whether a run failed because its process ended, and not of what it did. One that a person ended is canceled."""
     if run.status is not dg.DagsterRunStatus.FAILURE:
         return False
-    failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1)
-    return not failures.records
+    failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    events = [record.event_log_entry.dagster_event for record in failures]
+    return all(event is not None and was_interrupted(event) for event in events)
