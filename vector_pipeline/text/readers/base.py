@@ -63,5 +63,5 @@ class _Limited(io.RawIOBase):
 def open_plain(stream: BinaryIO, name: str, options: ReaderOptions) -> BinaryIO:
     """The plain bytes of a file, uncompressed as they are read where its name ends in .gz."""
     if name.lower().endswith(".gz"):
-        stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+        stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb"))
     return cast(BinaryIO, io.BufferedReader(_Limited(stream, options.max_bytes), 1 << 16))

@@ -69,7 +69,7 @@ _MAX_DEPTH = 1_000
 _BLOCK = 4_096
 _NESTING_TAG = regex.compile(
     r"<(/?)(?!(?:p|li|dt|dd|tr|td|th|tbody|thead|tfoot|option|optgroup|html|head|body|br|img|hr|input|meta|link|col|area|"
-    r"base|embed|source|track|wbr|param)\b)([a-z][^\s>/]*)[^>]*>?",
+    r"base|embed|source|track|wbr|param|script|style|title|textarea)\b)([a-z][^\s>/]*)[^>]*>?",
     regex.IGNORECASE,
 )
 
