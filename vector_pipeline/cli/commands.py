@@ -186,11 +186,10 @@ def space_start(json_wanted: bool) -> None:
 @as_json
 def space_switch(name: str, json_wanted: bool) -> None:
     """Make space NAME the one that searches see."""
-    from vector_pipeline.store.spaces import switch_space
+    from vector_pipeline.stages.changing_model import switch
 
-    settings = Settings.from_environment()
-    with open_pipeline(settings) as pipeline, pipeline.database.connect(role="space") as connection:
-        switched = switch_space(connection, name, settings.min_recall)
+    with open_pipeline(Settings.from_environment()) as pipeline:
+        switched = switch(pipeline, name)
     _told(json_wanted, {"name": switched.name, "model": switched.model}, f"searches now see space {name}")
 
 

@@ -86,7 +86,8 @@ def show_results(results: list[SearchResult]) -> None:
 def show_status(found: dict[str, Any]) -> None:
     """The state of the table."""
     files = found["files"]
-    emit(f"database  {found['database']}, {found['bytes'] / 2**20:,.1f} MiB")
+    emit(f"database  {found['database']}, {_mib(found['bytes'])}")
+    emit("          " + ", ".join(f"{name} {_mib(size)}" for name, size in found["sizes"].items()))
     emit(f"sources   {', '.join(one_line(root) for root in found['roots']) or 'none yet'}")
     emit(
         f"files     {files['loaded']:,} loaded, {files['pending']:,} pending, {files['rejected']:,} rejected, "
@@ -107,13 +108,18 @@ def show_status(found: dict[str, Any]) -> None:
         emit("no file of that path is known; paths are relative to their source")
 
 
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
+
+
 def show_spaces(spaces: list[dict[str, Any]]) -> None:
     """The spaces, one a line."""
     for space in spaces:
         recall = f", recall@10 {space['recall']:.3f}" if space["recall"] is not None else ""
         emit(
             f"space     {space['name']} ({space['state']}): {space['model']}, {space['dimensions']:,} dimensions, "
-            f"{space['vectors']:,} vectors, {space['missing']:,} missing{recall}"
+            f"{space['vectors']:,} vectors, {space['missing']:,} missing{recall}; "
+            f"{_mib(space['bytes'])}, index {_mib(space['index_bytes'])}"
         )
     if not spaces:
         emit("space     none yet")

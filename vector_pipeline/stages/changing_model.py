@@ -1,4 +1,4 @@
-"""Starting a new space: another model or other dimensions, filled beside the active one."""
+"""Changing the model: a space of another model or other dimensions is filled beside the active one, then switched to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from vector_pipeline.settings import variable
 from vector_pipeline.stages.model import model_dimensions, model_name
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.store import manifest, spaces
+from vector_pipeline.store.index import maintain_index
 
 
 def start(pipeline: Pipeline) -> dict[str, Any]:
@@ -25,3 +26,16 @@ def start(pipeline: Pipeline) -> dict[str, Any]:
         # Loaded once more, file by file: their texts are embedded into both spaces and no row of theirs changes.
         manifest.mark_stale_pending(connection, pipeline="")
         return {"name": space.name, "model": model, "dimensions": dimensions}
+
+
+def switch(pipeline: Pipeline, name: str) -> spaces.Space:
+    """Make another space the one that searches see, its index built and its recall measured.
+
+    Raises as `spaces.switch_space` does.
+    """
+    least = pipeline.settings.min_recall
+    with pipeline.database.connect(role="space") as connection:
+        spaces.require_complete(connection, spaces.named(connection, name))
+        # What has landed since the last run is brought under the index; the last word on recall is the switch's.
+        maintain_index(pipeline.database, recall=least)
+        return spaces.switch_space(connection, name, least)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, LiteralString
 
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.store import manifest, spaces
@@ -27,13 +27,14 @@ def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
             "pending": _listed(connection, "pending"),
             "rows": _count(connection, "SELECT count(*) FROM chunks"),
             "spaces": spaces_json(connection),
-            "bytes": _count(
-                connection,
-                "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c "
-                "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind = 'r' "
-                "AND (c.relname LIKE 'embeddings\\_%%' OR c.relname IN ('chunks', 'source_files'))",
-            ),
         }
+        found["sizes"] = sizes = {
+            "rows": _bytes(connection, "chunks", "chunk_sections"),
+            "files": _bytes(connection, "source_files", "arrivals"),
+            "vectors": sum(space["bytes"] for space in found["spaces"]),
+            "indexes": sum(space["index_bytes"] for space in found["spaces"]),
+        }
+        found["bytes"] = sum(sizes.values())
         if path is not None:
             found["file"] = [
                 {
@@ -58,16 +59,27 @@ def _listed(connection: Connection, status: manifest.Status) -> list[dict[str, A
     ]
 
 
-def _count(connection: Connection, query: str) -> int:
-    row = connection.execute(query.replace("%%", "%")).fetchone()
+def _count(connection: Connection, query: LiteralString) -> int:
+    row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
+
+
+def _bytes(connection: Connection, *tables: str) -> int:
+    """What tables take on disk, with their b-trees and whatever they keep outside."""
+    row = connection.execute(
+        "SELECT sum(pg_total_relation_size(to_regclass(quote_ident(name))))::bigint FROM unnest(%s::text[]) AS name",
+        (list(tables),),
+    ).fetchone()
+    return int(row[0] or 0) if row else 0
 
 
 def spaces_json(connection: Connection) -> list[dict[str, Any]]:
     """The spaces as `space list` and `status` show them."""
     listed = []
     for space in spaces.list_spaces(connection):
-        vectors = sum(spaces.count_vectors(connection, table) for table in (space.embeddings, space.landing))
+        landing = spaces.count_vectors(connection, space.landing)
+        vectors = spaces.count_vectors(connection, space.embeddings) + landing
+        index_bytes = _bytes(connection, space.index)
         listed.append(
             {
                 "name": space.name,
@@ -77,7 +89,11 @@ def spaces_json(connection: Connection) -> list[dict[str, Any]]:
                 "state": space.state,
                 "vectors": vectors,
                 "missing": spaces.count_missing(connection, space),
+                "landing": landing,
                 "recall": space.recall,
+                "ef_search": space.ef_search,
+                "bytes": _bytes(connection, space.embeddings, space.landing) - index_bytes,
+                "index_bytes": index_bytes,
             }
         )
     return listed

@@ -82,6 +82,8 @@ class Database:
         connection.execute(
             sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys(path))))
         )
+        # What waits for a lock has to see what whoever held it has written, whatever a role's default is.
+        connection.execute("SET default_transaction_isolation = 'read committed'")
         register(connection)
         if row:
             register_vector(connection)

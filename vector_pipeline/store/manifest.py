@@ -238,8 +238,14 @@ def fail_attempt(connection: Connection, arrival: str, error: str) -> None:
 
 
 def finished_arrivals(connection: Connection, older_than_days: float) -> list[str]:
-    """Arrivals that were finished longer ago than that, whose Parquet stages may go."""
-    query = "SELECT key FROM arrivals WHERE finished_at < now() - %s * interval '1 day' ORDER BY key"
+    """Arrivals that have owned nothing pending for longer than that, whose Parquet stages may go.
+
+    One whose files all went to later arrivals before a run of it finished counts from its beginning.
+    """
+    query = (
+        "SELECT key FROM arrivals a WHERE coalesce(finished_at, created_at) < now() - %s * interval '1 day' AND NOT "
+        "EXISTS (SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') ORDER BY key"
+    )
     return [row[0] for row in connection.execute(query, (older_than_days,))]
 
 

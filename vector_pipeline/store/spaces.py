@@ -157,10 +157,10 @@ def switch_space(connection: Connection, name: str, min_recall: float) -> Space:
     Raises ConfigurationError where it does not exist, misses vectors, has many and no index, or one that finds too
     little, and DatabaseError where something of somebody else's depends on the view.
     """
-    space = _named(connection, name)
+    space = named(connection, name)
     if space.state == "active":
         return space
-    _require_complete(connection, space)
+    require_complete(connection, space)
     if space.recall is not None and space.recall < min_recall:
         raise ConfigurationError(
             f"the index of space {name} has a recall of {space.recall:.3f}, below {min_recall:.3f}; rebuild it, or set "
@@ -175,13 +175,13 @@ def switch_space(connection: Connection, name: str, min_recall: float) -> Space:
 
     def switch() -> None:
         # Looked at again where no load can add a text meanwhile.
-        _require_complete(connection, space)
+        require_complete(connection, space)
         connection.execute("UPDATE spaces SET state = 'retired' WHERE state = 'active'")
         connection.execute("UPDATE spaces SET state = 'active' WHERE name = %s", (name,))
         replace_view(connection, space)
 
     alone(connection, switch)
-    return _named(connection, name)
+    return named(connection, name)
 
 
 def alone(connection: Connection, work: Callable[[], None]) -> None:
@@ -205,7 +205,8 @@ def alone(connection: Connection, work: Callable[[], None]) -> None:
     )
 
 
-def _require_complete(connection: Connection, space: Space) -> None:
+def require_complete(connection: Connection, space: Space) -> None:
+    """Raise ConfigurationError where texts of the table have no vector in a space."""
     if missing := count_missing(connection, space):
         raise ConfigurationError(
             f"space {space.name} still misses the vectors of {missing:,} texts; run `vector-pipeline space start` with "
@@ -215,7 +216,7 @@ def _require_complete(connection: Connection, space: Space) -> None:
 
 def drop_space(connection: Connection, name: str) -> None:
     """Drop a space that is not active, with its vectors."""
-    space = _named(connection, name)
+    space = named(connection, name)
     if space.state == "active":
         raise ConfigurationError(f"space {name} is active; switch to another before you drop it")
 
@@ -324,7 +325,8 @@ def _name(model: str, dimensions: int) -> str:
     return f"{plain}_{dimensions}"
 
 
-def _named(connection: Connection, name: str) -> Space:
+def named(connection: Connection, name: str) -> Space:
+    """The space of that name. Raises ConfigurationError, naming those there are."""
     spaces = list_spaces(connection)
     for space in spaces:
         if space.name == name:

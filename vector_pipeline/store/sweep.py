@@ -5,21 +5,25 @@ from __future__ import annotations
 from psycopg import sql
 
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.spaces import LOAD_OR_SWEEP, list_spaces
+from vector_pipeline.store.spaces import LOAD_OR_SWEEP, count_vectors, list_spaces
 
 SWEPT_AT_ONCE = 5_000
+
+# From this share on, what was removed is cleared from table and index at once: a search walks over it until then.
+MANY = 0.05
 
 
 def sweep(connection: Connection, grace_seconds: float) -> int:
     """Remove what has been unreferenced for longer than the grace period; returns the vectors removed.
 
     A vector that was never referenced, or came back since, counts from when it was stored: its load may still be on
-    the way. The text of
-    deleted files is gone with their rows already.
+    the way. The text of deleted files is gone with their rows already. Where many were removed, their room is made
+    free at once; for the rest autovacuum is soon enough.
     """
-    removed = 0
+    total = 0
     for space in list_spaces(connection):
         for table in (space.embeddings, space.landing):
+            removed = 0
             statement = sql.SQL(
                 "DELETE FROM {table} WHERE content_hash IN (SELECT e.content_hash FROM {table} e "
                 "LEFT JOIN unreferenced_hashes u USING (content_hash) "
@@ -33,10 +37,13 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
                 removed += count
                 if count < SWEPT_AT_ONCE:
                     break
+            total += removed
+            if removed > MANY * count_vectors(connection, table):
+                connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(table)))
     connection.execute(
         "DELETE FROM unreferenced_hashes WHERE since < now() - (%s + 86400) * interval '1 second'", (grace_seconds,)
     )
-    return removed
+    return total
 
 
 def orphans(connection: Connection) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import psycopg
@@ -14,7 +14,7 @@ from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, Vector
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.spaces import LOAD_OR_SWEEP, Space
 
-ROWS_IN_BLOCK = 256
+ROWS_IN_BLOCK = 64
 
 
 def missing(connection: Connection, space: Space, hashes: Sequence[bytes]) -> set[bytes]:
@@ -41,55 +41,37 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
         )
     with connection.transaction():
         connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
-        new = missing(connection, space, hashes)
         # Sorted, so that two runs that bring the same hashes wait for one another and do not deadlock.
-        places = sorted({h: i for i, h in enumerate(hashes) if h in new}.items())
-        if not places:
-            return 0
-        names = [h for h, _ in places]
-        order = [i for _, i in places]
-        try:
-            with connection.transaction():
-                _copy(connection, space.landing, _blocks(space, names, vectors, order))
-            stored = len(names)
-        except psycopg.errors.UniqueViolation:
-            stored = _copy_around(connection, space, _blocks(space, names, vectors, order))
-        # Where a row was moved under the index between the look and the COPY, it stands there already.
-        return stored - _delete_moved(connection, space, names)
+        places = sorted({h: i for i, h in enumerate(hashes)}.items())
+        while not _stored(connection, space, vectors, places):
+            # Some were there, or came from another run at this moment; only what is left goes on.
+            new = missing(connection, space, [h for h, _ in places])
+            places = [(h, i) for h, i in places if h in new]
+        # What stands under the index already need not land.
+        return len(places) - _delete_moved(connection, space, [h for h, _ in places])
 
 
-def _blocks(
-    space: Space, hashes: Sequence[bytes], vectors: Vectors, order: Sequence[int]
-) -> Iterator[bytes | memoryview]:
-    # The server takes in one block while the next is made.
-    yield COPY_HEAD
-    for start in range(0, len(hashes), ROWS_IN_BLOCK):
-        place = slice(start, start + ROWS_IN_BLOCK)
-        yield vector_rows(hashes[place], vectors[order[place]], space.element_type)
-    yield COPY_TAIL
+def _stored(connection: Connection, space: Space, vectors: Vectors, places: Sequence[tuple[bytes, int]]) -> bool:
+    """Copy vectors into the landing table; False, with nothing written, where it has one of them."""
+    try:
+        with connection.transaction():
+            _copy(connection, space, [h for h, _ in places], vectors, [i for _, i in places])
+    except psycopg.errors.UniqueViolation:
+        return False
+    return True
 
 
-def _copy(connection: Connection, table: str, blocks: Iterable[bytes | memoryview]) -> None:
-    statement = sql.SQL("COPY {} (content_hash, embedding) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table))
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for block in blocks:
-            copy.write(block)
-
-
-def _copy_around(connection: Connection, space: Space, blocks: Iterable[bytes | memoryview]) -> int:
-    """Write rows of which another run has just written some; returns how many were new."""
-    connection.execute(
-        sql.SQL("CREATE TEMP TABLE answered ON COMMIT DROP AS SELECT content_hash, embedding FROM {} LIMIT 0").format(
-            sql.Identifier(space.landing)
-        )
+def _copy(connection: Connection, space: Space, hashes: Sequence[bytes], vectors: Vectors, order: list[int]) -> None:
+    statement = sql.SQL("COPY {} (content_hash, embedding) FROM STDIN (FORMAT BINARY)").format(
+        sql.Identifier(space.landing)
     )
-    _copy(connection, "answered", blocks)
-    return connection.execute(
-        sql.SQL(
-            "INSERT INTO {} (content_hash, embedding) SELECT content_hash, embedding FROM answered "
-            "ORDER BY content_hash ON CONFLICT DO NOTHING"
-        ).format(sql.Identifier(space.landing))
-    ).rowcount
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(COPY_HEAD)
+        # The server takes in one block while the next is made.
+        for start in range(0, len(hashes), ROWS_IN_BLOCK):
+            place = slice(start, start + ROWS_IN_BLOCK)
+            copy.write(vector_rows(hashes[place], vectors[order[place]], space.element_type))
+        copy.write(COPY_TAIL)
 
 
 def _delete_moved(connection: Connection, space: Space, hashes: Sequence[bytes]) -> int:

@@ -32,7 +32,7 @@ def build_vector_index(names: Names) -> dg.AssetsDefinition:
         pipeline = database.pipeline
         with explained():
             swept, stages = keep_in_order(pipeline)
-            reports = maintain_index(pipeline.database, log=context.log.info)
+            reports = maintain_index(pipeline.database, recall=pipeline.settings.min_recall, log=context.log.info)
         metadata: dict[str, dg.MetadataValue] = {
             "vectors_swept": dg.MetadataValue.int(swept),
             "stages_removed": dg.MetadataValue.int(stages),
@@ -67,6 +67,8 @@ def _metadata(report: IndexReport, prefix: str) -> dict[str, dg.MetadataValue]:
     }
     if report.indexed:
         found[f"{prefix}index_bytes"] = dg.MetadataValue.int(report.index_bytes)
+    if report.ef_search is not None:
+        found[f"{prefix}ef_search"] = dg.MetadataValue.int(report.ef_search)
     for name in ("recall", "p50_ms", "p95_ms"):
         value = getattr(report, name)
         if value is not None:
