@@ -170,7 +170,7 @@ class _Cutter:
 
     def _best_cut(self, start: int, limit: int) -> int:
         room = limit - start
-        cut = self._heading_cut(start, start + int(room * _HEADING_FILL), limit)
+        cut = self._heading_cut(start + int(room * _HEADING_FILL), limit)
         if cut is None:
             for find, fill in _PREFERENCE:
                 cut = find(self.text, start + int(room * fill), limit)
@@ -184,21 +184,9 @@ class _Cutter:
         # A code block is kept whole where it fits into a chunk of its own.
         return fence[0] if fence and fence[0] > start and self.text[start : fence[0]].strip() else cut
 
-    def _heading_cut(self, start: int, low: int, limit: int) -> int | None:
+    def _heading_cut(self, low: int, limit: int) -> int | None:
         index = bisect_right(self.heading_starts, limit) - 1
-        if index < 0 or self.heading_starts[index] <= low:
-            return None
-        # A heading goes with the one right below it, and is not left behind at the end of a chunk.
-        first = index
-        while first > 0 and self.heading_starts[first - 1] > start and self._is_empty(first - 1):
-            first -= 1
-        between = self.text[start : self.heading_starts[first]].strip()
-        return self.heading_starts[first] if between else self.heading_starts[index]
-
-    def _is_empty(self, index: int) -> bool:
-        """Whether a heading has nothing below it (its underline aside) before the next one."""
-        section = self.text[self.heading_starts[index] : self.heading_starts[index + 1]]
-        return not section.partition("\n")[2].strip("=- \t\n")
+        return self.heading_starts[index] if index >= 0 and self.heading_starts[index] > low else None
 
     def _overlapping(self, start: int, following: int, stop: int) -> int:
         """Where the next chunk begins, so that it repeats the end of this one; behind this one's beginning."""

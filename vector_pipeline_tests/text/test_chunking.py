@@ -65,12 +65,6 @@ def test_titles_are_without_the_marks_that_close_them(line: str, title: str) -> 
         assert [heading.title for heading in find_headings(text, [])] == [title]
 
 
-def test_a_heading_goes_with_the_one_right_below_it() -> None:
-    text = "# Top\n\n" + "one two three. " * 40 + "\n\n## Water\n\n### In spring\n\n" + "four five six. " * 60
-    chunks = chunk_document(Document(text), TOKENIZER, ChunkingConfig(max_tokens=200))
-    assert any(chunk.text.startswith("## Water\n\n### In spring\n\nfour") for chunk in chunks)
-
-
 def test_overlap_repeats_sentences_but_not_across_a_heading() -> None:
     text = "One two three. " * 60 + "\n\n# Next\n\n" + "Four five six. " * 60
     chunks = chunk_document(Document(text), TOKENIZER, ChunkingConfig(max_tokens=100, overlap=20))
