@@ -17,6 +17,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vector_pipeline.sources.source import printable
+
 # The counts that the bar is drawn from.
 FILES_TO_LOAD, FILES_LOADED = "files to load", "files loaded"
 
@@ -31,7 +33,7 @@ def fail(message: str) -> None:
 
 def one_line(text: str) -> str:
     """Text on one line: names of files may hold line ends and control characters."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(text)
 
 
 def emit_json(value: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import dagster as dg
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.resources import PostgresResource, SourceResource
+from vector_pipeline.defs.ticks import notice_seconds
 from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.stages.compare import Comparison, compare
 from vector_pipeline.store import manifest
@@ -29,7 +30,8 @@ def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
         try:
             with pipeline.database.connect(role="checks") as connection:
                 places = where.open(connection)
-            found = [compare(pipeline.database, s, quiet_seconds=pipeline.settings.quiet_seconds) for s in places]
+            quiet = pipeline.settings.quiet_seconds
+            found = [compare(pipeline.database, s, quiet_seconds=quiet + notice_seconds(s)) for s in places]
         except (ConfigurationError, SourceError) as error:
             # A source that is away is what this check is there to tell of, not a reason for the run to fail.
             return dg.AssetCheckResult(passed=False, description=str(error), metadata={"error": str(error)})
@@ -46,14 +48,19 @@ def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
         with database.pipeline.database.connect(role="checks") as connection:
             counts = manifest.count_files(connection)
             open_files = manifest.files_with_status(connection, "rejected", "pending", limit=200)
+            several = len(manifest.known_roots(connection)) > 1
         return dg.AssetCheckResult(
             passed=counts.pending == 0 and counts.rejected == 0,
             severity=dg.AssetCheckSeverity.WARN,
+            description=f"{counts.loaded:,} files loaded, {counts.pending:,} pending, {counts.rejected:,} rejected",
             metadata={
                 "files_loaded": counts.loaded,
                 "files_pending": counts.pending,
                 "files_rejected": counts.rejected,
-                "files": outcome_table((f.path, f.status, f.error or "") for f in open_files),
+                "files_deleted": counts.deleted,
+                "files": outcome_table(
+                    (f"{f.root}/{f.path}" if several else f.path, f.status, f.error or "") for f in open_files
+                ),
             },
         )
 
@@ -114,7 +121,7 @@ def _matches(found: list[Comparison]) -> dg.AssetCheckResult:
                 for name in ("same", "pending", "waiting", "missing", "deleted", "changed", "passed_over")
             },
             "differences": outcome_table(
-                (f"{comparison.root}/{item.path}", item.kind, said[item.kind])
+                (f"{comparison.root}/{item.path}" if len(found) > 1 else item.path, item.kind, said[item.kind])
                 for comparison in found
                 for item in comparison.differences
             ),

@@ -8,10 +8,15 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
+from vector_pipeline.sources.source import printable
+
 WIDTH, HEIGHT, BARS = 480, 160, 24
 
 # Rows that a metadata table shows at most: the events are kept for ever, and the manifest holds the rest.
 TABLE_ROWS = 200
+
+# Characters of a name; longer ones push the other columns out of sight.
+NAME_LENGTH = 80
 
 
 def histogram(counts: Counter[int], unit: str) -> dg.MarkdownMetadataValue:
@@ -50,10 +55,17 @@ def _svg(bars: Counter[int], low: int, high: int, unit: str) -> str:
     )
 
 
+def shortened(name: str) -> str:
+    """A file's name as a table can show it: on one line, and without its middle where it is long."""
+    name = printable(name)
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH // 2]} … {name[-NAME_LENGTH // 2 :]}"
+
+
 def outcome_table(outcomes: Iterable[tuple[str, str, str]]) -> dg.TableMetadataValue:
     """Files with what became of them: (path, outcome, reason or ''), at most TABLE_ROWS of them."""
     records = [
-        dg.TableRecord({"file": path, "outcome": outcome, "reason": reason}) for path, outcome, reason in outcomes
+        dg.TableRecord({"file": shortened(path), "outcome": outcome, "reason": reason})
+        for path, outcome, reason in outcomes
     ]
     shown = records[:TABLE_ROWS]
     if len(records) > TABLE_ROWS:

@@ -9,7 +9,7 @@ import dagster as dg
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, TRIGGER, is_active, release_abandoned, runs_of
-from vector_pipeline.defs.ticks import scan_in_tick
+from vector_pipeline.defs.ticks import scan_in_tick, told
 from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.stages.arrivals import in_progress
@@ -58,14 +58,15 @@ def _tick(
     tags = {TRIGGER: "schedule"}
     with pipeline.database.connect(role="schedule") as connection:
         release_abandoned(context.instance, names, connection)
-        # What is too much for a tick is scanned by a run that the sensor asks for.
-        found = scan_in_tick(connection, pipeline, "schedule")
+        results = scan_in_tick(connection, pipeline, "schedule", remote=True)
         budget = pipeline.settings.backfill_max_cost_usd
         if budget is not None:
             tags[SPEND_UNTIL] = f"{committed_in_all(connection, pipeline) + budget:.6f}"
     wanted = arrivals_to_run(context.instance, names, pipeline)
+    found = told(results) if results is not None else "the source is large or new: source_files_sensor has it listed"
     if not wanted:
-        return dg.SkipReason(f"nothing is pending, failed or stale{f' ({found})' if found else ''}")
+        return dg.SkipReason(f"nothing is pending, failed or stale ({found})")
+    context.log.info(found)
     return [dg.RunRequest(run_key=arrival, partition_key=arrival, tags=tags) for arrival in wanted]
 
 
@@ -74,19 +75,26 @@ def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeli
 
     Their partitions exist when this returns: one unknown key would make the whole tick fail.
     """
+    at_most, at_once = pipeline.settings.backfill_max_runs, pipeline.settings.max_files_per_arrival
     with pipeline.database.connect(role="schedule") as connection:
-        manifest.mark_stale_pending(connection, pipeline.fingerprint)
-        pending = manifest.pending_arrivals(connection)
-        busy = in_progress(connection, pending)
-    if not pending:
-        return []
-    wanted: list[str] = []
+        wanted = _idle(connection, instance, names, at_most)
+        # Only as many as are run now: what is pending without a run of its own is taken up by the sensor, at once and
+        # without a budget.
+        while len(wanted) < at_most and manifest.mark_stale_pending(connection, pipeline.fingerprint, at_once):
+            wanted = _idle(connection, instance, names, at_most)
+    register_arrivals(instance, names, wanted)
+    return wanted
+
+
+def _idle(connection: manifest.Connection, instance: dg.DagsterInstance, names: Names, at_most: int) -> list[str]:
+    """Pending arrivals that nobody works on, oldest first."""
+    pending = manifest.pending_arrivals(connection)
+    busy = in_progress(connection, pending)
+    idle: list[str] = []
     for start in range(0, len(pending), LOOKUP):
         portion = pending[start : start + LOOKUP]
         runs = runs_of(instance, names, portion)
-        wanted += [a for a in portion if a not in busy and not is_active(runs.get(a, ()))]
-        if len(wanted) >= pipeline.settings.backfill_max_runs:
+        idle += [a for a in portion if a not in busy and not is_active(runs.get(a, ()))]
+        if len(idle) >= at_most:
             break
-    wanted = wanted[: pipeline.settings.backfill_max_runs]
-    register_arrivals(instance, names, wanted)
-    return wanted
+    return idle[:at_most]

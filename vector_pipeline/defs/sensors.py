@@ -7,24 +7,19 @@ from contextlib import ExitStack
 
 import dagster as dg
 
-from vector_pipeline.defs.assets.source_files import ScanConfig, register_arrivals
+from vector_pipeline.defs.assets.source_files import ScanConfig, register_arrivals, scan_metadata
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.runs import ACTIVE, TRIGGER, release_abandoned, run_keys
-from vector_pipeline.defs.ticks import scan_in_tick
+from vector_pipeline.defs.ticks import INTERVAL_SECONDS, SCAN_EVERY_SECONDS, scan_in_tick, told
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
 
-INTERVAL_SECONDS = 30
-
 # Runs that the sensor has queued or under way at a time, and arrivals that one tick registers at most: a first scan
 # of a large source comes in portions.
 RUNS_PER_TICK = 50
-
-# How often a run is asked for that scans what is too much for a tick.
-SCAN_EVERY_SECONDS = 120
 
 _TAGS = {TRIGGER: "sensor"}
 
@@ -59,26 +54,33 @@ def build_source_files_sensor(
 
 def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     requests: list[dg.RunRequest] = []
+    events: list[dg.AssetMaterialization] = []
     with pipeline.database.connect(role="sensor") as connection:
         release_abandoned(context.instance, names, connection)
-        found = scan_in_tick(connection, pipeline, "sensor", RUNS_PER_TICK)
-        if found is None:
+        results = scan_in_tick(connection, pipeline, "sensor", max_arrivals=RUNS_PER_TICK)
+        if results is None:
             found, request = _have_scanned(context.instance, names)
             requests += [request] if request else []
+        else:
+            found = told(results)
         # What is pending decides, and not what this tick found: an arrival that a scan by hand registered, or that a
         # killed daemon left behind, is taken up here.
         pending = manifest.pending_arrivals(connection, due=True)
         busy = in_progress(connection, pending)
+        if results is not None and any(result.arrivals for result in results):
+            # The asset is the manifest: the graph shows it as old as it is, whoever scanned.
+            metadata = scan_metadata(results, manifest.count_files(connection), pending)
+            events.append(dg.AssetMaterialization(names.asset("source_files"), metadata=metadata))
     wanted = run_keys(context.instance, names, pending, busy, RUNS_PER_TICK)
     requests += [
         dg.RunRequest(job_name=names.of("ingest"), run_key=key, partition_key=arrival, tags=_TAGS)
         for arrival, key in wanted.items()
     ]
-    if not requests:
+    if not requests and not events:
         return dg.SkipReason(found)
     register_arrivals(context.instance, names, list(wanted))
     context.log.info(found)
-    return dg.SensorResult(run_requests=requests)
+    return dg.SensorResult(run_requests=requests, asset_events=events)
 
 
 def _have_scanned(instance: dg.DagsterInstance, names: Names) -> tuple[str, dg.RunRequest | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vector_pipeline.errors import SourceError
-from vector_pipeline.sources.source import ListedFile, PassedOver
+from vector_pipeline.sources.source import ListedFile, PassedOver, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,17 @@ class LocalSource:
                 try:
                     stack.append((path + "/", iter(_sorted_entries(entry.path))))
                 except OSError as error:
-                    yield PassedOver(path, f"folder cannot be entered: {error.strerror}", hides_files=True)
+                    yield PassedOver(_shown(path), f"folder cannot be entered: {error.strerror}", hides_files=True)
             elif (found := self._file(entry, path, wanted)) is not None:
                 yield found
 
     def _file(self, entry: os.DirEntry[str], path: str, wanted: Callable[[str], bool]) -> ListedFile | PassedOver | None:
         if entry.is_symlink() and (reason := self._why_not_followed(entry.path)):
-            return PassedOver(path, reason)
+            return PassedOver(_shown(path), reason)
         if not wanted(path) or not entry.is_file():
             return None
         if not _is_text(path):
-            shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            return PassedOver(shown, "name is not UTF-8; rename the file")
+            return PassedOver(_shown(path), "name is not UTF-8; rename the file")
         try:
             status = entry.stat()
         except FileNotFoundError:
@@ -109,3 +108,7 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _shown(path: str) -> str:
+    return path if _is_text(path) else printable(path)

@@ -58,7 +58,7 @@ class RemoteSource:
             raise SourceError(f"source '{self.root}' cannot be listed: {_one_line(error)}") from error
         for full in sorted(found):
             path = str(full)[len(self.prefix) :].lstrip("/")
-            if path and wanted(path) and not any(part.startswith(".") for part in path.split("/")):
+            if path and not any(part.startswith(".") for part in path.split("/")) and wanted(path):
                 info = found[full]
                 size = int(info.get("size") or 0)
                 yield ListedFile(path, size, _fingerprint(info), _modified(info), by_content=bool(_tag(info)))

@@ -35,6 +35,7 @@ class ListedFile:
 class PassedOver:
     """Something that a listing did not follow or could not enter, and why.
 
+    `path` can be printed and stored whatever bytes the name has.
     `hides_files` says that files below `path` may exist which the listing does not show: they must not be
     taken for deleted.
     """
@@ -42,6 +43,12 @@ class PassedOver:
     path: str
     reason: str
     hides_files: bool = False
+
+
+def printable(name: str) -> str:
+    """A name on one line: files may have line ends, control characters and bytes that are no UTF-8 in theirs."""
+    as_bytes = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in as_bytes)
 
 
 class Source(Protocol):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from vector_pipeline.errors import ConfigurationError
@@ -25,6 +27,8 @@ RACY_SECONDS = 2.0
 
 # Below this many files a source may lose all of them at once: nobody's mass deletion.
 FEW_FILES = 10
+
+KINDS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class ScanResult:
     unfinished: bool = False
     arrivals: list[str] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
+    other_kinds: Counter[str] = field(default_factory=Counter)
+    """Files that no reader is for, by suffix: they are not part of the table, and not of its numbers."""
 
     def __str__(self) -> str:
         """One line for a log: '3 new, 1 changed, 1 deleted, 12 unchanged → arrival 2026…'."""
@@ -74,6 +80,12 @@ class ScanResult:
             if (count := getattr(self, name))
         ]
         found = ", ".join(parts) or "no files"
+        if self.passed_over:
+            found += f", {len(self.passed_over):,} passed over"
+        if self.other_kinds:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.other_kinds.most_common(KINDS_SHOWN))
+            more = ", …" if len(self.other_kinds) > KINDS_SHOWN else ""
+            found += f", {self.other_kinds.total():,} of kinds that are not read ({kinds}{more})"
         if not self.arrivals:
             return found
         more = f" and {len(self.arrivals) - 1:,} more" if len(self.arrivals) > 1 else ""
@@ -115,7 +127,7 @@ def scan(
         run = _Scan(source, options, ScanResult(source.root), writer)
         # Closed explicitly, so that an error on the way does not leave the reading transaction open.
         with closing(manifest.known_files(reader, source.root)) as known:
-            run.compare(source.walk(readable), known, progress)
+            run.compare(source.walk(run.wants), known, progress)
         run.finish()
         return run.result
 
@@ -143,6 +155,13 @@ class _Scan:
     hidden: list[str] = field(default_factory=list)
     looked_at: int = 0
     known: int = 0
+
+    def wants(self, path: str) -> bool:
+        """Whether there is a reader for a file; others are counted."""
+        if readable(path):
+            return True
+        self.result.other_kinds[PurePosixPath(path).suffix.lower() or "without suffix"] += 1
+        return False
 
     def compare(
         self,

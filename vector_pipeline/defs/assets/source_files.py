@@ -4,7 +4,7 @@ import dagster as dg
 
 from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.pictures import column_schema
+from vector_pipeline.defs.pictures import column_schema, shortened
 from vector_pipeline.defs.resources import PostgresResource, SourceResource
 from vector_pipeline.stages.scan import ScanResult, scan
 from vector_pipeline.store import manifest
@@ -85,8 +85,11 @@ def scan_metadata(
         for name in ("new", "changed", "deleted", "touched", "waiting", "unchanged", "withheld")
     }
     total = counts.loaded + counts.pending + counts.rejected
+    several = len(results) > 1
     passed_over = [
-        dg.TableRecord({"path": f"{result.root}/{item.path}", "reason": item.reason})
+        dg.TableRecord(
+            {"path": shortened(f"{result.root}/{item.path}" if several else item.path), "reason": item.reason}
+        )
         for result in results
         for item in result.passed_over[:50]
     ]
@@ -99,6 +102,8 @@ def scan_metadata(
         "files_loaded": dg.MetadataValue.int(counts.loaded),
         "files_pending": dg.MetadataValue.int(counts.pending),
         "files_rejected": dg.MetadataValue.int(counts.rejected),
+        "files_deleted": dg.MetadataValue.int(counts.deleted),
+        "files_not_read": dg.MetadataValue.int(sum(result.other_kinds.total() for result in results)),
         "pending_arrivals": dg.MetadataValue.md("\n".join(f"- `{key}`" for key in arrivals[:100]) or "none"),
         **tables,
     }
