@@ -165,16 +165,15 @@ class _Decoder:
             raise FileRejected(f"{place} is not {self.encoding}, as the file is up to there; save it as UTF-8")
         ahead = following if len(data.translate(None, _ASCII)) < _ENOUGH else b""
         self._reading = detect(data + ahead, error, place, self._declared)
-        for codec in codecs_of(self._reading.encoding):
+        encoding = self._reading.encoding if self._reading is not None else self._declared
+        for codec in codecs_of(encoding):
             self._use(codec)
             assert self._decoder is not None
             try:
                 return self._decoder.decode(data, final)
             except UnicodeDecodeError as failure:
                 error = failure
-        raise FileRejected(
-            f"{self._place(data, error)} is not {self._reading.encoding}, as the file is elsewhere; save it as UTF-8"
-        )
+        raise FileRejected(f"{self._place(data, error)} is not {encoding}, as the file is elsewhere; save it as UTF-8")
 
     def _check_lines(self, text: str, reading: Reading) -> None:
         """Raise FileRejected where a line is in another encoding than the rest: one may decode in the wrong one."""
@@ -212,15 +211,18 @@ class _Decoder:
 _ASCII = bytes(range(128))
 
 
-def detect(data: bytes, error: UnicodeDecodeError, place: str, declared: str) -> Reading:
-    """How text reads that is not UTF-8. Raises FileRejected where that cannot be decided."""
+def detect(data: bytes, error: UnicodeDecodeError, place: str, declared: str) -> Reading | None:
+    """How text reads that is not UTF-8; None where only the file itself can say, and does.
+
+    Raises FileRejected where that cannot be decided.
+    """
     lenient = data.decode("utf-8", "replace")
     broken = lenient.count("\ufffd")
     if len(lenient.encode()) - len(lenient) > 3 * 2 * broken and not declared:
         # Most of what is outside ASCII is UTF-8: it was cut, or put together from files in several encodings.
         raise FileRejected(f"{place} is not UTF-8, as the rest of the file is; mend it, or save it as UTF-8 again")
     reading = most_likely(data, declared=declared)
-    if reading is None:
+    if reading is None and not declared:
         raise FileRejected(f"{place} is not UTF-8, and which encoding it is in cannot be told; save it as UTF-8")
     return reading
 

@@ -207,8 +207,10 @@ def _json(length: int) -> Iterator[AwfulFile]:
         "nan.jsonl", good + b'{"text": "a", "n": NaN}', "Python's idea of JSON", "line 2 is not JSON (it holds NaN"
     )
     yield AwfulFile("infinite.jsonl", b'{"text": "large", "n": 1e999, "m": -1e999}', "no double", holds="large")
-    yield AwfulFile("digits.jsonl", b'{"id": 123456789012345678901234567890, "text": "long", "n": ' + b"9" * 5_000 + b"}", "digits", holds="long")  # fmt: skip
-    yield AwfulFile("surrogates.jsonl", rb'{"text": "half \ud800 and \udc00\ud800 end", "a\ud800": "\udfff"}', "halves", holds="half  and  end")  # fmt: skip
+    digits = b'{"id": 123456789012345678901234567890, "text": "long", "n": ' + b"9" * 5_000 + b"}"
+    yield AwfulFile("digits.jsonl", digits, "more digits than any number has", holds="long")
+    halves = rb'{"text": "half \ud800 and \udc00\ud800 end", "a\ud800": "\udfff"}'
+    yield AwfulFile("surrogates.jsonl", halves, "halves of characters", holds="half  and  end")
     yield AwfulFile(
         "nul.jsonl", rb'{"id": "\u0000", "text": "no\u0000ne", "k\u0000": "v\u0000"}', "NUL, escaped", holds="none"
     )
