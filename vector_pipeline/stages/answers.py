@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote, unquote
 
 import numpy as np
 import psycopg
@@ -47,7 +48,6 @@ class AnswerStore:
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
-        self._load_spilled()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,11 +99,8 @@ class AnswerStore:
         """The space of a model whose dimensions only its answers tell."""
         return spaces.open_space(connection, self._target.model, int(answer.vectors.shape[1]))
 
-    def _folder(self) -> Path:
-        return self._pipeline.settings.home.absolute() / "spilled" / self._target.name
-
     def _spill(self, answer: Answer) -> Path:
-        folder = self._folder()
+        folder = _spilled(self._pipeline) / quote(self._target.name, safe="")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{uuid.uuid4().hex}.npz"
         partial = path.with_suffix(".partial")
@@ -113,14 +110,34 @@ class AnswerStore:
         partial.rename(path)
         return path
 
-    def _load_spilled(self) -> None:
-        space = self._target.space
-        if space is None or not self._folder().is_dir():
-            return
-        with self._pipeline.database.connect(role="answers") as connection:
-            for path in sorted(self._folder().glob("*.npz")):
+
+def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
+    """Store the answers that earlier runs paid for and could not store."""
+    paths = sorted(_spilled(pipeline).glob("*/*.npz"))
+    if not paths:
+        return
+    with pipeline.database.connect(role="answers") as connection:
+        for path in paths:
+            try:
                 with np.load(path) as kept:
-                    hashes = [bytes(key) for key in kept["hashes"]]
-                    stored = vectors.store_vectors(connection, space, hashes, kept["vectors"])
-                path.unlink()
-                self._log(f"stored {stored:,} vectors that an earlier run had kept in {path.name}")
+                    hashes, found = [bytes(key) for key in kept["hashes"]], kept["vectors"]
+            except FileNotFoundError:
+                continue  # another run was here first
+            space = _space_of(connection, pipeline, unquote(path.parent.name), found.shape[1])
+            if space is not None:
+                stored = vectors.store_vectors(connection, space, hashes, found)
+                path.unlink(missing_ok=True)
+                log(f"stored {stored:,} vectors that an earlier run had kept in {path.name}")
+
+
+def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions: int) -> spaces.Space | None:
+    """The space that vectors were spilled for; None where it was dropped."""
+    if name == pipeline.model and spaces.active_space(connection) is None:
+        # The first answers of a model whose dimensions only they told.
+        return spaces.open_space(connection, name, dimensions)
+    of_name = (space for space in spaces.list_spaces(connection) if name in (space.name, space.model))
+    return next((space for space in of_name if space.dimensions == dimensions), None)
+
+
+def _spilled(pipeline: Pipeline) -> Path:
+    return pipeline.settings.home.absolute() / "spilled"

@@ -21,7 +21,7 @@ from vector_pipeline.embedding.client import (
     Usage,
 )
 from vector_pipeline.errors import BudgetReached
-from vector_pipeline.stages.answers import AnswerStore
+from vector_pipeline.stages.answers import AnswerStore, store_spilled
 from vector_pipeline.stages.backfill import backfill, harvest
 from vector_pipeline.stages.budget import Budget
 from vector_pipeline.stages.model import Target, targets
@@ -70,6 +70,7 @@ def embed_plan(
     """
     began = time.monotonic()
     result = EmbedResult()
+    store_spilled(pipeline, log)
     with pipeline.database.connect(role="embeddings") as connection:
         wanted = targets(connection, pipeline.settings)
     # One space nearly always; while a second fills, the arrival's texts are held in memory to be sent to each.
@@ -78,7 +79,8 @@ def embed_plan(
         # Left from another mode; what they bring need not be sent, and what is still out is not sent again.
         harvest(pipeline, config, log=log)
     for target in wanted:
-        of_target = (text for text in texts if text.space == target.name)
+        # Named by its model where the plan was made before the model's first answer made a space of it.
+        of_target = (text for text in texts if text.space in (target.name, target.model))
         target_config = config.for_model(target.model, target.dimensions)
         out = 0
         if _goes_in_batches(pipeline, target):

@@ -29,6 +29,11 @@ class RunningServer:
     url: str
     seen: Seen
 
+    def wait_for_requests(self, count: int) -> None:
+        """Return once so many requests have come in."""
+        while self.seen.requests < count:
+            time.sleep(0.002)
+
 
 @cache
 def tokenizer() -> Tokenizer:
