@@ -19,6 +19,8 @@ from vector_pipeline.errors import ConfigurationError
 # Level 1 costs a tenth of the time of level 3 on text and gives up a tenth of the space.
 COMPRESSION_LEVEL = 1
 
+SUFFIX = ".parquet"
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -37,7 +39,7 @@ class StageFiles:
 
     def uri(self, stage: str, arrival: str) -> str:
         """Where the stream of a stage is kept for an arrival."""
-        return f"{self.base}/{stage}/{arrival}.parquet"
+        return f"{self.base}/{stage}/{arrival}{SUFFIX}"
 
     def write(self, stage: str, arrival: str, reader: pa.RecordBatchReader) -> Written:
         """Take a stream to its end and keep it. An error in the stream leaves the earlier file as it was."""
@@ -68,24 +70,19 @@ class StageFiles:
             yield pa.RecordBatchReader.from_batches(parquet.schema_arrow, parquet.iter_batches(batch_size=4_096))
 
     def remove(self, stages: Iterable[str], arrivals: Iterable[str]) -> int:
-        """Remove what is kept of some arrivals; returns the number of files removed."""
+        """Remove what is kept of some arrivals, and what a killed run left of them; returns the files removed."""
+        unwanted = set(arrivals)
         removed = 0
-        for arrival in arrivals:
-            for stage in stages:
-                filesystem, path = self._at(stage, arrival)
-                if filesystem.exists(path):
-                    filesystem.rm_file(path)
+        for stage in stages:
+            filesystem, path = self._at(stage, "x")
+            folder = path.rpartition("/")[0]
+            if not filesystem.exists(folder):
+                continue
+            for name in map(str, filesystem.ls(folder, detail=False)):
+                if name.rpartition("/")[2].partition(SUFFIX)[0] in unwanted:
+                    filesystem.rm_file(name)
                     removed += 1
         return removed
-
-    def arrivals(self, stage: str) -> list[str]:
-        """The arrivals of which a stage's stream is kept."""
-        filesystem, path = self._at(stage, "x")
-        folder = path.rpartition("/")[0]
-        if not filesystem.exists(folder):
-            return []
-        names = (str(name).rpartition("/")[2] for name in filesystem.ls(folder, detail=False))
-        return sorted(name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
 
     def _at(self, stage: str, arrival: str) -> tuple[fsspec.AbstractFileSystem, str]:
         try:

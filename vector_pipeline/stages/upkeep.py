@@ -14,7 +14,5 @@ def keep_in_order(pipeline: Pipeline) -> tuple[int, int]:
     settings = pipeline.settings
     with pipeline.database.connect(role="upkeep") as connection:
         swept = sweep(connection, settings.grace_seconds)
-        done = set(manifest.finished_arrivals(connection, settings.keep_stages_days))
-    files = pipeline.stage_files
-    kept = {arrival for stage in STAGES for arrival in files.arrivals(stage)}
-    return swept, files.remove(STAGES, sorted(kept & done))
+        done = manifest.finished_arrivals(connection, settings.keep_stages_days)
+    return swept, pipeline.stage_files.remove(STAGES, done)
