@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -95,9 +96,11 @@ def fresh_database(server: EmbeddedServer) -> Database:
     name = f"load_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
+        database = Database(server.url.replace("@/postgres?", f"@/{name}?"))
+        migrate(database)
+        # What was written before is not to be waited for by what is measured next.
         connection.execute("CHECKPOINT")
-    database = Database(server.url.replace("@/postgres?", f"@/{name}?"))
-    migrate(database)
+        os.sync()
     return database
 
 
@@ -156,15 +159,19 @@ def load_all(
             done.result()
 
 
-def fill_flat(connection: Connection, corpus: Corpus, name: str, *, indexed: bool = True) -> None:
-    """The same rows in one flat default table, as a client's binary COPY writes them.
+def create_flat(connection: Connection, name: str, dimensions: int, *, indexed: bool = True) -> None:
+    """One flat default table; `indexed` gives it the two b-trees that the pipeline's own table has.
 
-    `indexed` gives it the two b-trees that the pipeline's own table has: what a file's rows, and those of a text,
-    are found by.
+    They are what a file's rows, and those of a text, are found by.
     """
-    connection.execute(FLAT.format(name=name, dimensions=corpus.vectors.shape[1]).encode())
+    connection.execute(FLAT.format(name=name, dimensions=dimensions).encode())
     for column in FLAT_INDEXES if indexed else ():
         connection.execute(f"CREATE INDEX ON {name} ({column})".encode())
+
+
+def fill_flat(connection: Connection, corpus: Corpus, name: str) -> None:
+    """The corpus in a flat table, as a client's binary COPY writes it."""
+    create_flat(connection, name, corpus.vectors.shape[1])
     for number in range(0, len(corpus.texts), FILE_CHUNKS):
         place = slice(number, number + FILE_CHUNKS)
         path = f"{number // FILE_CHUNKS}.txt"
@@ -189,37 +196,46 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
     corpus = Corpus(rows, dimensions)
     files = [corpus.file(number) for number in range(rows // FILE_CHUNKS)]
     found: dict[str, list[float]] = {}
-    for _ in range(REPEATS):
-        for name, indexed in ((SERVER_COPY, True), (f"{SERVER_COPY}, primary key only", False)):
-            database = fresh_database(server)
-            with database.connect() as connection, tempfile.TemporaryDirectory() as folder:
-                Path(folder).chmod(0o777)  # the server writes the file, as its own user
-                fill_flat(connection, corpus, "flat", indexed=indexed)
-                connection.execute(f"COPY flat TO '{folder}/rows' (FORMAT BINARY)".encode())
-                connection.execute("TRUNCATE flat")
-                connection.execute("CHECKPOINT")
-                copy = f"COPY flat FROM '{folder}/rows' (FORMAT BINARY)".encode()
-                _note(found, name, rows, partial(connection.execute, copy))
-            drop(server, database)
-        for name, at_once, connections in (
-            ("this pipeline, bulk, two connections", FILE_CHUNKS, 2),
-            ("this pipeline, bulk, one connection", FILE_CHUNKS, 1),
-            (f"this pipeline, {ANSWER} vectors a commit, two connections", ANSWER, 2),
-            (f"this pipeline, {ANSWER} vectors a commit, one connection", ANSWER, 1),
-        ):
-            database = fresh_database(server)
-            with database.connect() as connection:
-                space = open_space(connection, "m", dimensions)
-                own(connection, files)
-                _note(found, name, rows, partial(load_all, database, space, corpus, files, at_once, connections))
-            drop(server, database)
-        for peer in PEERS if peers else ():
-            if rate := _peer(server, peers, peer, dimensions, min(rows, PEER_ROWS)):
-                found.setdefault(peer, []).append(rate)
+    with tempfile.TemporaryDirectory() as folder:
+        copied = _written_out(server, corpus, Path(folder))
+        for _ in range(REPEATS):
+            for name, indexed in ((SERVER_COPY, True), (f"{SERVER_COPY}, primary key only", False)):
+                database = fresh_database(server)
+                with database.connect() as connection:
+                    create_flat(connection, "flat", dimensions, indexed=indexed)
+                    copy = f"COPY flat FROM '{copied}' (FORMAT BINARY)".encode()
+                    _note(found, name, rows, partial(connection.execute, copy))
+                drop(server, database)
+            for name, at_once, connections in (
+                ("this pipeline, bulk, two connections", FILE_CHUNKS, 2),
+                ("this pipeline, bulk, one connection", FILE_CHUNKS, 1),
+                (f"this pipeline, {ANSWER} vectors a commit, two connections", ANSWER, 2),
+                (f"this pipeline, {ANSWER} vectors a commit, one connection", ANSWER, 1),
+            ):
+                database = fresh_database(server)
+                with database.connect() as connection:
+                    space = open_space(connection, "m", dimensions)
+                    own(connection, files)
+                    _note(found, name, rows, partial(load_all, database, space, corpus, files, at_once, connections))
+                drop(server, database)
+            for peer in PEERS if peers else ():
+                if rate := _peer(server, peers, peer, dimensions, min(rows, PEER_ROWS)):
+                    found.setdefault(peer, []).append(rate)
     base = statistics.median(found[SERVER_COPY])
     print(f"\n{dimensions} dimensions, {rows:,} rows\n\n| way | rows/s | of the server's COPY |\n| --- | ---: | ---: |")
     for name, rates in found.items():
         print(f"| {name} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.3f} |")
+
+
+def _written_out(server: EmbeddedServer, corpus: Corpus, folder: Path) -> Path:
+    """The rows of the flat table in a file, as the server's COPY reads them."""
+    folder.chmod(0o777)  # the server writes it, as its own user
+    database = fresh_database(server)
+    with database.connect() as connection:
+        fill_flat(connection, corpus, "flat")
+        connection.execute(f"COPY flat TO '{folder}/rows' (FORMAT BINARY)".encode())
+    drop(server, database)
+    return folder / "rows"
 
 
 def _note(found: dict[str, list[float]], name: str, rows: int, work: Callable[[], object]) -> None:
