@@ -236,8 +236,9 @@ def refuse_formats(data: bytes) -> None:
 
 def _is_binary(data: bytes) -> bool:
     """Whether bytes of one-byte text are no text: many NULs, or control characters."""
-    # One NUL is no sign of anything, however short the file.
-    return (data.count(0) - 1) * 50 > len(data) or (len(data) - len(data.translate(None, _CONTROLS))) * 100 > len(data)
+    # One of them is no sign of anything, however short the file.
+    controls = len(data) - len(data.translate(None, _CONTROLS))
+    return (data.count(0) - 1) * 50 > len(data) or (controls - 1) * 100 > len(data)
 
 
 def _unmarked(data: bytes) -> str:

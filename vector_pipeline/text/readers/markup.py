@@ -101,8 +101,10 @@ _PARAGRAPHS = frozenset(
 _LINES = frozenset("tr dt dd hr legend caption figcaption summary option optgroup title center".split())
 
 _SPACE = regex.compile(r"[ \t\n\f\r\u00a0]+")
-_AROUND_BREAKS = regex.compile(r"[ ]*\n[ ]*")
+_AROUND_BREAKS = regex.compile(r"[ ]*[\n\x00][\n\x00 ]*")
 _BREAKS = regex.compile(r"\n{3,}")
+# A line ends here, if it does not anyway: rows and items end where the next begins. Text of a page has no NUL.
+_LINE = "\x00"
 
 
 def _visible_text(page: LexborHTMLParser) -> str:
@@ -154,7 +156,7 @@ class _Text:
                 self._in_heading = True
                 self._prose.append("\n\n" + "#" * int(tag[1]) + " ")
             elif tag == "li":
-                self._prose.append("\n- ")
+                self._prose.append(_LINE + "- ")
             elif tag in ("td", "th"):
                 self._prose.append(" | ")
             else:
@@ -172,7 +174,7 @@ class _Text:
                 self._in_heading = False
                 self._prose.append("\n\n")
             elif tag == "li":
-                self._prose.append("\n")
+                self._prose.append(_LINE)
             else:
                 self._prose.append(_break(tag))
 
@@ -181,7 +183,7 @@ class _Text:
         return "\n\n".join(self._finished)
 
     def _finish_prose(self) -> None:
-        text = _AROUND_BREAKS.sub("\n", _SPACE_RUN.sub(" ", "".join(self._prose)))
+        text = _AROUND_BREAKS.sub(_break_of, _SPACE_RUN.sub(" ", "".join(self._prose)))
         text = _BREAKS.sub("\n\n", _EMPTY_MARKS.sub("", text)).replace("\u00ad", "").strip()
         self._prose.clear()
         if text:
@@ -203,5 +205,9 @@ _SPACE_RUN = regex.compile(r" {2,}")
 _EMPTY_MARKS = regex.compile(r"(?m)^[ ]*(?:#{1,6}|-)[ ]*$")
 
 
+def _break_of(run: regex.Match[str]) -> str:
+    return "\n\n" if run[0].count("\n") > 1 else "\n"
+
+
 def _break(tag: str) -> str:
-    return "\n\n" if tag in _PARAGRAPHS else "\n" if tag in _LINES else ""
+    return "\n\n" if tag in _PARAGRAPHS else _LINE if tag in _LINES else ""
