@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
@@ -11,6 +11,9 @@ from vector_pipeline.errors import DatabaseUnavailable, PipelineError, ProviderU
 
 # Failures that may pass by themselves; all others want a person.
 PASSING = (DatabaseUnavailable, ProviderUnavailable, SourceError)
+
+BY_ITSELF = "backfill_schedule runs it again; materialize the arrival to have it sooner. What was paid for is kept."
+BY_HAND = "Mend it, then materialize the arrival, or wait for backfill_schedule. What was paid for is kept."
 
 
 @contextmanager
@@ -22,10 +25,16 @@ def explained() -> Iterator[None]:
         raise failure(error) from error
 
 
-def failure(error: PipelineError) -> dg.Failure:
-    """The dg.Failure for an error raised on purpose."""
+def failure(error: PipelineError, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.Failure:
+    """The dg.Failure for an error raised on purpose: the line to act on, and what happens by itself."""
+    passes = isinstance(error, PASSING)
     return dg.Failure(
         description=str(error),
-        metadata={"error": type(error).__name__},
-        allow_retries=isinstance(error, PASSING),
+        metadata={
+            "reason": str(error),
+            "error": type(error).__name__,
+            "next": BY_ITSELF if passes else BY_HAND,
+            **(metadata or {}),
+        },
+        allow_retries=passes,
     )

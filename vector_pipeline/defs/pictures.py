@@ -16,7 +16,7 @@ WIDTH, HEIGHT, BARS = 480, 160, 24
 TABLE_ROWS = 200
 
 # Characters of a name; longer ones push the other columns out of sight.
-NAME_LENGTH = 80
+NAME_LENGTH = 60
 
 
 def histogram(counts: Counter[int], unit: str) -> dg.MarkdownMetadataValue:

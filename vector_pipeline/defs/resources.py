@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
+import psycopg
 
-from vector_pipeline.defs.failures import explained
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.defs.failures import explained, failure
+from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.sources.source import Source, open_source
 from vector_pipeline.stages.arrivals import Locks
@@ -31,6 +32,29 @@ class PostgresResource:
     def hold(self, context: dg.AssetExecutionContext, arrival: str) -> None:
         """Take an arrival for this run, waiting while another has it; kept until the run ends."""
         self._locks.hold_arrival(arrival, log=context.log.info)
+
+    @contextmanager
+    def explained(self, arrival: str) -> Iterator[None]:
+        """As `failures.explained`, for work on an arrival: the reason is noted with its files, for `status` to show."""
+        try:
+            yield
+        except PipelineError as error:
+            noted = failure(error, self._note(arrival, str(error)))
+            raise noted from error
+
+    def _note(self, arrival: str, reason: str) -> dict[str, dg.MetadataValue]:
+        """Note it, and say how the arrival stands; nothing where the database itself is away."""
+        try:
+            with self.pipeline.database.connect(role="failure") as connection:
+                manifest.fail_attempt(connection, arrival, reason)
+                counts = manifest.count_files(connection, arrival)
+        except (PipelineError, psycopg.Error):
+            return {}
+        return {
+            "files_loaded": dg.MetadataValue.int(counts.loaded),
+            "files_pending": dg.MetadataValue.int(counts.pending),
+            "files_rejected": dg.MetadataValue.int(counts.rejected),
+        }
 
 
 def postgres_resource(settings: Settings, opened: Pipeline | None) -> dg.ResourceDefinition:

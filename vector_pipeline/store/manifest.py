@@ -228,13 +228,22 @@ def finish_attempt(connection: Connection, arrival: str) -> int:
 
 
 def fail_attempt(connection: Connection, arrival: str, error: str) -> None:
-    """Note why a run of an arrival failed and put the next one off: 1, 2, 4 … minutes, a day at most."""
-    connection.execute(
-        "UPDATE arrivals SET error = %s, "
-        "retry_at = now() + least(interval '1 day', interval '1 minute' * power(2, least(attempts, 12) - 1)) "
-        "WHERE key = %s",
-        (error[:2_000], arrival),
-    )
+    """Note why a run of an arrival failed, with its pending files too, and put the next run off.
+
+    For 1, 2, 4 … minutes, a day at most.
+    """
+    with connection.transaction():
+        connection.execute(
+            "UPDATE arrivals SET error = %s, "
+            "retry_at = now() + least(interval '1 day', interval '1 minute' * power(2, least(attempts, 12) - 1)) "
+            "WHERE key = %s",
+            (error[:2_000], arrival),
+        )
+        connection.execute(
+            "UPDATE source_files SET error = %s WHERE source_key IN (SELECT source_key FROM source_files "
+            "WHERE arrival = %s AND status = 'pending' AND error IS DISTINCT FROM %s ORDER BY source_key FOR UPDATE)",
+            (error[:2_000], arrival, error[:2_000]),
+        )
 
 
 def finished_arrivals(connection: Connection, older_than_days: float) -> list[str]:

@@ -19,6 +19,7 @@ from vector_pipeline.defs.ingest import ingest
 from vector_pipeline.defs.instance import open_instance
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
+from vector_pipeline.stages.status import read_status
 from vector_pipeline_tests.openai_server import ServerConfig, serve
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -45,7 +46,7 @@ def posted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         server.shutdown()
 
 
-def test_the_alert_says_which_arrival_failed_and_why(
+def test_the_alert_the_run_and_status_say_which_arrival_failed_and_why(
     tmp_path: Path, fresh_database_url: str, corpus: Path, posted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alert = runpy.run_path(str(EXAMPLES / "alerts.py"))["tell_somebody"]
@@ -65,6 +66,13 @@ def test_the_alert_says_which_arrival_failed_and_why(
                 dagster_event=done.get_run_failure_event(),
             ).for_run_failure()
             alert(context)
+            waiting = read_status(pipeline)["pending"]
+    (failed,) = done.get_step_failure_events()
+    summary = failed.step_failure_data.user_failure_data
+    assert summary is not None
+    assert summary.metadata["files_pending"].value == 3
+    assert "materialize the arrival" in str(summary.metadata["next"].value)
+    assert all("OPENAI_API_KEY" in file["error"] for file in waiting)
     (said,) = posted
     assert said.startswith(f"ingest of arrival {arrival} failed: embeddings: ")
     assert "OPENAI_API_KEY" in said

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -64,12 +65,29 @@ def test_links_are_followed_to_files_inside_and_nowhere_else(tmp_path: Path) -> 
         open_source(str(root)).open("out.txt")
 
 
-def test_a_name_that_is_not_utf8_is_passed_over(tmp_path: Path) -> None:
-    with open(os.fsencode(tmp_path) + b"/bad\xff.txt", "w") as file:  # noqa: PTH123
-        file.write("x")
+def test_names_that_are_not_utf8_are_passed_over_and_can_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("x")
+    folder, link = (tmp_path / os.fsdecode(name) for name in (b"dir\xfe", b"lo\xfdop"))
+    folder.mkdir()
+    link.symlink_to("..")
+    for path in (tmp_path / os.fsdecode(b"bad\xff.txt"), folder / "inside.txt"):
+        path.write_text("x")
     paths, passed = _listed(tmp_path)
-    assert paths == []
-    assert len(passed) == 1
+    assert paths == ["good.txt"]
+    assert sorted(passed) == ["bad\\xff.txt", "dir\\xfe/inside.txt", "lo\\xfdop"]
+
+
+def test_what_vanishes_during_the_walk_is_left_out(tmp_path: Path) -> None:
+    for name in ("a.txt", "b/c.txt", "d.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    walk = open_source(str(tmp_path)).walk(readable)
+    assert next(walk).path == "a.txt"
+    (tmp_path / "d.txt").unlink()
+    shutil.rmtree(tmp_path / "b")
+    (hidden,) = walk
+    assert isinstance(hidden, PassedOver)
+    assert (hidden.path, hidden.hides_files) == ("b", True)
 
 
 def test_the_fingerprint_changes_with_the_file_and_not_without(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema, histogram
 from vector_pipeline.defs.resources import PostgresResource
@@ -48,7 +47,7 @@ def build_chunks(names: Names) -> dg.AssetsDefinition:
 
         def rows() -> Iterator[ChunkRow]:
             outcome = ChunksOutcome()
-            with explained():
+            with database.explained(arrival):
                 yield from chunk_rows(
                     from_reader(documents, DocumentRow),
                     pipeline.tokenizer(),

@@ -3,7 +3,6 @@
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema, outcome_table
 from vector_pipeline.defs.resources import PostgresResource
@@ -55,7 +54,7 @@ def build_document_rows(names: Names) -> dg.AssetsDefinition:
         database: PostgresResource = getattr(context.resources, postgres)
         pipeline, arrival = database.pipeline, context.partition_key
         database.hold(context, arrival)
-        with explained():
+        with database.explained(arrival):
             result = load_chunks(
                 pipeline.database,
                 arrival,

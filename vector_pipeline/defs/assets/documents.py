@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema, outcome_table
 from vector_pipeline.defs.resources import PostgresResource
@@ -48,7 +47,7 @@ def build_documents(names: Names) -> dg.AssetsDefinition:
         def rows() -> Iterator[DocumentRow]:
             outcome = DocumentsOutcome()
             pipeline = database.pipeline
-            with explained():
+            with database.explained(arrival):
                 yield from read_arrival(pipeline.database, arrival, pipeline.reader_options, outcome)
             pipeline.advance("files read", outcome.files)
             context.add_asset_metadata(_metadata(outcome))

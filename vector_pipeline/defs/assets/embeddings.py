@@ -5,7 +5,6 @@ import time
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.pictures import column_schema, outcome_table
@@ -56,7 +55,7 @@ def build_embeddings(names: Names) -> dg.AssetsDefinition:
                 told = time.monotonic()
                 context.log.info(line)
 
-        with explained():
+        with database.explained(context.partition_key):
             result = embed_plan(
                 database.pipeline,
                 from_reader(token_batches, PlannedText),

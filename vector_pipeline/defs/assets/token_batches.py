@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema
 from vector_pipeline.defs.resources import PostgresResource
@@ -50,7 +49,7 @@ def build_token_batches(names: Names) -> dg.AssetsDefinition:
 
         def rows() -> Iterator[PlannedText]:
             outcome = PlanOutcome()
-            with explained():
+            with database.explained(context.partition_key):
                 with pipeline.database.connect(role="token batches") as connection:
                     filled = targets(connection, pipeline.settings)
                 yield from plan(
