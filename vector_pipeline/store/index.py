@@ -332,6 +332,7 @@ def _measured(connection: Connection, space: Space, report: IndexReport, wanted:
     for candidates in CANDIDATES_TRIED:
         found, times = 0, []
         with connection.transaction():
+            connection.execute("SET LOCAL enable_seqscan = off")
             connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
             connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
             for (key, vector), exact in zip(sample, nearest, strict=True):

@@ -57,7 +57,10 @@ def _let_searches_go_on(connection: Connection) -> None:
         return
     row = connection.execute("SELECT current_database(), '[1]'::vector").fetchone()  # loads pgvector: it knows the name
     assert row is not None
-    with contextlib.suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.InternalError_):
+    # Another process may be setting it at this moment.
+    with contextlib.suppress(
+        psycopg.errors.InsufficientPrivilege, psycopg.errors.InternalError_, psycopg.errors.UniqueViolation
+    ):
         connection.execute(
             sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET hnsw.iterative_scan = 'relaxed_order'").format(
                 sql.Identifier(row[0])
@@ -107,7 +110,8 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
                 vector=sql.Identifier(vector),
             )
             connection.execute(statements)
-            connection.execute(sql.SQL("INSERT INTO {} (number) VALUES (%s)").format(table), (number,))
+            # No parameter, for which a % in a schema's name would be taken.
+            connection.execute(sql.SQL("INSERT INTO {} (number) VALUES ({})").format(table, sql.Literal(number)))
         return fresh
 
 

@@ -22,7 +22,7 @@ from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.schema import migrate
 from vector_pipeline.store.search import search
 from vector_pipeline_tests.store.corpus import load, scalar, vectors_of
-from vector_pipeline_tests.store.endless_load import CHUNKS
+from vector_pipeline_tests.store.endless_load import CHUNKS, EDITED, version
 
 
 @pytest.fixture
@@ -52,17 +52,28 @@ def first(worker: subprocess.Popen[str]) -> int:
 def assert_whole(connection: Connection, said: set[int]) -> None:
     """Every file that was said to be loaded is there, and every file that is there is whole and searchable."""
     rows = connection.execute(
-        "SELECT source, count(*), count(DISTINCT id), count(embedding) FROM document_chunks GROUP BY source"
+        "SELECT source, count(*), count(DISTINCT id), count(embedding) FROM document_chunks WHERE source <> %s "
+        "GROUP BY source",
+        (EDITED,),
     ).fetchall()
     assert {f"{number}.txt" for number in said} <= {row[0] for row in rows}
     assert all(counts == (CHUNKS, CHUNKS, CHUNKS) for _, *rest in rows for counts in [tuple(rest)])
-    by_manifest = connection.execute("SELECT path FROM source_files WHERE status = 'loaded'").fetchall()
+    loaded_files = "SELECT path FROM source_files WHERE status = 'loaded' AND path <> %s"
+    by_manifest = connection.execute(loaded_files, (EDITED,)).fetchall()
     assert sorted(row[0] for row in by_manifest) == sorted(row[0] for row in rows)
+    edited = connection.execute(
+        "SELECT chunk_index, start_char, page_content FROM document_chunks WHERE source = %s ORDER BY chunk_index",
+        (EDITED,),
+    ).fetchall()
+    if edited:  # the first kill may have come before it
+        number = int(edited[-1][2].removeprefix("end "))
+        assert edited == [(i, i * 10, text) for i, text in enumerate(version(number))]
 
 
 def assert_goes_on(database: Database, connection: Connection) -> None:
     """The next load and the next build work, and leave nothing of the killed ones."""
-    load(connection, "A", {"last.txt": [f"last text {i}" for i in range(CHUNKS)]})
+    load(connection, "A", {"last.txt": [f"last text {i}" for i in range(CHUNKS)], EDITED: version(7)})
+    assert_whole(connection, set())
     (report,) = maintain_index(database, worth=CHUNKS)
     assert (report.indexed, report.landing) == (True, 0)
     assert len(search(connection, vectors_of(["last text 3"])[0], 10)) == 10

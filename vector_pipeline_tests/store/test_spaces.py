@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMismatch
+from vector_pipeline.store import spaces
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.search import search
@@ -151,3 +152,23 @@ def test_a_reader_in_a_long_transaction_delays_a_switch_and_does_not_fail_it(
     active = active_space(connection)
     assert active is not None
     assert active.name == new.name
+
+
+def test_a_large_space_is_not_switched_to_before_it_has_an_index(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spaces, "WORTH_AN_INDEX", 2)
+    load(connection, "A1", {"a.txt": ["one", "two"]})
+    new = start_space(connection, "new-model", 24)
+    embed(connection, ["one", "two"], new)
+    with pytest.raises(ConfigurationError, match="has 2 vectors and no index yet"):
+        switch_space(connection, new.name, 0.95)
+
+
+def test_an_index_that_finds_too_little_is_not_switched_to(connection: Connection) -> None:
+    load(connection, "A1", {"a.txt": ["one"]})
+    new = start_space(connection, "new-model", 24)
+    embed(connection, ["one"], new)
+    connection.execute("UPDATE spaces SET recall = 0.9 WHERE name = %s", (new.name,))
+    with pytest.raises(ConfigurationError, match=r"recall of 0\.900, below 0\.950"):
+        switch_space(connection, new.name, 0.95)

@@ -9,7 +9,7 @@ from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.sweep import count_mismatches, orphans, sweep
 from vector_pipeline.store.vectors import missing
-from vector_pipeline_tests.store.corpus import embed, hash_of, load, own, rows_of, space_of
+from vector_pipeline_tests.store.corpus import embed, hash_of, load, own, rows_of, scalar, space_of
 
 
 def _age(connection: Connection, days: int) -> None:
@@ -80,3 +80,9 @@ def test_a_table_that_lost_rows_is_noticed(connection: Connection) -> None:
     assert count_mismatches(connection) == [("a.txt", 2, 1)]
     connection.execute("UPDATE source_files SET status = 'deleted'")
     assert orphans(connection) == 1
+
+
+def test_the_room_of_many_removed_vectors_is_free_at_once(connection: Connection) -> None:
+    embed(connection, [f"text {i}" for i in range(200)])
+    assert sweep(connection, 0) == 200
+    assert scalar(connection, f"SELECT pg_relation_size('{space_of(connection).landing}')") == 0

@@ -31,12 +31,14 @@ DECLARE
 BEGIN
     IF space IS NOT NULL THEN
         -- Replaced in its place: what stands on it, and who may read it, stays.
-        EXECUTE format(
-            'CREATE OR REPLACE VIEW {schema}.document_chunks AS SELECT c.id, c.source, c.document_id, c.chunk_index, '
-            'c.start_char, c.end_char, c.page_content, c.metadata, c.token_count, c.content_hash, e.embedding, '
-            'c.created_at, c.updated_at FROM (SELECT content_hash, embedding FROM {schema}.%I UNION ALL '
-            'SELECT content_hash, embedding FROM {schema}.%I) e JOIN {schema}.placed_chunks c USING (content_hash)',
-            'embeddings_' || space, 'embeddings_' || space || '_landing');
+        EXECUTE
+            $view$CREATE OR REPLACE VIEW {schema}.document_chunks AS
+            SELECT c.id, c.source, c.document_id, c.chunk_index, c.start_char, c.end_char, c.page_content, c.metadata,
+                   c.token_count, c.content_hash, e.embedding, c.created_at, c.updated_at
+            FROM (SELECT content_hash, embedding FROM {schema}.$view$ || quote_ident('embeddings_' || space) ||
+            $view$ UNION ALL SELECT content_hash, embedding FROM {schema}.$view$ ||
+            quote_ident('embeddings_' || space || '_landing') || $view$) e
+            JOIN {schema}.placed_chunks c USING (content_hash)$view$;
     END IF;
 END
 $migration$;

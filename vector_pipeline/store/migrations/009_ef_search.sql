@@ -24,17 +24,17 @@ BEGIN
     SELECT s.element_type, least(1000, greatest(100, s.ef_search, 2 * k)) INTO element, candidates
     FROM {schema}.spaces s WHERE s.state = 'active';
     PERFORM set_config('hnsw.ef_search', candidates::text, true);  -- until the function returns
-    RETURN QUERY EXECUTE format(
+    RETURN QUERY EXECUTE replace(
         $query$
         WITH nearest AS MATERIALIZED (
             SELECT d.id, d.source, d.document_id, d.chunk_index, d.page_content, d.metadata,
-                   d.embedding OPERATOR({vector}.<=>) $1::{vector}.%I AS distance
+                   d.embedding OPERATOR({vector}.<=>) $1::{vector}.element_type AS distance
             FROM {schema}.document_chunks d
-            ORDER BY d.embedding OPERATOR({vector}.<=>) $1::{vector}.%I
+            ORDER BY d.embedding OPERATOR({vector}.<=>) $1::{vector}.element_type
             LIMIT $2
         )
         SELECT * FROM nearest n ORDER BY n.distance
-        $query$, element, element)
+        $query$, 'element_type', element)
     USING query, k;
 END
 $function$;

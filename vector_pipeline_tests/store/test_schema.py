@@ -1,0 +1,106 @@
+"""The schema: made once by whoever comes first, in any schema, by a role that owns no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from vector_pipeline.errors import DatabaseError
+from vector_pipeline.store import schema
+from vector_pipeline.store.connection import SHARED_SCHEMA, Database
+from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.rows import LoadOutcome, load_sources
+from vector_pipeline.store.search import search
+from vector_pipeline.store.spaces import start_space, switch_space
+from vector_pipeline.store.sweep import sweep
+from vector_pipeline_tests.store.corpus import embed, load, own, rows_of, scalar, vectors_of
+
+ODD = """My "odd" schema's 100% 이름 {0}"""
+
+
+@pytest.fixture
+def tenant(fresh_database_url: str) -> Iterator[Database]:
+    """A database in which a role may connect, and otherwise owns a schema of an odd name and the shared one."""
+    name = f"tenant_{fresh_database_url.split('/test_')[1][:12]}"
+    role = sql.Identifier(name)
+    with psycopg.connect(fresh_database_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        admin.execute("CREATE EXTENSION vector")
+        for made in (ODD, SHARED_SCHEMA):
+            admin.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(made), role))
+        for revoked in ("DATABASE {}", "SCHEMA public"):
+            place = sql.SQL(revoked).format(sql.Identifier(admin.info.dbname))
+            admin.execute(sql.SQL("REVOKE ALL ON {} FROM PUBLIC").format(place))
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(admin.info.dbname), role))
+        admin.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))  # where pgvector's types are
+    yield Database(fresh_database_url.replace("://postgres", f"://{name}"), ODD)
+    with psycopg.connect(fresh_database_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP OWNED BY {}").format(role))
+        admin.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def test_a_role_that_owns_only_its_schema_can_do_everything(tenant: Database) -> None:
+    assert schema.migrate(tenant) == sorted(schema._files())
+    assert schema.migrate(tenant) == []
+    texts = [f"text {i}" for i in range(150)]
+    with tenant.connect() as connection:
+        assert load(connection, "A1", {"a.txt": texts}).rows == 150
+        (report,) = maintain_index(tenant, worth=100)
+        assert report.indexed
+        assert search(connection, vectors_of(["text 7"])[0], 1)[0].page_content == "text 7"
+        # Plain SQL of this role goes on through the index too, though it may not change its own settings for all.
+        found = connection.execute("SELECT * FROM search_chunks(%s, 100)", (vectors_of(["q"])[0],)).fetchall()
+        assert len(found) == 100
+        new = start_space(connection, "other-model", 24)
+        embed(connection, texts, new)
+        maintain_index(tenant, worth=100)
+        assert switch_space(connection, new.name, 0.5).state == "active"
+        own(connection, "A2", ["a.txt"], "2")
+        assert load_sources(connection, "A2", [rows_of("a.txt", texts[:50], "2")]).written == 100
+        assert sweep(connection, 0) == 200
+        assert scalar(connection, "SELECT count(*) FROM document_chunks") == 50
+
+
+def test_a_role_without_a_schema_is_told_what_to_ask_for(tenant: Database) -> None:
+    elsewhere = Database(tenant.url, "elsewhere")
+    with pytest.raises(DatabaseError, match='CREATE SCHEMA IF NOT EXISTS "elsewhere" AUTHORIZATION'):
+        schema.migrate(elsewhere)
+
+
+def test_whoever_comes_first_makes_it_and_the_others_find_it(fresh_database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: schema.migrate(Database(fresh_database_url)), range(4)))
+    assert sorted(applied) == [[], [], [], sorted(schema._files())]
+
+
+def test_what_a_newer_version_made_is_not_touched(fresh_database_url: str) -> None:
+    database = Database(fresh_database_url)
+    schema.migrate(database)
+    with database.connect() as connection:
+        connection.execute("INSERT INTO vector_pipeline_migrations (number) VALUES (999)")
+    with pytest.raises(DatabaseError, match="made by a newer version"):
+        schema.migrate(database)
+
+
+def test_two_pipelines_in_one_database_do_not_see_one_another(fresh_database_url: str) -> None:
+    databases = [Database(fresh_database_url, name) for name in ("one", "two")]
+    for number, database in enumerate(databases):
+        schema.migrate(database)
+        with database.connect() as connection:
+            loaded: LoadOutcome = load(connection, "A1", {"a.txt": [f"text of {number}"]})
+            assert loaded.loaded == ["a.txt"]
+    for number, database in enumerate(databases):
+        with database.connect() as connection:
+            assert [r.page_content for r in search(connection, vectors_of(["q"])[0], 9)] == [f"text of {number}"]
+
+
+def test_loads_read_what_was_committed_whatever_the_role_is_set_to(fresh_database_url: str) -> None:
+    with psycopg.connect(fresh_database_url, autocommit=True) as admin:
+        name = sql.Identifier(admin.info.dbname)
+        admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'").format(name))
+    with Database(fresh_database_url).connect() as connection, connection.transaction():
+        assert scalar(connection, "SHOW transaction_isolation") == "read committed"
