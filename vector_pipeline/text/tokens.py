@@ -25,7 +25,7 @@ PATTERN = (
 )
 
 # The same without looking ahead and without possessive repetition, which tiktoken's engine has to go back and forth for:
-# 2.7 times as fast on English (benchmarks/text.py). Repetitions that nothing follows are possessive as they are. What
+# twice as fast on English (benchmarks/text.py). Repetitions that nothing follows are possessive as they are. What
 # differs is a row of white space before a word, of which `\s+(?!\S)` leaves the last character to the word: such rows
 # are parted from what stands around them.
 _PLAIN_PATTERN = (
