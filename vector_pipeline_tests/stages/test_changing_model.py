@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings
+from vector_pipeline.stages import changing_model
 from vector_pipeline.stages.changing_model import switch
 from vector_pipeline.stages.pipeline import open_pipeline
 from vector_pipeline.stages.status import read_status
-from vector_pipeline.store import index, spaces
+from vector_pipeline.store import spaces
+from vector_pipeline.store.index import maintain_index
 from vector_pipeline_tests.store.corpus import embed, load
 
 
 def test_a_space_is_switched_to_with_its_index_built_and_measured(
     tmp_path: Path, fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (spaces, index):
-        monkeypatch.setattr(module, "WORTH_AN_INDEX", 100)
-    monkeypatch.setitem(index.maintain_index.__kwdefaults__, "worth", 100)
+    monkeypatch.setattr(spaces, "WORTH_AN_INDEX", 100)
+    monkeypatch.setattr(changing_model, "maintain_index", partial(maintain_index, worth=100))
     texts = [f"text {i}" for i in range(150)]
     with (
         open_pipeline(Settings.of(home=tmp_path, database_url=fresh_database_url)) as pipeline,
