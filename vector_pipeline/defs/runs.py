@@ -29,6 +29,8 @@ ACTIVE = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
+WILL_RETRY = "dagster/will_retry"
+
 SPEND_UNTIL = "vector_pipeline/spend_until_usd"
 """Tag of a run that ends where what all runs ever spent comes to so many dollars."""
 
@@ -131,8 +133,11 @@ def was_interrupted(event: dg.DagsterEvent) -> bool:
 
 
 def _died(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run failed because its process ended, and not of what it did. One that a person ended is canceled."""
-    if run.status is not dg.DagsterRunStatus.FAILURE:
+    """Whether a run failed because its process ended, and not of what it did. One that a person ended is canceled.
+
+    Where the instance retries lost runs (run_retries in dagster.yaml) they are left to it.
+    """
+    if run.status is not dg.DagsterRunStatus.FAILURE or run.tags.get(WILL_RETRY) == "true":
         return False
     failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
     events = [record.event_log_entry.dagster_event for record in failures]

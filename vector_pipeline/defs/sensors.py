@@ -10,7 +10,7 @@ import dagster as dg
 from vector_pipeline.defs.assets.source_files import ScanConfig, register_arrivals, scan_metadata
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.runs import ACTIVE, TRIGGER, release_abandoned, run_keys
-from vector_pipeline.defs.ticks import INTERVAL_SECONDS, SCAN_EVERY_SECONDS, scan_in_tick, told
+from vector_pipeline.defs.ticks import INTERVAL_SECONDS, SCAN_EVERY_SECONDS, SLOW_FOR_SECONDS, scan_in_tick, told
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.arrivals import in_progress
@@ -57,12 +57,17 @@ def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline)
     events: list[dg.AssetMaterialization] = []
     with pipeline.database.connect(role="sensor") as connection:
         release_abandoned(context.instance, names, connection)
-        results = scan_in_tick(connection, pipeline, "sensor", max_arrivals=RUNS_PER_TICK)
-        if results is None:
-            found, request = _have_scanned(context.instance, names)
+        # The cursor holds until when listing is known to be slow, and nothing else.
+        slow_until = float(context.cursor or 0.0)
+        results = None
+        if time.time() >= slow_until:
+            results = scan_in_tick(connection, pipeline, "sensor", max_arrivals=RUNS_PER_TICK)
+        slow = any(result.slow for result in results or ())
+        found = told(results) if results is not None else ""
+        if results is None or slow:
+            said, request = _have_scanned(context.instance, names)
+            found = f"{found}; {said}" if found else said
             requests += [request] if request else []
-        else:
-            found = told(results)
         # What is pending decides, and not what this tick found: an arrival that a scan by hand registered, or that a
         # killed daemon left behind, is taken up here.
         pending = manifest.pending_arrivals(connection, due=True)
@@ -76,22 +81,31 @@ def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline)
         dg.RunRequest(job_name=names.of("ingest"), run_key=key, partition_key=arrival, tags=_TAGS)
         for arrival, key in wanted.items()
     ]
+    cursor = str(time.time() + SLOW_FOR_SECONDS) if slow else context.cursor
     if not requests and not events:
-        return dg.SkipReason(found)
+        return dg.SensorResult(skip_reason=dg.SkipReason(found), cursor=cursor) if slow else dg.SkipReason(found)
     register_arrivals(context.instance, names, list(wanted))
     context.log.info(found)
-    return dg.SensorResult(run_requests=requests, asset_events=events)
+    return dg.SensorResult(run_requests=requests, asset_events=events, cursor=cursor)
 
 
 def _have_scanned(instance: dg.DagsterInstance, names: Names) -> tuple[str, dg.RunRequest | None]:
     """A request for a run of `scan`, unless one is queued or under way; and what is to be said of it."""
     job = names.of("scan")
-    if instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE), limit=1):
-        return f"a run of {job} is listing the source", None
-    slot = int(time.time() // SCAN_EVERY_SECONDS)
+    now = time.time()
+    for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
+        if record.dagster_run.status in ACTIVE:
+            return f"a run of {job} is listing the source", None
+        age = now - record.create_timestamp.timestamp()
+        if age < SCAN_EVERY_SECONDS:
+            return (
+                f"a run of {job} listed the source {age:.0f} s ago; the next follows after {SCAN_EVERY_SECONDS} s",
+                None,
+            )
+    slot = int(now // SCAN_EVERY_SECONDS)
     asset = names.asset("source_files").to_python_identifier()
     return (
-        f"the source is large or remote: a run of {job} lists it, every {SCAN_EVERY_SECONDS} s at most",
+        f"the source is large, remote or slow: a run of {job} lists it, every {SCAN_EVERY_SECONDS} s at most",
         dg.RunRequest(
             job_name=job, run_key=f"{job} {slot}", run_config=dg.RunConfig({asset: ScanConfig(quiet=True)}), tags=_TAGS
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vector_pipeline.defs.resources import SourceResource
 from vector_pipeline.sources.source import Source
@@ -18,6 +19,12 @@ SCAN_EVERY_SECONDS = 120
 
 # Above this many known files a tick does not scan, and neither where listing is slow: it would hold the daemon.
 FILES_PER_TICK = 100_000
+
+# A scan inside a tick breaks off after this: Dagster gives a tick 60 s, and the daemon has other sensors.
+SCAN_SECONDS = 20.0
+
+# Where it did, runs scan for so long before a tick tries again.
+SLOW_FOR_SECONDS = 3_600
 
 
 def notice_seconds(source: Source) -> float:
@@ -35,13 +42,14 @@ def scan_in_tick(
 ) -> list[ScanResult] | None:
     """Scan the sources; None, and nothing done, where that is for a run of its own.
 
-    Files that changed within QUIET_SECONDS are left alone, and after `max_arrivals` the rest waits for the next scan.
+    Files that changed within QUIET_SECONDS are left alone. After `max_arrivals`, or where it takes too long, the rest
+    waits for the next scan.
     `remote` says that this tick may also wait for a store whose size is known from earlier scans.
     """
     sources = SourceResource(pipeline.settings.source).open(connection)
     if any(_takes_long(connection, source, remote) for source in sources):
         return None
-    options = pipeline.scan_options(trigger, quiet=True, max_arrivals=max_arrivals)
+    options = replace(pipeline.scan_options(trigger, quiet=True, max_arrivals=max_arrivals), max_seconds=SCAN_SECONDS)
     return [scan(pipeline.database, source, options) for source in sources]
 
 

@@ -37,7 +37,7 @@ class ScanOptions:
 
     `quiet_seconds` leaves files alone that changed within that time (the sensor's; by hand it is 0).
     `confirm_deletions` takes a listing for true however short it is. With `max_arrivals` a scan ends after it has
-    registered so many, so that the first one of a large source comes in portions.
+    registered so many, so that the first one of a large source comes in portions, and with `max_seconds` after so long.
     """
 
     max_files: int = 1_000
@@ -45,6 +45,7 @@ class ScanOptions:
     quiet_seconds: float = 0.0
     max_deleted_share: float = 0.5
     max_arrivals: int | None = None
+    max_seconds: float | None = None
     confirm_deletions: bool = False
     trigger: str = "cli"
 
@@ -55,7 +56,7 @@ class ScanResult:
 
     `touched` files have another fingerprint and the same bytes; `waiting` ones are still being written;
     `withheld` deletions are so many that they wait for confirmation, and nothing was deleted. `unfinished` says that
-    the rest of the listing, and all deletions, are left to the next scan.
+    the rest of the listing, and all deletions, are left to the next scan; `slow`, that it is so for want of time.
     """
 
     root: str
@@ -67,6 +68,7 @@ class ScanResult:
     waiting: int = 0
     withheld: int = 0
     unfinished: bool = False
+    slow: bool = False
     arrivals: list[str] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
     other_kinds: Counter[str] = field(default_factory=Counter)
@@ -86,10 +88,12 @@ class ScanResult:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.other_kinds.most_common(KINDS_SHOWN))
             more = ", …" if len(self.other_kinds) > KINDS_SHOWN else ""
             found += f", {self.other_kinds.total():,} of kinds that are not read ({kinds}{more})"
+        if self.slow:
+            found += ", and listing the rest takes too long"
         if not self.arrivals:
             return found
         more = f" and {len(self.arrivals) - 1:,} more" if len(self.arrivals) > 1 else ""
-        rest = "; the rest of the source with the next scan" if self.unfinished else ""
+        rest = "; the rest of the source with the next scan" if self.unfinished and not self.slow else ""
         return f"{found} → arrival {self.arrivals[0]}{more}{rest}"
 
     @property
@@ -170,9 +174,11 @@ class _Scan:
         progress: Callable[[int], None] | None,
     ) -> None:
         """Walk both in path order, to the end or for a portion. What the manifest alone has is gone."""
-        portion = self.options.max_arrivals
+        portion, seconds = self.options.max_arrivals, self.options.max_seconds
+        began = time.monotonic()
         for listed, known in side_by_side(listing, known_files):
-            if portion and len(self.result.arrivals) >= portion:
+            self.result.slow = seconds is not None and time.monotonic() - began > seconds
+            if self.result.slow or (portion and len(self.result.arrivals) >= portion):
                 self.result.unfinished = True
                 return
             if isinstance(listed, PassedOver):

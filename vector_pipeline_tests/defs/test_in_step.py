@@ -84,6 +84,40 @@ def test_after_any_changes_the_table_is_the_disk(pipeline: Pipeline, run: Ingest
     assert (counts["loaded"], counts["pending"], counts["rejected"]) == (len(disk(folder)), 0, 0)
 
 
+def test_files_that_change_while_runs_go_on_end_as_the_disk_has_them(
+    pipeline: Pipeline, run: Ingest, tmp_path: Path
+) -> None:
+    """Written, deleted, restored and changed back during scans and their own runs; then once more, in quiet."""
+    folder = tmp_path / "busy"
+    folder.mkdir()
+    (folder / "always.txt").write_text("There from the first.")
+    over = threading.Event()
+
+    def disturb() -> None:
+        draw = random.Random(3)
+        texts = ("As it was first.", "As it is now.", "Otherwise.")
+        while not over.wait(draw.random() * 0.02):
+            path = folder / draw.choice(NAMES)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if draw.random() < 0.3:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_text(draw.choice(texts))
+
+    disturbing = threading.Thread(target=disturb)
+    disturbing.start()
+    reports = [run(folder, confirm_deletions=True) for _ in range(6)]
+    over.set()
+    disturbing.join()
+    assert sum(len(report.scans[0].arrivals) for report in reports) >= 6
+    run(folder, confirm_deletions=True)
+    assert table(pipeline) == disk(folder)
+    assert compare(pipeline.database, open_source(str(folder))).differs == 0
+    counts = read_status(pipeline)["files"]
+    assert isinstance(counts, dict)
+    assert (counts["loaded"], counts["pending"], counts["rejected"]) == (len(disk(folder)), 0, 0)
+
+
 def test_an_old_arrival_brings_back_no_old_text(
     pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, run: Ingest
 ) -> None:

@@ -26,9 +26,9 @@ def settings(tmp_path: Path, fresh_database_url: str, corpus: Path) -> Settings:
     )
 
 
-def tick(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.SensorResult | dg.SkipReason:
+def tick(pipeline: Pipeline, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
     sensor = build_definitions(pipeline.settings, opened=pipeline).resolve_sensor_def("source_files_sensor")
-    found = sensor(dg.build_sensor_context(instance=instance))
+    found = sensor(dg.build_sensor_context(instance=instance, cursor=cursor))
     assert isinstance(found, dg.SensorResult | dg.SkipReason)
     return found
 
@@ -132,7 +132,25 @@ def test_a_large_source_is_scanned_by_one_run_at_a_time(
     assert event.materialization.metadata["new"].value == 1
     assert event.materialization.metadata["waiting"].value == 1
     instance.report_run_canceled(run)
+    assert {request.job_name for request in requests(pipeline, instance)} == {"ingest"}  # it was listed just now
+    monkeypatch.setattr(f"{SENSORS}.SCAN_EVERY_SECONDS", 0.001)
     assert {request.job_name for request in requests(pipeline, instance)} == {"scan", "ingest"}
+
+
+def test_a_slow_listing_is_broken_off_and_left_to_runs_for_a_while(
+    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vector_pipeline.defs.ticks.SCAN_SECONDS", 0.0)
+    slow = tick(pipeline, instance)
+    assert isinstance(slow, dg.SensorResult)
+    assert [request.job_name for request in slow.run_requests or []] == ["scan"]
+    monkeypatch.setattr("vector_pipeline.defs.ticks.SCAN_SECONDS", 60.0)
+    still = tick(pipeline, instance, slow.cursor)
+    assert isinstance(still, dg.SensorResult)
+    assert [request.job_name for request in still.run_requests or []] == ["scan"]
+    again = tick(pipeline, instance, "1.0")
+    assert isinstance(again, dg.SensorResult)
+    assert {request.job_name for request in again.run_requests or []} == {"ingest"}
 
 
 def test_a_remote_source_is_never_listed_by_the_tick(

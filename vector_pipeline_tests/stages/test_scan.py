@@ -1,0 +1,48 @@
+"""What a scan tells of the files that it leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vector_pipeline.sources.source import open_source
+from vector_pipeline.stages.scan import ScanOptions, scan
+from vector_pipeline.store.connection import Database
+
+
+def test_every_file_of_the_folder_is_in_its_account(database: Database, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.md", "c.PDF", "d.pdf", "e.png", "README", ".hidden.txt"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "out.txt").symlink_to("/etc/hostname")
+    found = scan(database, open_source(str(tmp_path)), ScanOptions())
+    assert (found.new, len(found.passed_over), found.other_kinds.total()) == (2, 1, 4)
+    assert found.other_kinds == {".pdf": 2, ".png": 1, "without suffix": 1}
+    assert str(found).startswith("2 new, 1 passed over, 4 of kinds that are not read (2 .pdf, ")
+
+
+def test_a_source_of_few_files_may_lose_them_all_and_a_larger_one_not(database: Database, tmp_path: Path) -> None:
+    for count in (10, 11):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number}.txt").write_text("x")
+        source = open_source(str(folder))
+        scan(database, source, ScanOptions())
+        for path in folder.iterdir():
+            path.unlink()
+        gone = scan(database, source, ScanOptions())
+        assert (gone.deleted, gone.withheld) == ((10, 0) if count == 10 else (0, 11))
+        assert (gone.warning is not None) == (count == 11)
+
+
+def test_half_may_go_and_more_must_be_confirmed(database: Database, tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number:02}.txt").write_text("x")
+    source = open_source(str(tmp_path))
+    scan(database, source, ScanOptions())
+    for number in range(10):
+        (tmp_path / f"{number:02}.txt").unlink()
+    assert scan(database, source, ScanOptions(max_deleted_share=0.4)).withheld == 10
+    assert scan(database, source, ScanOptions(max_deleted_share=0.5)).deleted == 10
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert scan(database, source, ScanOptions(max_deleted_share=0.0, confirm_deletions=True)).deleted == 10
