@@ -59,10 +59,10 @@ def run_dev(settings: Settings, host: str, port: int) -> int:
             "VECTOR_PIPELINE_HOME": str(settings.home.absolute()),
             "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), OTHER_COMMAND))),
         }
-        return _run(command, environment, f"http://{host}:{port}", (host, port))
+        return run_until_ended(command, environment, f"http://{host}:{port}", (host, port))
 
 
-def _run(command: list[str], environment: dict[str, str], url: str, address: tuple[str, int]) -> int:
+def run_until_ended(command: list[str], environment: dict[str, str], url: str, address: tuple[str, int]) -> int:
     """Run it until it ends or is to end, and then leave nothing of it behind; returns the exit code."""
     ending = threading.Event()
     children: list[subprocess.Popen[bytes]] = []

@@ -1,0 +1,44 @@
+"""`dev` ends whole: Dagster would leave runs that are under way to themselves, and they would go on to spend money."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from vector_pipeline_tests.defs.dev import wait_for
+
+# A process with one below it, as `dagster dev` has its code server and that has the runs.
+CHILD = """
+import pathlib, subprocess, sys, time
+below = subprocess.Popen(["sleep", "600"])
+print("some line", flush=True)
+pathlib.Path(sys.argv[1]).write_text(str(below.pid))
+time.sleep(600)
+"""
+PARENT = """
+import os, sys
+from vector_pipeline.cli.dev import run_until_ended
+command = [sys.executable, "-c", sys.argv[1], sys.argv[2]]
+sys.exit(run_until_ended(command, dict(os.environ), "http://127.0.0.1:9", ("127.0.0.1", 9)))
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_it_started_ends_with_it(tmp_path: Path, ending: signal.Signals) -> None:
+    told = tmp_path / "pid"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, CHILD, str(told)], env=os.environ, stderr=subprocess.PIPE, text=True
+    )
+    below = psutil.Process(int(wait_for(lambda: told.exists() and told.read_text(), 30)))
+    parent.send_signal(ending)
+    _, said = parent.communicate(timeout=60)
+    assert parent.returncode == 0
+    assert "some line" in said
+    assert "Traceback" not in said
+    assert not below.is_running() or below.status() == psutil.STATUS_ZOMBIE
