@@ -208,12 +208,12 @@ def unlikely_place(text: str, script: Script) -> int | None:
         return None
     probabilities, _ = _probabilities(script)
     floor = _PASSAGE_IDEOGRAPHS if _is_ideographic(script) else _PASSAGE_ALPHABET
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        text = lowered
-    table = {c: 0.0 if c <= "\x7f" else probabilities[c] if c in probabilities else _rest(script, c) for c in set(text)}
+    table = {
+        c: 0.0 if c <= "\x7f" else probabilities[c] if c in probabilities else _rest(script, c)
+        for c in set(text) | set("".join(set(text)).lower())
+    }
     for start in range(0, len(text), _PASSAGE):
-        passage = text[start : start + _PASSAGE]
+        passage = text[start : start + _PASSAGE].lower()
         foreign = len(passage) - len(passage.encode("ascii", "ignore"))
         if foreign >= _PASSAGE_LETTERS and sum(map(table.__getitem__, passage)) < floor * foreign:
             return start

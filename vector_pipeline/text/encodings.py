@@ -68,11 +68,8 @@ def decode(data: bytes, *, declared: str = "") -> Decoded:
 
     `declared` is the encoding that the file itself names, as Python does; it is believed where the bytes agree.
     """
-    pieces = []
     decoder = _Decoder(declared)
-    for piece in decoder.decode(data, b"", final=True):
-        pieces.append(piece)
-    return _cleaned("".join(pieces), decoder.encoding)
+    return _cleaned("".join(decoder.decode(data, b"", final=True)), decoder.encoding)
 
 
 class TextStream:
@@ -91,27 +88,30 @@ class TextStream:
         r"""Its lines with their ends, which may be \n, \r\n or \r. Raises FileRejected, naming the line."""
         unfinished: list[str] = []
         for text in self._blocks():
-            # A line end at a block's end may be half of \r\n.
-            if "\n" not in text and "\r" not in text:
-                unfinished.append(text)
+            first, *others = io.StringIO(text, newline="")
+            unfinished.append(first)
+            if not first.endswith(("\n", "\r")):
                 continue
-            unfinished.append(text)
-            *whole, last = io.StringIO("".join(unfinished), newline="")
-            unfinished = []
-            if last.endswith("\n"):
-                whole.append(last)
-            else:
-                unfinished = [last]
-            yield from whole
+            yield "".join(unfinished)
+            unfinished = [others.pop()] if others and not others[-1].endswith(("\n", "\r")) else []
+            yield from others
         if unfinished:
-            yield from io.StringIO("".join(unfinished), newline="")
+            yield "".join(unfinished)
 
     def _blocks(self) -> Iterator[str]:
+        r"""Text in pieces, none of which ends between \r and \n."""
+        held = ""
         block = self._stream.read(BLOCK_BYTES)
         while block:
             following = self._stream.read(BLOCK_BYTES)
-            yield from self._decoder.decode(block, following, final=not following)
+            for text in self._decoder.decode(block, following, final=not following):
+                whole = (held + text).removesuffix("\r")
+                held = "\r" if (text or held).endswith("\r") else ""
+                if whole:
+                    yield whole
             block = following
+        if held:
+            yield held
 
 
 class _Decoder:
@@ -124,7 +124,6 @@ class _Decoder:
         self._reading: Reading | None = None
         self._ascii = True
         self._lines = 0
-        self._bytes = 0
 
     def decode(self, data: bytes, following: bytes, *, final: bool) -> Iterator[str]:
         if self._decoder is None:
@@ -137,9 +136,9 @@ class _Decoder:
             text = self._decide(held + data, following, error, final=final)
         if self._reading is not None:
             self._check_lines(text, self._reading)
-        self._ascii = self._ascii and text.isascii()
-        self._bytes += len(data)
-        self._lines += _count_lines(text)
+        if not final:
+            self._ascii = self._ascii and text.isascii()
+            self._lines += _count_lines(text)
         yield text
 
     def _begin(self, data: bytes) -> bytes:
@@ -238,12 +237,13 @@ def _is_binary(data: bytes) -> bool:
     """Whether bytes of one-byte text are no text: many NULs, or control characters."""
     # One of them is no sign of anything, however short the file.
     controls = len(data) - len(data.translate(None, _CONTROLS))
-    return (data.count(0) - 1) * 50 > len(data) or (controls - 1) * 100 > len(data)
+    return (0 in data and (data.count(0) - 1) * 50 > len(data)) or (controls - 1) * 100 > len(data)
 
 
 def _unmarked(data: bytes) -> str:
     """The encoding of a file without a byte order mark, as far as a few bytes betray it; else UTF-8."""
-    if b"\x1b$" in data:
+    # Searching for one byte is several times as fast as for two.
+    if 0x1B in data and b"\x1b$" in data:
         for encoding in ("iso2022_jp_2", "iso2022_kr"):
             try:
                 data.decode(encoding)
@@ -286,8 +286,9 @@ def _count_lines(text: str) -> int:
 
 
 def _cleaned(text: str, encoding: str) -> Decoded:
-    removed = text.count("\x00")
-    if removed:
+    removed = 0
+    if "\x00" in text:
+        removed = text.count("\x00")
         text = text.replace("\x00", "")
     return Decoded(_line_ends(text), encoding or "utf-8", removed)
 
@@ -305,12 +306,11 @@ def clean(text: str) -> tuple[str, int]:
 
     Postgres refuses NUL, and neither takes a surrogate without its other half; halves that belong together are joined.
     """
-    removed = text.count("\x00")
-    if removed:
+    removed = 0
+    if "\x00" in text:
+        removed = text.count("\x00")
         text = text.replace("\x00", "")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not text.isascii() and _SURROGATE.search(text):
         text = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
         whole = _SURROGATE.sub("", text)
         removed += len(text) - len(whole)

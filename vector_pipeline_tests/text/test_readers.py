@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.text.chunking import ChunkingConfig, chunk_document
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.encodings import clean
+from vector_pipeline.text.encodings import TextStream, clean
 from vector_pipeline.text.readers import READERS, ReadCounts, ReaderOptions, read_documents, readable
 from vector_pipeline.text.tokens import tokenizer_for
 
@@ -215,6 +215,17 @@ def test_a_stream_of_records_takes_the_memory_of_a_block() -> None:
         tracemalloc.stop()
         assert count >= 20_000
         assert peak < len(data) / 2
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "\r", "\n", "\r\n", "한", "\u2028"]), max_size=40), st.integers(1, 5))
+def test_lines_are_the_same_wherever_a_block_ends(pieces: list[str], size: int) -> None:
+    class Small(io.BytesIO):
+        def read(self, _: int | None = -1) -> bytes:
+            return super().read(size)
+
+    text = "".join(pieces)
+    # The first piece alone says whether it is text at all.
+    assert list(TextStream(Small(b"begin" + text.encode())).lines()) == list(io.StringIO("begin" + text, newline=""))
 
 
 @given(st.binary(max_size=300), st.sampled_from(sorted(READERS)), st.booleans())

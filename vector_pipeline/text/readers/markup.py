@@ -100,7 +100,7 @@ _PARAGRAPHS = frozenset(
 )
 _LINES = frozenset("tr dt dd hr legend caption figcaption summary option optgroup title center".split())
 
-_SPACE = regex.compile(r"[ \t\n\f\r\u00a0]+")
+_SPACE = regex.compile(r"[ \t\f\u00a0]{2,}|[\t\f\u00a0]")
 _AROUND_BREAKS = regex.compile(r"[ ]*[\n\x00][\n\x00 ]*")
 _BREAKS = regex.compile(r"\n{3,}")
 # A line ends here, if it does not anyway: rows and items end where the next begins. Text of a page has no NUL.
@@ -146,7 +146,7 @@ class _Text:
             if self._in_code:
                 self._code.append(content)
             else:
-                self._prose.append(_SPACE.sub(" ", content))
+                self._prose.append(content.replace("\n", " "))
         elif tag == "br":
             (self._code if self._in_code else self._prose).append(" " if self._in_heading else "\n")
         elif tag == "pre":
@@ -183,7 +183,7 @@ class _Text:
         return "\n\n".join(self._finished)
 
     def _finish_prose(self) -> None:
-        text = _AROUND_BREAKS.sub(_break_of, _SPACE_RUN.sub(" ", "".join(self._prose)))
+        text = _AROUND_BREAKS.sub(_break_of, _SPACE.sub(" ", "".join(self._prose)))
         text = _BREAKS.sub("\n\n", _EMPTY_MARKS.sub("", text)).replace("\u00ad", "").strip()
         self._prose.clear()
         if text:
@@ -200,7 +200,6 @@ class _Text:
             self._finished.append(f"{fence}\n{code}\n{fence}")
 
 
-_SPACE_RUN = regex.compile(r" {2,}")
 # Headings and items without text.
 _EMPTY_MARKS = regex.compile(r"(?m)^[ ]*(?:#{1,6}|-)[ ]*$")
 
