@@ -31,7 +31,7 @@ def read_jsonl(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     records = _Records(options, "line")
     for number, line in enumerate(texts.lines(), 1):
         if not line.isspace():
-            value = _parsed(line, f"line {number:,} ", one_line=True)
+            value = _parsed(line.rstrip("\r\n"), f"line {number:,} ", one_line=True)
             yield records.document(value, number, number, texts.encoding)
 
 
