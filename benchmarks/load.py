@@ -3,8 +3,9 @@
     python benchmarks/load.py [--only loads searches edits] [--dimensions 256 1536] [--peers FOLDER]
 
 Starts an embedded server of its own. What is compared takes turns within one run, so that ratios hold on a machine
-that is slower at times; medians are printed. With --peers, Django, LangChain and LlamaIndex are installed into a virtual
-environment in FOLDER (kept and used again) and load the same kind of rows. docs/benchmarks/load.md has the figures.
+that is slower at times; medians are printed. With --peers, Django, LangChain, LlamaIndex and pgai are installed
+into virtual environments in FOLDER (kept and used again) and load the same kind of rows. The figures are in
+docs/benchmarks/load.md.
 """
 
 from __future__ import annotations
@@ -42,8 +43,14 @@ from vector_pipeline.store.spaces import Space, open_space
 from vector_pipeline.store.vectors import store_vectors
 
 PARTS = ("loads", "searches", "edits")
-PEERS = ("django", "langchain", "llama_index")
-PEER_PACKAGES = ("django", "langchain-postgres", "llama-index-vector-stores-postgres", "psycopg[binary]", "pgvector")
+# Environments of the other libraries: what is installed, and what is measured in them. pgai wants other versions.
+PEERS = {
+    "stores": (
+        ("django", "langchain-postgres", "llama-index-vector-stores-postgres", "psycopg[binary]", "pgvector", "numpy"),
+        ("django", "langchain", "llama_index"),
+    ),
+    "pgai": (("pgai[vectorizer-worker]",), ("pgai",)),
+}
 FILE_CHUNKS = 1_000
 ANSWER = 100
 PEER_ROWS = 3_000
@@ -218,9 +225,11 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
                     own(connection, files)
                     _note(found, name, rows, partial(load_all, database, space, corpus, files, at_once, connections))
                 drop(server, database)
-            for peer in PEERS if peers else ():
-                if rate := _peer(server, peers, peer, dimensions, min(rows, PEER_ROWS)):
-                    found.setdefault(peer, []).append(rate)
+            for environment, (_, names) in PEERS.items() if peers else ():
+                python = peers / environment / "bin" / "python" if peers else None
+                for name in names:
+                    if rate := _peer(server, str(python), name, dimensions, min(rows, PEER_ROWS)):
+                        found.setdefault(name, []).append(rate)
     base = statistics.median(found[SERVER_COPY])
     print(f"\n{dimensions} dimensions, {rows:,} rows\n\n| way | rows/s | of the server's COPY |\n| --- | ---: | ---: |")
     for name, rates in found.items():
@@ -242,13 +251,11 @@ def _note(found: dict[str, list[float]], name: str, rows: int, work: Callable[[]
     found.setdefault(name, []).append(rows / seconds_of(work))
 
 
-def _peer(server: EmbeddedServer, peers: Path | None, name: str, dimensions: int, rows: int) -> float | None:
+def _peer(server: EmbeddedServer, python: str, name: str, dimensions: int, rows: int) -> float | None:
     """Rows a second of another library, in a process of its own Python; None where it fails."""
     database = fresh_database(server)
-    command = [str(peers and peers / "bin" / "python"), str(Path(__file__).with_name("load_peers.py"))]
-    done = subprocess.run(
-        [*command, database.url, str(dimensions), str(rows), name], capture_output=True, text=True, check=False
-    )
+    command = [python, str(Path(__file__).with_name("load_peers.py")), database.url, str(dimensions), str(rows), name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     drop(server, database)
     if done.returncode != 0:
         print(f"{name} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
@@ -374,9 +381,11 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, nargs="+", default=[256, 1_536])
     parser.add_argument("--peers", type=Path, help="folder of the virtual environment of the other libraries")
     arguments = parser.parse_args()
-    if arguments.peers and not (arguments.peers / "bin" / "python").exists():
-        venv.create(arguments.peers, with_pip=True)
-        subprocess.run([str(arguments.peers / "bin" / "pip"), "install", "-q", *PEER_PACKAGES, "numpy"], check=True)
+    for environment, (packages, _) in PEERS.items() if arguments.peers else ():
+        folder = arguments.peers / environment
+        if not (folder / "bin" / "python").exists():
+            venv.create(folder, with_pip=True)
+            subprocess.run([str(folder / "bin" / "pip"), "install", "-q", *packages], check=True)
     with tempfile.TemporaryDirectory() as home, EmbeddedServer.start(Path(home)) as server:
         for dimensions in arguments.dimensions:
             if "loads" in arguments.only:

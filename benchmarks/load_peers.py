@@ -20,7 +20,8 @@ def main(url: str, dimensions: int, rows: int, name: str) -> None:
     random = np.random.default_rng(1)
     vectors = random.standard_normal((rows, dimensions), dtype=np.float32)
     texts = [f"{i} " + random.bytes(750).hex() for i in range(rows)]
-    seconds = {"django": _django, "langchain": _langchain, "llama_index": _llama_index}[name](url, vectors, texts)
+    ways = {"django": _django, "langchain": _langchain, "llama_index": _llama_index, "pgai": _pgai}
+    seconds = ways[name](url, vectors, texts)
     print(json.dumps(rows / seconds))
 
 
@@ -100,6 +101,43 @@ def _llama_index(url: str, vectors: Any, texts: list[str]) -> float:
     ]
     began = time.perf_counter()
     store.add(nodes)
+    return time.perf_counter() - began
+
+
+def _pgai(url: str, vectors: Any, texts: list[str]) -> float:
+    """The COPY of pgai's vectorizer worker, in transactions of its own size; without its queue."""
+    import asyncio
+
+    import pgai
+    import psycopg
+    from pgai.vectorizer.vectorizer import Executor, Vectorizer
+    from pgvector.psycopg import register_vector_async
+
+    pgai.install(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE documents (id bigint PRIMARY KEY, content text)")
+        connection.execute("INSERT INTO documents SELECT i, '' FROM generate_series(1, %s) AS i", (len(texts),))
+        connection.execute(
+            "SELECT ai.create_vectorizer('documents'::regclass, loading => ai.loading_column('content'), "
+            "destination => ai.destination_table('pgai_rows'), chunking => ai.chunking_none(), "
+            f"embedding => ai.embedding_openai('m', {vectors.shape[1]}), scheduling => ai.scheduling_none(), "
+            "indexing => ai.indexing_none())"
+        )
+        made = connection.execute("SELECT to_jsonb(v) FROM ai.vectorizer AS v").fetchone()
+    vectorizer = Vectorizer.model_validate(made and made[0])
+    worker: Any = Executor(url, vectorizer, None, None)
+    records = [[number, 0, text, vector] for number, (text, vector) in enumerate(zip(texts, vectors, strict=True), 1)]
+
+    async def load() -> None:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await register_vector_async(connection)
+            for start in range(0, len(records), worker._batch_size):
+                async with connection.transaction():
+                    part = records[start : start + worker._batch_size]
+                    await worker._copy_embeddings(connection, part, vectorizer.config.destination)
+
+    began = time.perf_counter()
+    asyncio.run(load())
     return time.perf_counter() - began
 
 
