@@ -40,7 +40,7 @@ _RARE_WEIGHT = 2.5
 # Characters that do not belong where they are may be so many of those outside ASCII.
 _ODD_SHARE = 0.02
 
-# Fewer letters of another writing than the Latin than these are more likely something else.
+# Fewer letters than these may be anything.
 _ENOUGH_LETTERS = 4
 _ENOUGH_IDEOGRAPHS = 2
 
@@ -153,7 +153,7 @@ def _reading(
     """What a text is under an encoding and a script; None where it has no letter of the script."""
     probabilities, ascii_letter = _probabilities(script)
     ascii_part, foreign_part = 0.0, context.likelihood
-    foreign, letters, odd = 0, 0, context.odd
+    foreign, letters, odd, latin = 0, 0, context.odd, 0
     for character, count in counts.items():
         if character > "\x7f":
             foreign += count
@@ -164,8 +164,13 @@ def _reading(
             letters += count if known > _FOREIGN and character not in _MARKS else 0
             foreign_part += count * known
         elif character.isalpha():
+            latin += count
             ascii_part += count * ascii_letter
-    enough = 1 if script.rate < 1.0 else _ENOUGH_IDEOGRAPHS if _is_ideographic(script) else _ENOUGH_LETTERS
+    if script.rate < 1.0:
+        # Texts in the Latin alphabet are mostly ASCII, and of the rest have punctuation only, often.
+        enough = latin >= _ENOUGH_LETTERS
+    else:
+        enough = letters >= (_ENOUGH_IDEOGRAPHS if _is_ideographic(script) else _ENOUGH_LETTERS)
     if not foreign or (script.rate == 1.0 and not letters):
         return None
     known_words = sum(count for word, count in words.items() if word in script.words)
@@ -173,7 +178,7 @@ def _reading(
     ascii_part -= _RARE_WEIGHT * min(rare_letters, _WORDS)
     likelihood = ascii_part + foreign_part + _WORD_WEIGHT * min(known_words, _WORDS) + _HANDICAP.get(encoding, 0.0)
     mean = foreign_part / foreign - math.log(script.rate)
-    return Reading(encoding, script, text, likelihood, mean, odd, foreign, letters >= enough)
+    return Reading(encoding, script, text, likelihood, mean, odd, foreign, enough)
 
 
 def codecs_of(encoding: str) -> tuple[str, ...]:
@@ -330,6 +335,8 @@ _OTHER = r"[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}]"
 _MIXED = regex.compile(rf"(?V1)[a-zA-Zß-ÿ](?={_OTHER})|{_OTHER}(?=[a-zA-Zß-ÿ])")
 _SIGNS = r"[[\u0080-\u00bf\u02c0-\u02df\u2010-\u22ff×÷]--[’‘·\u00adªº‐–—\u00a0]]"
 _SIGN_IN_WORD = regex.compile(rf"(?V1)(?<=\p{{L}}){_SIGNS}(?=\p{{L}})")
+# A Latin letter by itself, and none of those that are a word somewhere.
+_NO_WORD = regex.compile(r"(?V1)\b[\p{Latin}--[a-zA-ZàáâéèêìíòóôùúåæöøªºÀÁÂÉÈÊÍÓÔÚÅÆÖØ]]\b")
 _APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")
 _CONTROL = regex.compile(r"[\x80-\x9f]")
 _ODD_PLACE = regex.compile(
@@ -357,7 +364,7 @@ def _context(text: str) -> Context:
     runs = [len(run) for run in _LETTERS.findall(text)]
     lone = runs.count(1)
     lone = lone if lone * 2 > sum(runs) else 0
-    lone += len(_VOWELLESS.findall(text))
+    lone += len(_VOWELLESS.findall(text)) + len(_NO_WORD.findall(text))
     # Capitals are seldom but in texts all of capitals, which are seldom themselves.
     capitals, small = len(_FOREIGN_CAPITAL.findall(text)), len(_FOREIGN_SMALL.findall(text))
     likelihood = -_CAPITAL * capitals - 6.0 if capitals > small else 0.0

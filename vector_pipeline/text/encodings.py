@@ -222,6 +222,10 @@ def detect(data: bytes, error: UnicodeDecodeError, place: str, declared: str) ->
         raise FileRejected(f"{place} is not UTF-8, as the rest of the file is; mend it, or save it as UTF-8 again")
     reading = most_likely(data, declared=declared)
     if reading is None and not declared:
+        if any(_is_utf8(line, 1) for line in data.split(b"\n")):
+            raise FileRejected(
+                f"{place} is not UTF-8, though other lines are: the file mixes encodings; save it as UTF-8"
+            )
         raise FileRejected(f"{place} is not UTF-8, and which encoding it is in cannot be told; save it as UTF-8")
     return reading
 

@@ -116,7 +116,7 @@ def _encoded() -> Iterator[AwfulFile]:
     yield AwfulFile("one-byte.txt", b"\xe9", "nobody can tell", "cannot be told")
     yield AwfulFile("mixed.txt", KOREAN.encode("cp949") + KOREAN.encode(), "put together from two files", "UTF-8")
     mixed = FRENCH.encode("cp1252") * 30 + FRENCH.encode() + FRENCH.encode("cp1252") * 30
-    yield AwfulFile("mixed-french.txt", mixed, "any byte decodes in cp1252", "line 31")
+    yield AwfulFile("mixed-french.txt", mixed, "any byte decodes in cp1252", "mixes encodings")
     yield AwfulFile(
         "cp1258.txt", "Hôm nay tr\u01a1\u0300i râ\u0301t đe\u0323p.".encode("cp1258"), "unknown", "cannot be told"
     )
