@@ -203,7 +203,6 @@ class _Decoder:
 
     def _place(self, data: bytes, error: UnicodeDecodeError) -> str:
         lines = self._lines + _count_lines(data[: error.start].decode(self.encoding, "ignore"))
-        # What the decoder held was counted with the block before.
         return f"line {lines + 1:,} (byte 0x{data[error.start]:02x})"
 
 
