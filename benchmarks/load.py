@@ -13,17 +13,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 import venv
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,31 +138,40 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def load_all(
-    database: Database, space: Space, corpus: Corpus, files: list[SourceRows], at_once: int, connections: int = 2
-) -> None:
-    """Each connection takes a file, stores its vectors, `at_once` in a commit, and loads its rows, as an arrival does.
+    database: Database, space: Space, corpus: Corpus, files: list[SourceRows], at_once: int, runs: int = 2
+) -> float:
+    """Each run, a process of its own, takes a file, stores its vectors, `at_once` in a commit, and loads its rows.
 
-    Two arrivals are run side by side by default.
+    Two runs side by side are what the daemon makes of waiting arrivals by default. Returns the seconds from when all
+    are connected.
     """
-    waiting = iter(enumerate(files))
-    lock = threading.Lock()
+    processes = multiprocessing.get_context("fork")  # what is loaded comes along
+    connected, taken = processes.Barrier(runs + 1), processes.Value("i", 0)
 
     def load() -> None:
         with database.connect() as connection:
+            connected.wait()
             while True:
-                with lock:
-                    number, file = next(waiting, (0, None))
-                if file is None:
+                with taken.get_lock():
+                    number, taken.value = taken.value, taken.value + 1
+                if number >= len(files):
                     return
-                end = (number + 1) * FILE_CHUNKS
-                for start in range(number * FILE_CHUNKS, end, at_once):
-                    place = slice(start, min(start + at_once, end))
+                for start in range(number * FILE_CHUNKS, (number + 1) * FILE_CHUNKS, at_once):
+                    place = slice(start, start + at_once)
                     store_vectors(connection, space, corpus.hashes[place], corpus.vectors[place])
-                load_sources(connection, "A", [file])
+                load_sources(connection, "A", [files[number]])
 
-    with ThreadPoolExecutor(connections) as pool:
-        for done in [pool.submit(load) for _ in range(connections)]:
-            done.result()
+    workers = [processes.Process(target=load) for _ in range(runs)]
+    for worker in workers:
+        worker.start()
+    connected.wait(30)
+    began = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    seconds = time.perf_counter() - began
+    if any(worker.exitcode for worker in workers):
+        raise SystemExit("a load failed")
+    return seconds
 
 
 def create_flat(connection: Connection, name: str, dimensions: int, *, indexed: bool = True) -> None:
@@ -210,20 +218,21 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
                 database = fresh_database(server)
                 with database.connect() as connection:
                     create_flat(connection, "flat", dimensions, indexed=indexed)
-                    copy = f"COPY flat FROM '{copied}' (FORMAT BINARY)".encode()
-                    _note(found, name, rows, partial(connection.execute, copy))
+                    copy = partial(connection.execute, f"COPY flat FROM '{copied}' (FORMAT BINARY)".encode())
+                    found.setdefault(name, []).append(rows / seconds_of(copy))
                 drop(server, database)
-            for name, at_once, connections in (
-                ("this pipeline, bulk, two connections", FILE_CHUNKS, 2),
-                ("this pipeline, bulk, one connection", FILE_CHUNKS, 1),
-                (f"this pipeline, {ANSWER} vectors a commit, two connections", ANSWER, 2),
-                (f"this pipeline, {ANSWER} vectors a commit, one connection", ANSWER, 1),
+            for name, at_once, runs in (
+                ("this pipeline, bulk, two runs", FILE_CHUNKS, 2),
+                ("this pipeline, bulk, one run", FILE_CHUNKS, 1),
+                (f"this pipeline, {ANSWER} vectors a commit, two runs", ANSWER, 2),
+                (f"this pipeline, {ANSWER} vectors a commit, one run", ANSWER, 1),
             ):
                 database = fresh_database(server)
                 with database.connect() as connection:
                     space = open_space(connection, "m", dimensions)
                     own(connection, files)
-                    _note(found, name, rows, partial(load_all, database, space, corpus, files, at_once, connections))
+                    seconds = load_all(database, space, corpus, files, at_once, runs)
+                    found.setdefault(name, []).append(rows / seconds)
                 drop(server, database)
             for environment, (_, names) in PEERS.items() if peers else ():
                 python = peers / environment / "bin" / "python" if peers else None
@@ -245,10 +254,6 @@ def _written_out(server: EmbeddedServer, corpus: Corpus, folder: Path) -> Path:
         connection.execute(f"COPY flat TO '{folder}/rows' (FORMAT BINARY)".encode())
     drop(server, database)
     return folder / "rows"
-
-
-def _note(found: dict[str, list[float]], name: str, rows: int, work: Callable[[], object]) -> None:
-    found.setdefault(name, []).append(rows / seconds_of(work))
 
 
 def _peer(server: EmbeddedServer, python: str, name: str, dimensions: int, rows: int) -> float | None:
