@@ -29,7 +29,7 @@ _DECLARED = 20.0
 # Mean logarithms of the probabilities of characters outside ASCII: what a text in the language hardly falls below.
 _FLOOR_LATIN = -6.0
 _FLOOR_ALPHABET = -4.3
-_FLOOR_IDEOGRAPHS = -8.6
+_FLOOR_IDEOGRAPHS = -9.25
 
 # What a common word of a language adds to its likelihood, and how many of them count: the rest is for the letters.
 _WORD_WEIGHT = 3.0
@@ -229,7 +229,7 @@ def unlikely_place(text: str, script: Script) -> int | None:
 # another encoding the mean is -9.4 or less for ideographs (measured on Korean, Chinese and Japanese, by turns).
 _PASSAGE = 128
 _PASSAGE_LETTERS = 48
-_PASSAGE_IDEOGRAPHS = -9.0
+_PASSAGE_IDEOGRAPHS = -9.25
 _PASSAGE_ALPHABET = -5.2
 
 
