@@ -136,19 +136,26 @@ def _refuse_size(size: int, max_bytes: int) -> None:
 def _documents(stream: BinaryIO, size: int, path: str, options: ReaderOptions) -> tuple[Iterable[Document], ReadCounts]:
     """The documents of a file, once all of it has proved readable: it is passed on whole or not at all."""
     counts = ReadCounts()
+    documents = read_or_reject(stream, path, options, counts)
+    if size <= SPOOL_BYTES and not path.lower().endswith(".gz"):
+        return list(documents), counts
+    for _ in documents:
+        pass
+    stream.seek(0)
+    return read_documents(stream, path, options), counts
+
+
+def read_or_reject(
+    stream: BinaryIO, path: str, options: ReaderOptions, counts: ReadCounts | None = None
+) -> Iterator[Document]:
+    """The documents of a file. Raises FileRejected also for a mistake of a reader's own, and OSError."""
     try:
-        documents = read_documents(stream, path, options, counts)
-        if size <= SPOOL_BYTES and not path.lower().endswith(".gz"):
-            return list(documents), counts
-        for _ in documents:
-            pass
+        yield from read_documents(stream, path, options, counts)
     except (FileRejected, OSError):
         raise
     except Exception as error:
-        # A reader's own mistake must not stop the other files; the type helps whoever reports it.
+        # It must not stop the other files; the type helps whoever reports it.
         raise FileRejected(f"could not be read ({type(error).__name__}: {str(error)[:200]})") from error
-    stream.seek(0)
-    return read_documents(stream, path, options), counts
 
 
 def _note_bytes(connection: manifest.Connection, arrival: str, file: OwnedFile, digest: bytes) -> None:

@@ -12,6 +12,7 @@ from vector_pipeline.embedding.models import usd
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.sources.source import ListedFile, Source, open_source
 from vector_pipeline.stages.asking import client_config
+from vector_pipeline.stages.documents import read_or_reject
 from vector_pipeline.stages.model import model_dimensions
 from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.store import manifest, spaces, vectors
@@ -20,7 +21,7 @@ from vector_pipeline.store.manifest import RACY
 from vector_pipeline.text.chunking import chunk_documents
 from vector_pipeline.text.documents import content_hash
 from vector_pipeline.text.packing import RequestLimits, pack, weigh
-from vector_pipeline.text.readers import read_documents, readable
+from vector_pipeline.text.readers import readable
 from vector_pipeline.text.tokens import Tokenizer
 
 LOOKUP = 2_000
@@ -82,17 +83,21 @@ def _count_file(
     found: Estimate,
     gathered: dict[bytes, tuple[int, int]],
 ) -> None:
+    weights: dict[bytes, tuple[int, int]] = {}
+    chunks = 0
     try:
         with source.open(path) as stream:
-            documents = list(read_documents(stream, path, pipeline.reader_options))
+            documents = read_or_reject(stream, path, pipeline.reader_options)
+            for _, of_document in chunk_documents(documents, tokenizer, pipeline.chunking):
+                chunks += len(of_document)
+                for chunk in of_document:
+                    weights[content_hash(chunk.text)] = (chunk.tokens, weigh(chunk.tokens, chunk.text))
     except (FileRejected, OSError) as error:
         found.rejected.append({"source": path, "error": str(error)})
         return
     found.files += 1
-    for _, chunks in chunk_documents(documents, tokenizer, pipeline.chunking):
-        for chunk in chunks:
-            found.chunks += 1
-            gathered[content_hash(chunk.text)] = (chunk.tokens, weigh(chunk.tokens, chunk.text))
+    found.chunks += chunks
+    gathered.update(weights)
 
 
 def _keep_missing(
