@@ -29,9 +29,15 @@ class PostgresResource:
     pipeline: Pipeline
     _locks: Locks
 
-    def hold(self, context: dg.AssetExecutionContext, arrival: str) -> None:
-        """Take an arrival for this run, waiting while another has it; kept until the run ends."""
-        self._locks.hold_arrival(arrival, log=context.log.info)
+    def hold(self, context: dg.AssetExecutionContext, arrival: str) -> bool:
+        """Take an arrival for this run, waiting while another has it; kept until the run ends.
+
+        Returns whether another had it and has left nothing of it undone.
+        """
+        if not self._locks.hold_arrival(arrival, log=context.log.info):
+            return False
+        with self.pipeline.database.connect(role="arrival") as connection:
+            return manifest.count_files(connection, arrival).pending == 0
 
     @contextmanager
     def explained(self, arrival: str) -> Iterator[None]:

@@ -58,6 +58,9 @@ class Locks:
         """Give everything back."""
         self._ended.set()
         self._keeper.join()
+        with suppress(psycopg.Error):
+            # A server notices only a moment after it that a connection was closed.
+            self._connection.execute("SELECT pg_advisory_unlock_all()")
         self._connection.close()
 
     def hold_run(self, run: str) -> None:
@@ -66,17 +69,23 @@ class Locks:
             self._try(self._connection, "run", run)
             self._held.append(("run", run))
 
-    def hold_arrival(self, arrival: str, *, log: Callable[[str], None] | None = None) -> None:
-        """Hold an arrival, waiting while somebody else does; `log` is told about the wait now and then."""
+    def hold_arrival(self, arrival: str, *, log: Callable[[str], None] | None = None) -> bool:
+        """Hold an arrival, waiting while somebody else does; returns whether somebody did.
+
+        `log` is told about the wait now and then.
+        """
         if ("arrival", arrival) in self._held:
-            return
+            return False
         began = told = time.monotonic()
+        waited = False
         while not self._take_arrival(arrival):
+            waited = True
             now = time.monotonic()
             if log and (now == told or now - told >= LOG_EVERY_SECONDS):
                 log(f"arrival {arrival} is being worked on elsewhere; waiting ({now - began:,.0f} s so far)")
                 told = now
             time.sleep(POLL_SECONDS)
+        return waited
 
     def _take_arrival(self, arrival: str) -> bool:
         with self._mutex:

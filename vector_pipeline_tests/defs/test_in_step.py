@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import unicodedata
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from vector_pipeline.defs.ingest import ingest
 from vector_pipeline.defs.instance import open_instance
 from vector_pipeline.settings import Settings
 from vector_pipeline.sources.source import open_source
+from vector_pipeline.stages.arrivals import hold_arrival
 from vector_pipeline.stages.compare import compare
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.stages.status import read_status
@@ -131,6 +133,34 @@ def test_an_old_arrival_brings_back_no_old_text(
     job = build_definitions(pipeline.settings, opened=pipeline).resolve_job_def("ingest")
     assert job.execute_in_process(instance=instance, partition_key=first).success
     assert table(pipeline) == before == disk(corpus)
+
+
+def test_a_run_that_waited_for_another_does_not_do_its_work_again(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, run: Ingest
+) -> None:
+    run(corpus)
+    (arrival,) = instance.get_dynamic_partitions("arrivals")
+    job = build_definitions(pipeline.settings, opened=pipeline).resolve_job_def("ingest")
+    held, read = threading.Event(), []
+
+    def other() -> None:
+        with hold_arrival(pipeline.database, arrival):
+            held.set()
+            wait_for(lambda: any(r.status is dg.DagsterRunStatus.STARTED for r in instance.get_runs(limit=1)), 30)
+            time.sleep(1.0)
+
+    for waits in (True, False):
+        holding = threading.Thread(target=other)
+        if waits:
+            holding.start()
+            held.wait()
+        done = job.execute_in_process(instance=instance, partition_key=arrival)
+        (event,) = (e for e in done.get_asset_materialization_events() if e.asset_key == dg.AssetKey("documents"))
+        read.append(event.materialization.metadata["files"].value)
+        if waits:
+            holding.join()
+    assert read == [0, 3]
+    assert table(pipeline).keys() >= {"bees.txt", "김치.txt"}
 
 
 def test_a_file_changed_during_its_own_run_ends_as_the_disk_has_it(

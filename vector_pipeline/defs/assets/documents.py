@@ -42,13 +42,16 @@ def build_documents(names: Names) -> dg.AssetsDefinition:
     def documents(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
         database: PostgresResource = getattr(context.resources, postgres)
         arrival = context.partition_key
-        database.hold(context, arrival)
+        is_done = database.hold(context, arrival)
+        if is_done:
+            context.log.info("another run has done all of it meanwhile; nothing is read again")
 
         def rows() -> Iterator[DocumentRow]:
             outcome = DocumentsOutcome()
             pipeline = database.pipeline
             with database.explained(arrival):
-                yield from read_arrival(pipeline.database, arrival, pipeline.reader_options, outcome)
+                if not is_done:
+                    yield from read_arrival(pipeline.database, arrival, pipeline.reader_options, outcome)
             pipeline.advance("files read", outcome.files)
             context.add_asset_metadata(_metadata(outcome))
             for path, reason in outcome.rejected.items():
