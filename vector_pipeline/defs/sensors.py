@@ -99,7 +99,7 @@ def _have_scanned(instance: dg.DagsterInstance, names: Names) -> tuple[str, dg.R
         age = now - record.create_timestamp.timestamp()
         if age < SCAN_EVERY_SECONDS:
             return (
-                f"a run of {job} listed the source {age:.0f} s ago; the next follows after {SCAN_EVERY_SECONDS} s",
+                f"the last run of {job} began {age:.0f} s ago; the next follows after {SCAN_EVERY_SECONDS} s",
                 None,
             )
     slot = int(now // SCAN_EVERY_SECONDS)
