@@ -51,6 +51,7 @@ ENTRY_OVERHEAD_BYTES = 330
 PAGE_BYTES = 8_192
 BLOATED = 2.0
 
+PROGRESS_SECONDS = 5.0
 SAMPLED_QUERIES = 50
 NEAREST = 10
 
@@ -286,12 +287,12 @@ def _view_has_dependents(connection: Connection) -> bool:
 
 @contextmanager
 def _progress(database: Database, builder: Connection, log: Callable[[str], None]) -> Iterator[None]:
-    """Tell the progress of an index that another connection builds, every ten seconds."""
+    """Tell the progress of an index that another connection builds, every few seconds."""
     done, pid = threading.Event(), builder.info.backend_pid
 
     def watch() -> None:
         with database.connect(role="vector index progress") as connection:
-            while not done.wait(10.0):
+            while not done.wait(PROGRESS_SECONDS):
                 row = connection.execute(
                     "SELECT phase, tuples_done, blocks_done, blocks_total FROM pg_stat_progress_create_index "
                     "WHERE pid = %s",
