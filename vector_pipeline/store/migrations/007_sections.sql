@@ -1,19 +1,26 @@
 -- A paragraph inserted at the top of a file moves every chunk behind it. The chunks of a long document stand in
 -- sections of some tens, each with its place in the document, so that an insertion rewrites the rows of one section at
--- most, and of the others their places.
+-- most, and of the others their places. Sections end where the text says so, and carry a digest of what their rows
+-- hold: a load asks for the digests of a file's sections and compares the rows of those alone that changed.
 
 CREATE TABLE {schema}.chunk_sections (
     section      uuid PRIMARY KEY,
     source_key   uuid NOT NULL,
+    document_id  text NOT NULL,
+    digest       uuid NOT NULL,
     chunk_index  integer NOT NULL,                -- added to that of each of its chunks
     start_char   integer NOT NULL,                -- added to their start_char and end_char
+    first_index  integer NOT NULL,                -- of its first chunk, as that has it
+    first_start  integer NOT NULL,
     updated_at   timestamptz NOT NULL DEFAULT now()
-);
+) WITH (fillfactor = 70);                         -- places move with every edit: room for new versions beside the old
 
 CREATE INDEX chunk_sections_source_key ON {schema}.chunk_sections (source_key);
 
 -- NULL where a chunk's numbers are the document's own.
 ALTER TABLE {schema}.chunks ADD COLUMN section uuid;
+CREATE INDEX chunks_source_key_section ON {schema}.chunks (source_key, section);
+DROP INDEX {schema}.chunks_source_key;
 
 -- Chunks with their places in their documents.
 CREATE VIEW {schema}.placed_chunks AS

@@ -2,9 +2,6 @@
 
 ALTER TABLE {schema}.spaces ADD COLUMN ef_search integer;  -- the least, from 100 on, that reached the recall asked for
 
--- The places of a section's chunks move with every edit in front of them: room for new versions beside the old ones.
-ALTER TABLE {schema}.chunk_sections SET (fillfactor = 70);
-
 SELECT '[1]'::{vector}.vector;  -- loads pgvector, so that a role without further rights may name its settings
 
 CREATE OR REPLACE FUNCTION {schema}.search_chunks(query {vector}.vector, k integer DEFAULT 10)
