@@ -295,7 +295,7 @@ def run_way(place: Place, *, kill_after: int | None = None, later: float = 0.0) 
         process = subprocess.Popen(
             place.command("ingest"), env=place.environment, cwd=place.state, stdout=output, stderr=output
         )
-        status, usage = _wait(process, place.api, kill_after, later, began)
+        status, usage, peak = _wait(process, place.api, kill_after, later, began)
         seconds = time.perf_counter() - began
         output.seek(0)
         lines = output.read().decode(errors="replace").strip().splitlines()
@@ -312,7 +312,7 @@ def run_way(place: Place, *, kill_after: int | None = None, later: float = 0.0) 
     return Run(
         seconds,
         usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss / 1024,
+        peak,
         code,
         lines[-1][:300] if code and lines else "",
         grown("requests"),
@@ -325,11 +325,14 @@ def run_way(place: Place, *, kill_after: int | None = None, later: float = 0.0) 
 
 def _wait(
     process: subprocess.Popen[bytes], api: ProcessServer, kill_after: int | None, later: float, began: float
-) -> Any:
+) -> tuple[int, Any, float]:
+    peak = 0.0
     while True:
+        # Not ru_maxrss, which begins with what the parent had when it forked.
+        peak = max(peak, _peak_mb(process.pid))
         done, status, usage = os.wait4(process.pid, os.WNOHANG)
         if done:
-            return status, usage
+            return status, usage, peak
         if kill_after is not None and cast(int, api.summary()["inputs"]) >= kill_after:
             time.sleep(later)
             process.send_signal(signal.SIGKILL)
@@ -337,6 +340,15 @@ def _wait(
         if time.perf_counter() - began > GIVE_UP_SECONDS:
             process.kill()
         time.sleep(0.02)
+
+
+def _peak_mb(pid: int) -> float:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def search_milliseconds(place: Place) -> float:
