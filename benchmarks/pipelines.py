@@ -504,7 +504,7 @@ def report(results: dict[str, dict[str, Any]]) -> None:
     """Markdown tables of everything that was measured."""
     found = {way: results[way] for way in TITLES if way in results}
     edits = {way: parts["edits"] for way, parts in found.items() if "edits" in parts}
-    for name in ("first", *EDITS):
+    for name in ("first", *EDITS) if edits else ():
         print(f"\n{name}\n")
         print("| way | seconds | CPU s | peak MB | requests | tokens billed | texts billed again | rows |")
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
