@@ -7,12 +7,13 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from vector_pipeline.cli.output import emit, fail, one_line
-from vector_pipeline.stages.estimate import Estimate
-from vector_pipeline.stages.pipeline import Pipeline
-from vector_pipeline.store.search import SearchResult
 
 if TYPE_CHECKING:
-    from vector_pipeline.defs.ingest import IngestReport  # importing Dagster takes a second that others can do without
+    # Importing Dagster takes a second and openai half of one, which commands that use neither can do without.
+    from vector_pipeline.defs.ingest import IngestReport
+    from vector_pipeline.stages.estimate import Estimate
+    from vector_pipeline.stages.pipeline import Pipeline
+    from vector_pipeline.store.search import SearchResult
 
 # Rejected files that are listed; `status` lists all.
 SHOWN = 20

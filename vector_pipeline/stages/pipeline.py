@@ -39,6 +39,8 @@ class Pipeline:
     """Told of work as it is done: what, and how much more of it."""
     embedded_model: list[EmbeddedModel] = field(default_factory=list, repr=False)
     """The embedded model once it was loaded; kept as long as the pipeline is open."""
+    loaded_tokenizer: list[Tokenizer] = field(default_factory=list, repr=False)
+    """The tokenizer likewise."""
 
     def advance(self, what: str, amount: int) -> None:
         """Tell of work done."""
@@ -72,8 +74,10 @@ class Pipeline:
         return ChunkingConfig(strategy=s.chunk_strategy, max_tokens=s.chunk_tokens, overlap=overlap)
 
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; loading it takes about a third of a second."""
-        return tokenizer_for(self.settings.model)
+        """The model's tokenizer; loading it takes about a third of a second, once."""
+        if not self.loaded_tokenizer:
+            self.loaded_tokenizer.append(tokenizer_for(self.settings.model))
+        return self.loaded_tokenizer[0]
 
     @property
     def request_limits(self) -> RequestLimits:
