@@ -28,12 +28,7 @@ LINE_EVERY_SECONDS = 10.0
 
 def fail(message: str) -> None:
     """One line on stderr, with the program's name as other commands have it."""
-    sys.stderr.write(f"vector-pipeline: {one_line(message)}\n")
-
-
-def one_line(text: str) -> str:
-    """Text on one line: names of files may hold line ends and control characters."""
-    return printable(text)
+    sys.stderr.write(f"vector-pipeline: {printable(message)}\n")
 
 
 def emit_json(value: dict[str, Any]) -> None:
@@ -82,7 +77,7 @@ class Progress:
     def say(self, line: str) -> None:
         """A line of its own, above the live counts."""
         if not self._quiet:
-            self._console.print(Text(one_line(line)), soft_wrap=True)
+            self._console.print(Text(printable(line)), soft_wrap=True)
 
     def _display(self) -> RenderableType:
         total = self._counts[FILES_TO_LOAD]

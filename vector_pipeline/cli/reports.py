@@ -6,7 +6,8 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from vector_pipeline.cli.output import emit, fail, one_line
+from vector_pipeline.cli.output import emit, fail
+from vector_pipeline.sources.source import printable
 
 if TYPE_CHECKING:
     # Importing Dagster takes a second and openai half of one, which commands that use neither can do without.
@@ -77,11 +78,11 @@ def show_results(results: list[SearchResult]) -> None:
     for number, result in enumerate(results, 1):
         headings = " › ".join(str(h) for h in result.metadata.get("headings", []))
         place = f"{result.document_id}, chunk {result.chunk_index}" + (f", {headings}" if headings else "")
-        emit(f"{number}. {one_line(place)}  (distance {result.distance:.3f})")
+        emit(f"{number}. {printable(place)}  (distance {result.distance:.3f})")
         text = textwrap.shorten(" ".join(result.page_content.split()), 4 * width, placeholder=" …")
         emit(textwrap.fill(text, width, initial_indent="   ", subsequent_indent="   "))
         if result.also_in:
-            emit(f"   also in {', '.join(one_line(path) for path in result.also_in)}")
+            emit(f"   also in {', '.join(printable(path) for path in result.also_in)}")
 
 
 def show_status(found: dict[str, Any]) -> None:
@@ -89,7 +90,7 @@ def show_status(found: dict[str, Any]) -> None:
     files = found["files"]
     emit(f"database  {found['database']}, {_mib(found['bytes'])}")
     emit("          " + ", ".join(f"{name} {_mib(size)}" for name, size in found["sizes"].items()))
-    emit(f"sources   {', '.join(one_line(root) for root in found['roots']) or 'none yet'}")
+    emit(f"sources   {', '.join(printable(root) for root in found['roots']) or 'none yet'}")
     emit(
         f"files     {files['loaded']:,} loaded, {files['pending']:,} pending, {files['rejected']:,} rejected, "
         f"{files['deleted']:,} deleted"
@@ -98,10 +99,10 @@ def show_status(found: dict[str, Any]) -> None:
     show_spaces(found["spaces"])
     for state in ("rejected", "pending"):
         for file in found[state]:
-            emit(f"{state}  {one_line(file['source'])}" + (f": {file['error']}" if file["error"] else ""))
+            emit(f"{state}  {printable(file['source'])}" + (f": {file['error']}" if file["error"] else ""))
     for file in found.get("file", []):
         emit(
-            f"{one_line(file['source'])} in {file['root']}: {file['status']}, {file['documents']:,} documents, "
+            f"{printable(file['source'])} in {file['root']}: {file['status']}, {file['documents']:,} documents, "
             f"{file['chunks']:,} chunks, {file['tokens']:,} tokens, arrival {file['arrival']}"
             + (f"; {file['error']}" if file["error"] else "")
         )

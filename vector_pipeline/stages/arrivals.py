@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Literal, Self
 
 import psycopg
@@ -116,14 +116,6 @@ class Locks:
         key = _KEY.format(kind="%s::text", name="%s")
         row = connection.execute(f"SELECT pg_try_advisory_lock({key})", (kind, name)).fetchone()
         return bool(row and row[0])
-
-
-@contextmanager
-def hold_arrival(database: Database, arrival: str, *, log: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold an arrival while the block lasts; see `Locks.hold_arrival`."""
-    with Locks(database, f"arrival {arrival}") as locks:
-        locks.hold_arrival(arrival, log=log)
-        yield
 
 
 def in_progress(connection: Connection, arrivals: Sequence[str]) -> set[str]:

@@ -17,7 +17,7 @@ from vector_pipeline.defs.ingest import ingest
 from vector_pipeline.defs.instance import open_instance
 from vector_pipeline.settings import Settings
 from vector_pipeline.sources.source import open_source
-from vector_pipeline.stages.arrivals import hold_arrival
+from vector_pipeline.stages.arrivals import Locks
 from vector_pipeline.stages.compare import compare
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.stages.status import read_status
@@ -144,7 +144,8 @@ def test_a_run_that_waited_for_another_does_not_do_its_work_again(
     held, read = threading.Event(), []
 
     def other() -> None:
-        with hold_arrival(pipeline.database, arrival):
+        with Locks(pipeline.database, "other run") as locks:
+            locks.hold_arrival(arrival)
             held.set()
             wait_for(lambda: any(r.status is dg.DagsterRunStatus.STARTED for r in instance.get_runs(limit=1)), 30)
             time.sleep(1.0)

@@ -10,7 +10,7 @@ import pytest
 
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.arrivals import Locks, hold_arrival
+from vector_pipeline.stages.arrivals import Locks
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
 
@@ -58,7 +58,8 @@ def test_new_files_are_registered_and_asked_for(pipeline: Pipeline, instance: dg
 def test_what_is_queued_or_held_is_not_asked_for_again(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     first, second = requests(pipeline, instance)
     launch(pipeline, instance, first)
-    with hold_arrival(pipeline.database, second.partition_key or ""):
+    with Locks(pipeline.database, "other run") as locks:
+        locks.hold_arrival(second.partition_key or "")
         skipped = tick(pipeline, instance)
     assert isinstance(skipped, dg.SkipReason)
     assert skipped.skip_message == "3 unchanged"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from vector_pipeline.stages.arrivals import Locks, alive, hold_arrival, in_progress
+from vector_pipeline.stages.arrivals import Locks, alive, in_progress
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline_tests.defs.dev import wait_for
 
 
 def test_what_is_held_is_seen_and_given_back(database: Database) -> None:
     with database.connect() as connection:
-        with hold_arrival(database, "20261125T000000Z-001"):
+        with Locks(database, "run") as locks:
+            locks.hold_arrival("20261125T000000Z-001")
             assert in_progress(connection, ["20261125T000000Z-001", "20261125T000000Z-002"]) == {"20261125T000000Z-001"}
         assert in_progress(connection, ["20261125T000000Z-001"]) == set()
 
