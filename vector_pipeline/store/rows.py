@@ -7,16 +7,27 @@ edit of one paragraph writes one row and moves the places of the sections behind
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store import vectors
 from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, UuidArray, chunk_row
 from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.sections import Placed, changes_of, write_places
-from vector_pipeline.store.spaces import LOAD_OR_SWEEP, active_space
+from vector_pipeline.store.sections import (
+    Changes,
+    Placed,
+    changes_of,
+    sections_of,
+    select_standing,
+    standing_of,
+    write_places,
+)
+from vector_pipeline.store.spaces import LOAD_OR_SWEEP, Space, in_state, select_spaces
 
 ROWS_IN_BLOCK = 256
 
@@ -41,64 +52,93 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
     """
     outcome = LoadOutcome()
     with connection.transaction():
-        connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
-        owned, with_rows = _lock_owned(connection, arrival, batch, outcome)
-        missing = _missing(connection, list({chunk.content_hash for source in owned for chunk in source.chunks}))
-        complete = []
-        for source in owned:
-            lacking = {chunk.content_hash for chunk in source.chunks} & missing
-            if lacking:
-                outcome.missing_vectors[source.path] = lacking
-            else:
-                complete.append(source)
-        if complete:
-            _write(connection, complete, with_rows, outcome)
-            _mark_loaded(connection, arrival, complete)
+        # One after the other on the server, but not each waited for: at a small edit most of the time would be that.
+        with connection.pipeline():
+            connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+            complete, changes = _compared(connection, arrival, batch, outcome)
+            if complete:
+                delete_rows(connection, changes.gone)
+                write_places(connection, changes)
+                _mark_loaded(connection, arrival, complete)
+        if changes.fresh:
+            _copy(connection, changes.fresh)
+    outcome.written = len(changes.gone) + len(changes.moved) + len(changes.fresh)
+    outcome.loaded = [source.path for source in complete]
+    outcome.rows = sum(len(source.chunks) for source in complete)
     return outcome
 
 
-def _missing(connection: Connection, hashes: Sequence[bytes]) -> set[bytes]:
-    if not hashes:
-        return set()  # files without any text, which may be the first ones there are
-    space = active_space(connection)
-    if space is None:
-        raise DatabaseError("there is no space yet: nothing was ever embedded; run the stages before this one")
-    return vectors.missing(connection, space, hashes)
-
-
-def _lock_owned(
+def _compared(
     connection: Connection, arrival: str, batch: Sequence[SourceRows], outcome: LoadOutcome
-) -> tuple[list[SourceRows], set[bytes]]:
-    """The files that are to be loaded, and the keys of those that have rows already."""
-    rows = connection.execute(
+) -> tuple[list[SourceRows], Changes]:
+    """The files that can be loaded, locked, and what has to be written for them."""
+    locked = _lock(connection, batch)
+    spaces = select_spaces(connection)
+    owned, with_rows = _owned(arrival, batch, locked, outcome)
+    missing = _select_missing(connection, in_state(spaces, "active"), owned)
+    standing = select_standing(connection, with_rows) if with_rows else ()
+    # Meanwhile the server is at those two.
+    sections = {source.source_key: sections_of(source) for source in owned}
+    complete = _with_vectors(owned, {row[0] for row in missing}, outcome)
+    reloaded = with_rows & {source.source_key for source in complete}
+    return complete, changes_of(
+        connection,
+        [section for source in complete for section in sections[source.source_key]],
+        reloaded,
+        [section for section in standing_of(standing) if section.source_key in reloaded],
+    )
+
+
+def _lock(connection: Connection, batch: Sequence[SourceRows]) -> psycopg.Cursor[Any]:
+    return connection.execute(
         "SELECT uuid_send(source_key), arrival, fingerprint, gone OR status = 'deleted', "
         "EXISTS (SELECT FROM chunks c WHERE c.source_key = s.source_key) OR "
         "EXISTS (SELECT FROM chunk_sections c WHERE c.source_key = s.source_key) "
         "FROM source_files s WHERE source_key = ANY(%s) ORDER BY source_key FOR UPDATE",
         (UuidArray(source.source_key for source in batch),),
     )
-    now = {row[0]: row[1:] for row in rows}
+
+
+def _owned(
+    arrival: str, batch: Sequence[SourceRows], locked: Iterable[tuple[Any, ...]], outcome: LoadOutcome
+) -> tuple[list[SourceRows], set[bytes]]:
+    """The files that are to be loaded, and the keys of those of them that have rows already."""
+    now = {row[0]: row[1:] for row in locked}
     owned = []
+    with_rows = set()
     for source in batch:
-        owner, fingerprint, gone, _ = now.get(source.source_key, (None, "", True, False))
+        owner, fingerprint, gone, has_rows = now.get(source.source_key, (None, "", True, False))
         if gone or owner != arrival:
             outcome.skipped[source.path] = "belongs to a later arrival"
         elif fingerprint != source.fingerprint:
             outcome.skipped[source.path] = "changed since it was read"
         else:
             owned.append(source)
-    return owned, {key for key, (*_, has_rows) in now.items() if has_rows}
+            if has_rows:
+                with_rows.add(source.source_key)
+    return owned, with_rows
 
 
-def _write(connection: Connection, sources: Sequence[SourceRows], with_rows: set[bytes], outcome: LoadOutcome) -> None:
-    changes = changes_of(connection, sources, with_rows)
-    delete_rows(connection, changes.gone)
-    write_places(connection, changes)
-    if changes.fresh:
-        _copy(connection, changes.fresh)
-    outcome.written += len(changes.gone) + len(changes.moved) + len(changes.fresh)
-    outcome.loaded += [source.path for source in sources]
-    outcome.rows += sum(len(source.chunks) for source in sources)
+def _select_missing(
+    connection: Connection, space: Space | None, sources: Sequence[SourceRows]
+) -> Iterable[tuple[bytes]]:
+    hashes = {chunk.content_hash for source in sources for chunk in source.chunks}
+    if not hashes:
+        return ()  # files without any text, which may be the first ones there are
+    if space is None:
+        raise DatabaseError("there is no space yet: nothing was ever embedded; run the stages before this one")
+    return vectors.select_missing(connection, space, hashes)
+
+
+def _with_vectors(sources: Sequence[SourceRows], missing: set[bytes], outcome: LoadOutcome) -> list[SourceRows]:
+    complete = []
+    for source in sources:
+        lacking = {chunk.content_hash for chunk in source.chunks} & missing if missing else set()
+        if lacking:
+            outcome.missing_vectors[source.path] = lacking
+        else:
+            complete.append(source)
+    return complete
 
 
 def _copy(connection: Connection, fresh: Sequence[Placed]) -> None:

@@ -12,10 +12,12 @@ import hashlib
 import os
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import psycopg
 
 from vector_pipeline.store.binary import Int4Array, TextArray, UuidArray
 from vector_pipeline.store.chunks import ChunkRow, SourceRows, chunk_id
@@ -183,29 +185,57 @@ class Standing(NamedTuple):
     rows: int
 
 
-def changes_of(connection: Connection, sources: Sequence[SourceRows], with_rows: set[bytes]) -> Changes:
-    """How to bring the table in step with files, of which those `with_rows` stand in it."""
+def select_standing(connection: Connection, source_keys: Iterable[bytes]) -> psycopg.Cursor[Any]:
+    """The sections of files as the table has them, for `standing_of`; waited for once they are fetched."""
+    # Rows are counted by the index alone.
+    return connection.execute(
+        "SELECT uuid_send(section), uuid_send(coalesce(s.source_key, c.source_key)), s.document_id, "
+        "uuid_send(s.digest), coalesce(s.chunk_index, 0), coalesce(s.start_char, 0), coalesce(s.first_index, 0), "
+        "coalesce(s.first_start, 0), coalesce(c.rows, 0) "
+        "FROM (SELECT * FROM chunk_sections WHERE source_key = ANY(%(sources)s)) s FULL JOIN "
+        "(SELECT source_key, section, count(*)::int AS rows FROM chunks WHERE source_key = ANY(%(sources)s) "
+        "AND section IS NOT NULL GROUP BY source_key, section) c USING (section) ORDER BY s.chunk_index",
+        {"sources": UuidArray(source_keys)},
+    )
+
+
+def standing_of(rows: Iterable[tuple[Any, ...]]) -> list[Standing]:
+    """What `select_standing` found."""
+    return [
+        Standing(key, source, document, digest, Place(index, start), Place(first_index, first_start), count)
+        for key, source, document, digest, index, start, first_index, first_start, count in rows
+    ]
+
+
+def changes_of(
+    connection: Connection, sections: Iterable[Section], reloaded: Collection[bytes], standing: Sequence[Standing]
+) -> Changes:
+    """How to bring the table in step with the sections of some files.
+
+    `reloaded` are the keys of those files that stand in the table, with some rows or sections; `standing` are theirs.
+    """
     changes = Changes()
-    reloaded: dict[bytes, list[Section]] = {}
-    for source in sources:
-        sections = sections_of(source)
-        if source.source_key in with_rows:
-            reloaded[source.source_key] = sections
+    compared = []
+    for section in sections:
+        if section.source.source_key in reloaded:
+            compared.append(section)
             continue
-        for section in sections:
-            if section.digest:
-                section.key = os.urandom(16)
-                changes.sections.append(section)
-            changes.fresh += _placed(section)
+        if section.digest:
+            section.key = os.urandom(16)
+            changes.sections.append(section)
+        changes.fresh += _placed(section)
     if reloaded:
-        _compare(
-            connection, list(reloaded), [section for sections in reloaded.values() for section in sections], changes
-        )
+        _compare(connection, reloaded, standing, compared, changes)
     return changes
 
 
-def _compare(connection: Connection, source_keys: list[bytes], sections: list[Section], changes: Changes) -> None:
-    standing = _standing(connection, source_keys)
+def _compare(
+    connection: Connection,
+    source_keys: Iterable[bytes],
+    standing: Sequence[Standing],
+    sections: Iterable[Section],
+    changes: Changes,
+) -> None:
     by_digest = {(section.source_key, section.digest): section for section in standing}
     kept: set[bytes] = set()
     compared: list[Section] = []
@@ -225,23 +255,6 @@ def _compare(connection: Connection, source_keys: list[bytes], sections: list[Se
     changes.sections += [section for section in compared if section.digest]
     items = [item for section in compared for item in _placed(section)]
     _compare_rows(connection, source_keys, [section.key for section in stale], items, changes)
-
-
-def _standing(connection: Connection, source_keys: list[bytes]) -> list[Standing]:
-    # Rows are counted by the index alone.
-    rows = connection.execute(
-        "SELECT uuid_send(section), uuid_send(coalesce(s.source_key, c.source_key)), s.document_id, "
-        "uuid_send(s.digest), coalesce(s.chunk_index, 0), coalesce(s.start_char, 0), coalesce(s.first_index, 0), "
-        "coalesce(s.first_start, 0), coalesce(c.rows, 0) "
-        "FROM (SELECT * FROM chunk_sections WHERE source_key = ANY(%(sources)s)) s FULL JOIN "
-        "(SELECT source_key, section, count(*)::int AS rows FROM chunks WHERE source_key = ANY(%(sources)s) "
-        "AND section IS NOT NULL GROUP BY source_key, section) c USING (section) ORDER BY s.chunk_index",
-        {"sources": UuidArray(source_keys)},
-    )
-    return [
-        Standing(key, source, document, digest, Place(index, start), Place(first_index, first_start), count)
-        for key, source, document, digest, index, start, first_index, first_start, count in rows
-    ]
 
 
 def _take_over(stale: Sequence[Standing], compared: Sequence[Section]) -> list[bytes]:
@@ -278,7 +291,7 @@ WHERE c.id IS NULL OR n.id IS NULL OR n.section <> %(none)s OR c.section IS NOT 
 
 
 def _compare_rows(
-    connection: Connection, source_keys: list[bytes], stale: list[bytes], items: list[Placed], changes: Changes
+    connection: Connection, source_keys: Iterable[bytes], stale: list[bytes], items: list[Placed], changes: Changes
 ) -> None:
     rows = connection.execute(
         _DIFFERENCES, {"sources": UuidArray(source_keys), "stale": UuidArray(stale), **_columns(items)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,23 +78,31 @@ class Space:
         return f"{self.embeddings}_hnsw"
 
 
+def select_spaces(connection: Connection) -> psycopg.Cursor[Space]:
+    """All spaces, oldest first, for a pipeline: they are waited for once they are fetched."""
+    return connection.cursor(row_factory=class_row(Space)).execute(
+        "SELECT name, model, dimensions, element_type, state, recall, ef_search FROM spaces ORDER BY created_at"
+    )
+
+
 def list_spaces(connection: Connection) -> list[Space]:
     """All spaces, oldest first."""
-    with connection.cursor(row_factory=class_row(Space)) as cursor:
-        cursor.execute(
-            "SELECT name, model, dimensions, element_type, state, recall, ef_search FROM spaces ORDER BY created_at"
-        )
-        return cursor.fetchall()
+    return select_spaces(connection).fetchall()
+
+
+def in_state(spaces: Iterable[Space], state: State) -> Space | None:
+    """The one that is active, or that fills, if there is one."""
+    return next((space for space in spaces if space.state == state), None)
 
 
 def active_space(connection: Connection) -> Space | None:
     """The space that searches see, None before the first one."""
-    return next((space for space in list_spaces(connection) if space.state == "active"), None)
+    return in_state(list_spaces(connection), "active")
 
 
 def filling_space(connection: Connection) -> Space | None:
     """The space that fills beside the active one, if there is one."""
-    return next((space for space in list_spaces(connection) if space.state == "filling"), None)
+    return in_state(list_spaces(connection), "filling")
 
 
 def open_space(connection: Connection, model: str, dimensions: int | None) -> Space:

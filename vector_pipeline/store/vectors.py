@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import psycopg
@@ -17,13 +17,18 @@ from vector_pipeline.store.spaces import LOAD_OR_SWEEP, Space
 ROWS_IN_BLOCK = 64
 
 
-def missing(connection: Connection, space: Space, hashes: Sequence[bytes]) -> set[bytes]:
-    """Those of the hashes that have no vector in a space."""
+def select_missing(connection: Connection, space: Space, hashes: Iterable[bytes]) -> psycopg.Cursor[tuple[bytes]]:
+    """Those of the hashes that have no vector in a space, for a pipeline: waited for once they are fetched."""
     query = sql.SQL(
         "SELECT uuid_send(h) FROM unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM {} e WHERE e.content_hash = h) "
         "AND NOT EXISTS (SELECT FROM {} l WHERE l.content_hash = h)"
     ).format(sql.Identifier(space.embeddings), sql.Identifier(space.landing))
-    return {row[0] for row in connection.execute(query, (UuidArray(hashes),), prepare=True)}
+    return connection.execute(query, (UuidArray(hashes),), prepare=True)
+
+
+def missing(connection: Connection, space: Space, hashes: Iterable[bytes]) -> set[bytes]:
+    """Those of the hashes that have no vector in a space."""
+    return {row[0] for row in select_missing(connection, space, hashes)}
 
 
 def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes], vectors: Vectors) -> int:
@@ -40,7 +45,9 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
             f"holds {space.dimensions:,} dimensions; check VECTOR_PIPELINE_MODEL and VECTOR_PIPELINE_DIMENSIONS"
         )
     with connection.transaction():
-        connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+        with connection.pipeline():
+            connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+            connection.execute("SAVEPOINT before_copy")
         # Sorted, so that two runs that bring the same hashes wait for one another and do not deadlock.
         places = sorted({h: i for i, h in enumerate(hashes)}.items())
         while not _stored(connection, space, vectors, places):
@@ -54,9 +61,9 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
 def _stored(connection: Connection, space: Space, vectors: Vectors, places: Sequence[tuple[bytes, int]]) -> bool:
     """Copy vectors into the landing table; False, with nothing written, where it has one of them."""
     try:
-        with connection.transaction():
-            _copy(connection, space, [h for h, _ in places], vectors, [i for _, i in places])
+        _copy(connection, space, [h for h, _ in places], vectors, [i for _, i in places])
     except psycopg.errors.UniqueViolation:
+        connection.execute("ROLLBACK TO SAVEPOINT before_copy")
         return False
     return True
 

@@ -73,6 +73,44 @@ def test_a_file_that_postgres_refuses_keeps_none_of_the_others_out(database: Dat
     assert scalar(connection, "SELECT string_agg(DISTINCT source, ',') FROM document_chunks") == "a,c"
 
 
+REFUSED = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE row jsonb := to_jsonb(coalesce(new, old));
+BEGIN
+    IF row @> '{{"{column}": "bad"}}' AND NOT row @> '{{"status": "pending"}}' THEN RAISE 'no % of bad', tg_op; END IF;
+    RETURN coalesce(new, old);
+END $$;
+CREATE TRIGGER refuse BEFORE {operation} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "operation"),
+    [
+        ("chunks", "source", "DELETE"),
+        ("chunk_sections", "document_id", "UPDATE"),
+        ("source_files", "path", "UPDATE"),
+        ("chunks", "source", "INSERT"),
+    ],
+)
+def test_what_postgres_said_is_told_whichever_statement_it_refused(
+    database: Database, connection: Connection, table: str, column: str, operation: str
+) -> None:
+    files = {"a": 2, "bad": 40, "c": 2}
+    load_chunks(database, "A1", ready(connection, files), pipeline="p")
+    chunks = [c._replace(text=c.text + " again", content_hash=hash_of(c.text + " again")) for c in chunks_of(files)]
+    embed(connection, [chunk.text for chunk in chunks])
+    own(connection, "A1", list(files))
+    connection.execute(REFUSED.format(table=table, column=column, operation=operation).encode())
+    result = load_chunks(database, "A1", chunks, pipeline="p")
+    assert result.loaded == 2
+    assert f"no {operation} of bad" in result.pending["bad"]
+    rows = connection.execute(
+        "SELECT source, count(*) FROM chunks WHERE page_content LIKE '% again' GROUP BY 1 ORDER BY 1"
+    )
+    assert rows.fetchall() == [("a", 2), ("c", 2)]
+
+
 WRITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
     "AND (backend_xid IS NOT NULL OR state LIKE 'idle in transaction%')"
