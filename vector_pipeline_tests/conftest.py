@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import fsspec
 import psycopg
@@ -30,10 +28,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
-    """The URL of a server that the workers of one run share."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
-    home = Path(tempfile.gettempdir()) / f"vector_pipeline_tests-{run[:12]}"
-    home.mkdir(mode=0o755, exist_ok=True)
+    """The URL of a server that the workers of one run share; pytest removes the run's folder a few runs later."""
+    folder = tmp_path_factory.getbasetemp()
+    home = folder if worker_id == "master" else folder.parent
     with EmbeddedServer.start(home) as server:
         yield server.url
 

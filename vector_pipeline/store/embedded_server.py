@@ -7,9 +7,11 @@ with their processes, so neither a killed user nor a recycled pid can keep the s
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.util
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -53,6 +55,7 @@ class EmbeddedServer:
             ) from error
         fcntl.flock(users, fcntl.LOCK_SH)
         try:
+            _check_socket_folder(layout)
             url = f"postgresql://postgres@/postgres?host={quote(layout.socket_folder, safe='')}"
             with _open_lock(layout.starting) as starting:
                 fcntl.flock(starting, fcntl.LOCK_EX)
@@ -74,6 +77,18 @@ class EmbeddedServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_socket_folder(layout: embedded_supervisor.Layout) -> None:
+    """Make the folder for the socket; one that somebody else has made is refused, since anything may listen there."""
+    with contextlib.suppress(FileExistsError):
+        Path(layout.socket_folder).mkdir()
+    found = os.lstat(layout.socket_folder)
+    if stat.S_ISLNK(found.st_mode) or found.st_uid not in (os.geteuid(), embedded_supervisor.server_uid(layout)):
+        raise ConfigurationError(
+            f"{layout.socket_folder}, where the embedded Postgres of {layout.home} listens, is somebody else's: remove "
+            "it, or set VECTOR_PIPELINE_HOME to a folder with a shorter path"
+        )
 
 
 def _open_lock(path: str) -> IO[bytes]:

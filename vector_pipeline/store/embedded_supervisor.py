@@ -7,6 +7,7 @@ Run as a script with the standard library alone, so that it is small and indepen
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -41,6 +42,7 @@ class Layout:
         self.users = f"{self.folder}/users.lock"
         self.starting = f"{self.folder}/starting.lock"
         self.socket_folder = self.folder
+        # Only when the path is too long, since anybody may make folders in /tmp.
         if len(f"{self.folder}/.s.PGSQL.5432".encode()) > MAX_SOCKET_PATH:
             self.socket_folder = f"/tmp/vector_pipeline-{hashlib.sha256(home.encode()).hexdigest()[:16]}"
 
@@ -64,9 +66,14 @@ def main(home: str, binaries: str) -> int:
         # A supervisor that is killed takes its server along: nobody else would ever stop it.
         preexec_fn=_end_with_parent(),
     )
-    threading.Thread(target=_stop_after_last_user, args=(layout, server), daemon=True).start()
+    unused = threading.Event()
+    threading.Thread(target=_stop_after_last_user, args=(layout, server, unused), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))
-    return server.wait()
+    code = server.wait()
+    if unused.is_set() and layout.socket_folder != layout.folder:
+        with contextlib.suppress(OSError):
+            Path(layout.socket_folder).rmdir()
+    return code
 
 
 def _end_with_parent() -> Callable[[], None] | None:
@@ -81,7 +88,7 @@ def _end_with_parent() -> Callable[[], None] | None:
 def _server_settings() -> list[str]:
     settings = {
         "listen_addresses": "",  # a Unix socket and nothing else
-        "unix_socket_permissions": "0777",
+        "unix_socket_permissions": "0700",  # there is no password: nobody else on the machine may connect
         "shared_buffers": "256MB",
         "max_connections": "200",
         "max_wal_size": "2GB",
@@ -104,19 +111,9 @@ def _shared_memory() -> int:
 
 def _server_user(layout: Layout, binaries: str) -> int | None:
     """The user that the server runs as: None for this one, another where this one is root."""
-    Path(layout.socket_folder).mkdir(parents=True, exist_ok=True)
-    if os.geteuid() != 0:
+    uid = server_uid(layout)
+    if uid == os.geteuid():
         return None
-    import pwd
-
-    data = Path(layout.data)
-    if data.exists():
-        uid = data.stat().st_uid
-    else:
-        try:
-            uid = pwd.getpwnam("nobody").pw_uid
-        except KeyError:
-            uid = 65_534
     for folder in (layout.folder, layout.socket_folder, binaries):
         # The right to pass through, not to list: no more than the server needs to reach its folders.
         for place in [Path(folder), *Path(folder).parents]:
@@ -126,6 +123,21 @@ def _server_user(layout: Layout, binaries: str) -> int | None:
     os.chown(layout.folder, uid, uid)
     os.chown(layout.socket_folder, uid, uid)
     return uid
+
+
+def server_uid(layout: Layout) -> int:
+    """The id of the user that the server of a home runs as: this process's, unless that is root."""
+    if os.geteuid() != 0:
+        return os.geteuid()
+    import pwd
+
+    data = Path(layout.data)
+    if data.exists():
+        return data.stat().st_uid
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return 65_534
 
 
 def _initialize(layout: Layout, binaries: str, user: int | None) -> None:
@@ -181,7 +193,7 @@ def _is_running_elsewhere(pid: int) -> bool:
     return "postgres" in shown.stdout and not shown.stdout.startswith("Z")
 
 
-def _stop_after_last_user(layout: Layout, server: subprocess.Popen[bytes]) -> None:
+def _stop_after_last_user(layout: Layout, server: subprocess.Popen[bytes], unused: threading.Event) -> None:
     descriptor = os.open(layout.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     time.sleep(LINGER_SECONDS)  # whoever started this holds the lock by now
     while True:
@@ -193,6 +205,7 @@ def _stop_after_last_user(layout: Layout, server: subprocess.Popen[bytes]) -> No
         except BlockingIOError:
             continue
         # Kept until this process ends: a new user waits for the lock and then starts a new server.
+        unused.set()
         server.send_signal(signal.SIGINT)  # "fast shutdown": sessions are ended, everything is written
         server.wait()
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import pytest
 
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.store.embedded_server import EmbeddedServer
+from vector_pipeline.store.embedded_supervisor import Layout
 
 # Another process that holds the server until its stdin is closed or it is killed.
 HOLDER = (
@@ -171,9 +173,37 @@ def test_the_server_does_not_outlive_a_killed_supervisor(home: Path) -> None:
 def test_a_home_with_a_long_name(home: Path) -> None:
     deep = home / ("long " * 12) / ("name'\"" * 8)
     deep.mkdir(parents=True)
+    socket_folder = Path(Layout(str(deep)).socket_folder)
     with EmbeddedServer.start(deep) as server:
         psycopg.connect(server.url).close()
-    _eventually(lambda: _postmaster(deep) is None)
+        assert list(socket_folder.iterdir())
+    _eventually(lambda: not socket_folder.exists())
+    assert _postmaster(deep) is None
+
+
+def test_a_folder_for_the_socket_that_somebody_else_made_is_refused(home: Path) -> None:
+    deep = home / ("long " * 20)
+    deep.mkdir()
+    socket_folder = Path(Layout(str(deep)).socket_folder)
+    socket_folder.symlink_to(home)
+    try:
+        with pytest.raises(ConfigurationError, match=r"is somebody else's: remove it"):
+            EmbeddedServer.start(deep)
+        socket_folder.unlink()
+        if os.geteuid() == 0:
+            socket_folder.mkdir()
+            os.chown(socket_folder, 12_345, 12_345)
+            with pytest.raises(ConfigurationError, match=r"is somebody else's: remove it"):
+                EmbeddedServer.start(deep)
+            socket_folder.rmdir()
+    finally:
+        socket_folder.unlink(missing_ok=True)
+    assert not (deep / "postgres" / "data").exists()
+
+
+def test_nobody_else_on_the_machine_may_connect(home: Path) -> None:
+    with EmbeddedServer.start(home):
+        assert stat.S_IMODE((home / "postgres" / ".s.PGSQL.5432").stat().st_mode) == 0o700
 
 
 def test_a_home_that_cannot_be_written_is_one_clear_line(home: Path) -> None:
