@@ -93,12 +93,17 @@ def _server_settings() -> list[str]:
         "max_connections": "200",
         "max_wal_size": "2GB",
         "maintenance_work_mem": "256MB",
+        "effective_cache_size": f"{max(512, _memory_mb() // 2)}MB",
         "log_checkpoints": "off",
         "timezone": "UTC",
     }
     if _shared_memory() < ENOUGH_SHARED_MEMORY:
         settings["dynamic_shared_memory_type"] = "mmap"
     return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+
+def _memory_mb() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 def _shared_memory() -> int:

@@ -41,7 +41,9 @@ MOVED_AT_ONCE = 500
 # measured at 1.4 KB for 256 dimensions and 8 KB for 1,536.
 LINKS, CANDIDATES = 16, 64
 GRAPH_OVERHEAD_BYTES = 400
-LEAST_BUILD_MEMORY_MB, MOST_BUILD_MEMORY_MB = 64, 4_096
+LEAST_BUILD_MEMORY_MB = 64
+# No more than this is taken without being asked for, whatever a server's settings suggest that it has.
+MOST_BUILD_MEMORY_MB = 4_096
 # A process more for each so many vectors, as far as the server's own limits allow.
 VECTORS_PER_WORKER = 10_000
 
@@ -251,8 +253,7 @@ def _create_index(
         sql.Literal(LINKS),
         sql.Literal(CANDIDATES),
     )
-    memory = vectors * (space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES) >> 20
-    memory = min(MOST_BUILD_MEMORY_MB, max(LEAST_BUILD_MEMORY_MB, memory * 5 // 4))
+    memory = build_memory(connection, space, vectors, log)
     connection.execute(sql.SQL("SET maintenance_work_mem = {}").format(sql.Literal(f"{memory}MB")))
     connection.execute(
         "SELECT set_config('max_parallel_maintenance_workers', "
@@ -273,6 +274,30 @@ def _create_index(
         if not connection.closed:
             connection.execute("RESET maintenance_work_mem")
             connection.execute("RESET max_parallel_maintenance_workers")
+
+
+def build_memory(connection: Connection, space: Space, vectors: int, log: Callable[[str], None]) -> int:
+    """MB for the graph of an index while it is built: what it needs, as far as the server seems to have it.
+
+    How much memory a server has cannot be asked. Its administrator's settings tell: `shared_buffers` is by custom a
+    quarter of it, `effective_cache_size` half or more; and `maintenance_work_mem`, for the role too, is a permission.
+    """
+    entry = space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES
+    needed = max(LEAST_BUILD_MEMORY_MB, (vectors * entry >> 20) * 5 // 4)
+    row = connection.execute(
+        "SELECT greatest(pg_size_bytes(current_setting('maintenance_work_mem')), least(%s::bigint << 20, greatest("
+        "pg_size_bytes(current_setting('shared_buffers')), "
+        "pg_size_bytes(current_setting('effective_cache_size')) / 4))) >> 20",
+        (MOST_BUILD_MEMORY_MB,),
+    ).fetchone()
+    allowed = int(row[0]) if row else LEAST_BUILD_MEMORY_MB
+    if needed > allowed:
+        log(
+            f"the index of {vectors:,} vectors takes about {needed:,} MB to build at full speed, and it may take "
+            f"{allowed:,} MB by the server's settings: what does not fit is built slowly. If the server has more, run "
+            f"ALTER ROLE CURRENT_USER SET maintenance_work_mem = '{needed}MB'"
+        )
+    return min(needed, allowed)
 
 
 def _view_has_dependents(connection: Connection) -> bool:

@@ -8,7 +8,7 @@ from typing import LiteralString
 import pytest
 
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.index import build_memory, maintain_index
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.search import search
 from vector_pipeline.store.spaces import active_space
@@ -169,3 +169,17 @@ def test_grants_on_the_view_survive_a_new_index(database: Database, connection: 
     (report,) = maintain_index(database, worth=100)
     assert report.built
     assert scalar(connection, kept)
+
+
+def test_an_index_is_built_in_the_memory_that_the_server_seems_to_have(connection: Connection) -> None:
+    space = space_of(connection)
+    said: list[str] = []
+    connection.execute("SET effective_cache_size = '2GB'")
+    connection.execute("SET maintenance_work_mem = '64MB'")
+    assert build_memory(connection, space, 1_000, said.append) == 64
+    assert not said
+    assert build_memory(connection, space, 10_000_000, said.append) == 512
+    assert "may take 512 MB" in said[0]
+    connection.execute("SET maintenance_work_mem = '9GB'")  # a permission
+    assert 5_000 < build_memory(connection, space, 10_000_000, said.append) <= 9 * 1_024
+    assert len(said) == 1

@@ -104,3 +104,17 @@ def test_loads_read_what_was_committed_whatever_the_role_is_set_to(fresh_databas
         admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'").format(name))
     with Database(fresh_database_url).connect() as connection, connection.transaction():
         assert scalar(connection, "SHOW transaction_isolation") == "read committed"
+
+
+def test_plain_sql_searches_well_unless_somebody_set_it_otherwise(fresh_database_url: str) -> None:
+    with psycopg.connect(fresh_database_url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET hnsw.iterative_scan = 'strict_order'".encode())
+    schema.migrate(Database(fresh_database_url))
+    with psycopg.connect(fresh_database_url) as anyone:
+        anyone.execute("SELECT '[1]'::vector")
+        found = anyone.execute(
+            "SELECT current_setting('hnsw.iterative_scan'), current_setting('hnsw.ef_search')"
+        ).fetchone()
+    assert found == ("strict_order", "100")
