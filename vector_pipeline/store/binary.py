@@ -5,12 +5,20 @@ Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format) an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Literal
 
 import numpy as np
 import psycopg
+from pgvector import HalfVector, Vector
+from pgvector.psycopg.halfvec import (
+    HalfVectorBinaryDumper,
+    HalfVectorBinaryLoader,
+    HalfVectorDumper,
+    HalfVectorLoader,
+)
+from pgvector.psycopg.vector import VectorBinaryDumper, VectorBinaryLoader, VectorDumper, VectorLoader
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
@@ -100,6 +108,27 @@ def register(connection: psycopg.Connection[object]) -> None:
     connection.adapters.register_dumper(UuidArray, _UuidArrayDumper)
     connection.adapters.register_dumper(Int4Array, _Int4ArrayDumper)
     connection.adapters.register_dumper(TextArray, _TextArrayDumper)
+
+
+def register_vectors(connection: psycopg.Connection[object], oids: Mapping[str, int]) -> None:
+    """Have a connection take and give pgvector's types; `oids` are those that the database has, by name.
+
+    pgvector's own register_vector makes classes for each connection, which psycopg keeps for ever: the memory of a
+    process that goes on connecting, as a run and the sensor do, would grow for ever (pgvector 0.5, psycopg 3.3).
+    Parameters of these classes are of no type, so Postgres takes them for that of what they are compared with.
+    """
+    adapters = connection.adapters
+    for kind in (VectorDumper, VectorBinaryDumper):
+        adapters.register_dumper(Vector, kind)
+        adapters.register_dumper(np.ndarray, kind)
+    for half in (HalfVectorDumper, HalfVectorBinaryDumper):
+        adapters.register_dumper(HalfVector, half)
+    if oid := oids.get("vector"):
+        adapters.register_loader(oid, VectorLoader)
+        adapters.register_loader(oid, VectorBinaryLoader)
+    if oid := oids.get("halfvec"):
+        adapters.register_loader(oid, HalfVectorLoader)
+        adapters.register_loader(oid, HalfVectorBinaryLoader)
 
 
 def vector_rows(hashes: Sequence[bytes], vectors: Vectors, element_type: Literal["vector", "halfvec"]) -> memoryview:

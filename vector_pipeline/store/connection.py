@@ -10,11 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from pgvector.psycopg import register_vector
 from psycopg import conninfo, sql
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
-from vector_pipeline.store.binary import register
+from vector_pipeline.store.binary import register, register_vectors
 
 Connection = psycopg.Connection[Any]
 
@@ -74,19 +73,21 @@ class Database:
         return connection
 
     def _prepare(self, connection: Connection) -> None:
-        row = connection.execute(
-            "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
-            "WHERE e.extname = 'vector'"
-        ).fetchone()
-        path = [self.schema, *([row[0]] if row else []), "public"]
-        connection.execute(
-            sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys(path))))
-        )
-        # What waits for a lock has to see what whoever held it has written, whatever a role's default is.
-        connection.execute("SET default_transaction_isolation = 'read committed'")
+        with connection.pipeline():
+            types = connection.execute(
+                "SELECT n.nspname, t.typname, t.oid FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+                "JOIN pg_type t ON t.typnamespace = n.oid AND t.typname IN ('vector', 'halfvec') "
+                "WHERE e.extname = 'vector'"
+            )
+            # What waits for a lock has to see what whoever held it has written, whatever a role's default is.
+            connection.execute("SET default_transaction_isolation = 'read committed'")
+            found = types.fetchall()
+            path = [self.schema, *(row[0] for row in found), "public"]
+            connection.execute(
+                sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys(path))))
+            )
         register(connection)
-        if row:
-            register_vector(connection)
+        register_vectors(connection, {name: oid for _, name, oid in found})
 
     def _explained(self, error: psycopg.OperationalError) -> DatabaseError:
         """One line for why a connection was refused, without the password, and what to do."""
