@@ -56,7 +56,6 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
     sources brought stays. Exit code 1 says that something was left undone: the report says what.
     """
     from vector_pipeline.defs.ingest import ingest as run_ingest
-    from vector_pipeline.defs.instance import open_instance
     from vector_pipeline.stages.forget import forget_root as forget
 
     settings = Settings.from_environment()
@@ -71,9 +70,8 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
             if location is None:
                 return
         assert location is not None
-        with open_instance(settings) as instance:
-            progress.say(reports.where(pipeline))
-            report = run_ingest(pipeline, instance, [location], confirm_deletions=confirm_deletions, say=progress.say)
+        progress.say(reports.where(pipeline))
+        report = run_ingest(pipeline, [location], confirm_deletions=confirm_deletions, say=progress.say)
     if json_wanted:
         emit_json(reports.ingest_json(report))
     else:

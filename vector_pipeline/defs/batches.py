@@ -19,7 +19,6 @@ from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.asking import client_config
-from vector_pipeline.stages.backfill import harvest, outstanding
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
 
@@ -45,6 +44,9 @@ def build_batches_job(names: Names, resources: Mapping[str, object]) -> dg.JobDe
     def bring_in_batches(context: dg.OpExecutionContext) -> None:
         database: PostgresResource = getattr(context.resources, postgres)
         api: OpenAIResource = getattr(context.resources, openai)
+        # Imports openai, which building the definitions does not have to wait for.
+        from vector_pipeline.stages.backfill import harvest
+
         with explained():
             found = harvest(database.pipeline, api.client_config(), log=context.log.info)
         context.log.info(
@@ -97,6 +99,8 @@ def _tick(
 ) -> dg.SensorResult | dg.SkipReason:
     if pipeline.settings.uses_embedded_model:
         return dg.SkipReason("the embedded model answers at once and knows no batches")
+    from vector_pipeline.stages.backfill import outstanding
+
     state = outstanding(pipeline, client_config(pipeline.settings))
     if state.ready:
         if context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE), limit=1):

@@ -1,183 +1,78 @@
 """`ingest` by hand: scan, then run every pending arrival through Dagster in this process.
 
 The command line calls this; it is the same job on the same instance that the daemon runs, so what is loaded here is
-seen in the UI as well.
+seen in the UI as well. Dagster is imported where there is something for it to do: that takes longer than the scan.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from vector_pipeline.defs.assets.source_files import register_arrivals
-from vector_pipeline.defs.build import build_definitions
-from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.runs import TRIGGER, release_abandoned, was_interrupted
+from vector_pipeline.defs.instance import may_have_started_runs, open_instance_on_terminal
+from vector_pipeline.defs.report import IngestReport
 from vector_pipeline.sources.source import open_source
-from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.model import check_model
 from vector_pipeline.stages.pipeline import Pipeline
-from vector_pipeline.stages.scan import ScanResult, scan
+from vector_pipeline.stages.scan import scan
 from vector_pipeline.store import manifest
 
-# Dagster's own log lines, 42 a run, would drown the report; what matters of a failure is in its description.
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+if TYPE_CHECKING:
+    import dagster as dg
 
-
-@dataclass(slots=True)
-class IngestReport:
-    """What one `ingest` did: the totals of its scans and runs."""
-
-    scans: list[ScanResult] = field(default_factory=list)
-    arrivals: int = 0
-    loaded: int = 0
-    deleted: int = 0
-    rejected: dict[str, str] = field(default_factory=dict)
-    pending: int = 0
-    chunks: int = 0
-    tokens: int = 0
-    requests: int = 0
-    embedded: int = 0
-    reused: int = 0
-    rows: int = 0
-    usd: float = 0.0
-    seconds: float = 0.0
-    failures: list[str] = field(default_factory=list)
-    """One line per run that failed, and whatever else was left undone."""
-
-    @property
-    def unchanged(self) -> int:
-        """Files that needed no work."""
-        return sum(result.unchanged + result.touched for result in self.scans)
+__all__ = ["IngestReport", "ingest"]
 
 
 def ingest(
     pipeline: Pipeline,
-    instance: dg.DagsterInstance,
     locations: Sequence[str],
     *,
+    instance: dg.DagsterInstance | None = None,
     confirm_deletions: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> IngestReport:
     """Bring the table in step with some sources; `say` is told each step in a line.
 
-    Raises ConfigurationError or SourceError where a source cannot be used, and SpaceMismatch where the table holds
-    another model's vectors; what fails later is in the report. An interruption (Ctrl-C, SIGTERM) is a
+    Without an instance that of the settings is opened, once it is needed: where runs are to be made, or where it may
+    hold some for started whose process is gone.
+
+    Raises ConfigurationError or SourceError where a source or the instance cannot be used, and SpaceMismatch where the
+    table holds another model's vectors; what fails later is in the report. An interruption (Ctrl-C, SIGTERM) is a
     KeyboardInterrupt, whatever it hits.
     """
     began = time.monotonic()
     report = IngestReport()
-    definitions = build_definitions(pipeline.settings, opened=pipeline)
+    settings = pipeline.settings
     sources = [open_source(location) for location in locations]
-    with pipeline.database.connect(role="ingest") as connection:
-        # Before anything is scanned: a model that was forgotten or mistyped must not wait for the first request.
-        check_model(connection, pipeline.settings)
-        release_abandoned(instance, Names(pipeline.settings.name), connection)
-    options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
-    for source in sources:
-        result = scan(pipeline.database, source, options, progress=lambda _: pipeline.advance("files listed", 1_000))
-        say(f"{source.root}: {result}")
-        report.scans.append(result)
-        if result.warning:
-            report.failures.append(result.warning)
-    with pipeline.database.connect(role="ingest") as connection:
-        manifest.mark_stale_pending(connection, pipeline.fingerprint)
-        arrivals = manifest.pending_arrivals(connection)
-        pipeline.advance("files to load", manifest.count_files(connection).pending)
-    if arrivals:
-        _run_arrivals(pipeline, definitions, instance, arrivals, report, say)
+    with ExitStack() as stack:
+        with pipeline.database.connect(role="ingest") as connection:
+            # Before anything is scanned: a model that was forgotten or mistyped must not wait for the first request.
+            check_model(connection, settings)
+            if instance is None and may_have_started_runs(settings):
+                instance = stack.enter_context(open_instance_on_terminal(settings))
+            if instance is not None:
+                from vector_pipeline.defs.names import Names
+                from vector_pipeline.defs.runs import release_abandoned
+
+                release_abandoned(instance, Names(settings.name), connection)
+            options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
+            for source in sources:
+                result = scan(
+                    pipeline.database, source, options, progress=lambda _: pipeline.advance("files listed", 1_000)
+                )
+                say(f"{source.root}: {result}")
+                report.scans.append(result)
+                if result.warning:
+                    report.failures.append(result.warning)
+            manifest.mark_stale_pending(connection, pipeline.fingerprint)
+            arrivals = manifest.pending_arrivals(connection)
+            pipeline.advance("files to load", manifest.count_files(connection).pending)
+        if arrivals:
+            from vector_pipeline.defs.arrival_runs import run_arrivals
+
+            instance = instance or stack.enter_context(open_instance_on_terminal(settings))
+            run_arrivals(pipeline, instance, arrivals, report, say)
     report.seconds = time.monotonic() - began
     return report
-
-
-def _run_arrivals(
-    pipeline: Pipeline,
-    definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    arrivals: list[str],
-    report: IngestReport,
-    say: Callable[[str], None],
-) -> None:
-    names = Names(pipeline.settings.name)
-    register_arrivals(instance, names, arrivals)
-    job = definitions.resolve_job_def(names.of("ingest"))
-
-    def run(arrival: str) -> dg.ExecuteInProcessResult | None:
-        # Whoever had it when this began (a run of the daemon's) has finished it by the time it is our turn.
-        with pipeline.database.connect(role="ingest") as connection:
-            while in_progress(connection, [arrival]):
-                time.sleep(0.5)
-            if not manifest.count_files(connection, arrival).pending:
-                return None
-        return job.execute_in_process(
-            partition_key=arrival, instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False
-        )
-
-    # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
-    # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
-    for arrival in arrivals:
-        result = run(arrival)
-        if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
-            # Dagster catches Ctrl-C and takes it for a failure of the run.
-            raise KeyboardInterrupt
-        _add(report, pipeline, arrival, result)
-        say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
-    index = definitions.resolve_job_def(names.of("index"))
-    result = index.execute_in_process(instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False)
-    if not result.success:
-        report.failures.append(f"vector_index: {_reason(result)}")
-
-
-def _add(report: IngestReport, pipeline: Pipeline, arrival: str, result: dg.ExecuteInProcessResult | None) -> None:
-    report.arrivals += 1
-    if result is not None:
-        found = _metadata(result)
-        report.chunks += found.get("chunks.chunks", 0)
-        report.requests += found.get("embeddings.requests", 0)
-        report.embedded += found.get("embeddings.texts", 0)
-        report.tokens += found.get("embeddings.tokens", 0)
-        report.usd += found.get("embeddings.usd", 0.0)
-        report.reused += found.get("token_batches.chunks_reused", 0)
-        report.rows += found.get("document_rows.dagster/row_count", 0)
-        report.loaded += found.get("document_rows.files_loaded", 0)
-        report.deleted += found.get("document_rows.files_deleted", 0)
-        if "embeddings.stopped" in found:
-            report.failures.append(str(found["embeddings.stopped"]))
-        if not result.success:
-            reason = _reason(result)
-            report.failures.append(f"arrival {arrival}: {reason}")
-            with pipeline.database.connect(role="ingest") as connection:
-                manifest.fail_attempt(connection, arrival, reason)
-    with pipeline.database.connect(role="ingest") as connection:
-        report.pending += manifest.count_files(connection, arrival).pending
-        for state in manifest.files_with_status(connection, "rejected", arrival=arrival):
-            report.rejected[state.path] = state.error or ""
-
-
-def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    """Numbers on the materializations of a run, as 'asset.key'."""
-    found: dict[str, Any] = {}
-    for event in result.get_asset_materialization_events():
-        key = event.asset_key
-        if key is not None:
-            for name, value in event.materialization.metadata.items():
-                found[f"{key.path[-1]}.{name}"] = value.value
-    return found
-
-
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The line of the first step that failed, as the person is to read it."""
-    for event in result.get_step_failure_events():
-        error = event.step_failure_data.error
-        description = event.step_failure_data.user_failure_data
-        if description is not None and description.description:
-            return f"{event.step_key}: {description.description}"
-        while error is not None and error.cause is not None:
-            error = error.cause
-        if error is not None:
-            return f"{event.step_key}: {' '.join(error.message.split())[:500]}"
-    return "failed before its first step; see the run in the UI"

@@ -1,14 +1,26 @@
-"""Dagster's instance for the command line and for `dev`: its folder and its dagster.yaml."""
+"""Dagster's instance for the command line and for `dev`: its folder, its dagster.yaml, and what its runs left behind.
+
+Importing this module does not import Dagster, which takes longer than an `ingest` that has nothing to do.
+"""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
+import yaml
 
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+# Keys of dagster.yaml that put runs elsewhere than into the SQLite file under the instance's folder.
+STORAGE_KEYS = frozenset({"storage", "run_storage", "local_artifact_storage", "instance_class"})
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -32,10 +44,63 @@ def dagster_home(settings: Settings) -> Path:
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance in `dagster_home`."""
+    import dagster as dg
+
     home = dagster_home(settings)
     try:
         return dg.DagsterInstance.from_config(str(home))
     except Exception as error:
-        raise ConfigurationError(
-            f"Dagster cannot use {home / 'dagster.yaml'}: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise _unusable(home, error) from error
+
+
+def open_instance_on_terminal(settings: Settings) -> dg.DagsterInstance:
+    """The same instance for runs in this process, whose output is left on the terminal and not copied to files.
+
+    Copying takes four processes a run and half a second, and would put a live display into the file. Where
+    dagster.yaml says where output goes, it goes there.
+    """
+    import dagster as dg
+
+    # Of Dagster 1.13: there is no public way to open an instance with one of its parts exchanged.
+    from dagster._core.instance import InstanceRef
+
+    home = dagster_home(settings)
+    logs = {
+        "module": "vector_pipeline.defs.terminal_logs",
+        "class": "TerminalLogs",
+        "config": {"base_dir": str(home / "storage")},
+    }
+    try:
+        overrides = {} if "compute_logs" in _config(home) else {"compute_logs": logs}
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+    except Exception as error:
+        raise _unusable(home, error) from error
+
+
+def may_have_started_runs(settings: Settings) -> bool:
+    """Whether Dagster may hold a run for started: one that is under way, or that died with its process.
+
+    Reads the file that Dagster 1.13 keeps runs in, which takes a millisecond; True where they are kept elsewhere or
+    that cannot be told, so that Dagster itself is asked. Raises ConfigurationError where the folder cannot be written.
+    """
+    home = dagster_home(settings)
+    try:
+        if not STORAGE_KEYS.isdisjoint(_config(home)):
+            return True
+        address = (home / "history" / "runs.db").as_uri() + "?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            found = connection.execute("SELECT EXISTS (SELECT 1 FROM runs WHERE status = 'STARTED')").fetchone()
+    except (sqlite3.Error, OSError, ValueError, yaml.YAMLError):
+        return True
+    return bool(found[0])
+
+
+def _config(home: Path) -> dict[str, Any]:
+    config = yaml.safe_load((home / "dagster.yaml").read_text()) or {}
+    if not isinstance(config, dict):
+        raise ValueError("no mapping of keys")
+    return config
+
+
+def _unusable(home: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"Dagster cannot use {home / 'dagster.yaml'}: {' '.join(str(error).split())[:300]}")

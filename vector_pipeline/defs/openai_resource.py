@@ -10,7 +10,7 @@ import dagster as dg
 import numpy as np
 from pydantic import Field
 
-from vector_pipeline.embedding.client import ClientConfig
+from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.asking import client_config, embed_texts
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import psycopg
 
-from vector_pipeline.embedding.client import Answer, Usage
+from vector_pipeline.embedding.values import Answer, Usage
 from vector_pipeline.errors import DatabaseUnavailable
 from vector_pipeline.stages.budget import Budget
 from vector_pipeline.stages.model import Target

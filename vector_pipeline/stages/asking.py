@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vector_pipeline.embedding.client import ClientConfig, EmbeddingClient, EmbeddingInput
 from vector_pipeline.embedding.embedded_model import EMBEDDED_MODEL, EmbeddedModel
 from vector_pipeline.embedding.pacing import LocalPacer, Pacer
+from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput
 from vector_pipeline.errors import DatabaseError, InputRejected
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.model import account_limits, check_model, model_dimensions, model_name
@@ -24,6 +24,10 @@ from vector_pipeline.store.spaces import active_space
 from vector_pipeline.text.documents import content_hash
 from vector_pipeline.text.packing import RequestLimits, pack, weigh
 from vector_pipeline.text.tokens import tokenizer_for
+
+if TYPE_CHECKING:
+    # The client imports openai, which takes a third of a second: where something is to be sent, and not before.
+    from vector_pipeline.embedding.client import EmbeddingClient
 
 PATIENCE_SECONDS = 30.0
 """How long a search retries transient failures."""
@@ -52,6 +56,8 @@ async def embed_texts(settings: Settings, texts: str | Sequence[str]) -> Vectors
 
     Raises ProviderRefused, ProviderUnavailable, and InputRejected naming a text that cannot be embedded.
     """
+    from vector_pipeline.embedding.client import EmbeddingClient
+
     config = client_config(settings)
     pacer: Pacer = LocalPacer(config.limits)
     if settings.database_url is not None:
@@ -106,6 +112,8 @@ def search(
 
 
 async def _ask(pipeline: Pipeline, config: ClientConfig, query: str) -> Any:
+    from vector_pipeline.embedding.client import EmbeddingClient
+
     pacer = PostgresPacer.of(pipeline.database, config)
     try:
         async with EmbeddingClient(config, pacer, pipeline.transport()) as client:

@@ -15,8 +15,8 @@ from itertools import islice
 import openai
 
 from vector_pipeline.embedding import batch_api
-from vector_pipeline.embedding.client import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.embedding.models import BATCH_DISCOUNT, TIERS
+from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.errors import BudgetReached
 from vector_pipeline.stages.budget import Budget, usd_out_in_batches
 from vector_pipeline.stages.pipeline import Pipeline

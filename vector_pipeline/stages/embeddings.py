@@ -13,16 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from vector_pipeline.embedding.client import (
-    ClientConfig,
-    EmbeddingClient,
-    EmbeddingInput,
-    Progress,
-    Usage,
-)
+from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput, Progress, Usage
 from vector_pipeline.errors import BudgetReached
 from vector_pipeline.stages.answers import AnswerStore, store_spilled
-from vector_pipeline.stages.backfill import backfill, harvest
 from vector_pipeline.stages.budget import Budget
 from vector_pipeline.stages.model import Target, targets
 from vector_pipeline.stages.pipeline import Pipeline
@@ -32,6 +25,7 @@ from vector_pipeline.store.batches import PostgresBatchLedger
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.pacing import PostgresPacer
+from vector_pipeline.store.spaces import list_spaces
 from vector_pipeline.text.packing import pack, weigh
 
 # How long to wait before looking again at texts that another run is sending.
@@ -75,8 +69,10 @@ def embed_plan(
         wanted = targets(connection, pipeline.settings)
     # One space nearly always; while a second fills, the arrival's texts are held in memory to be sent to each.
     texts: Iterable[PlannedText] = plan if len(wanted) == 1 else list(plan)
-    if pipeline.settings.embedding_mode == "sync" and not pipeline.settings.uses_embedded_model:
+    if pipeline.settings.embedding_mode == "sync" and _has_batches_out(pipeline, config):
         # Left from another mode; what they bring need not be sent, and what is still out is not sent again.
+        from vector_pipeline.stages.backfill import harvest
+
         harvest(pipeline, config, log=log)
     for target in wanted:
         # Named by its model where the plan was made before the model's first answer made a space of it.
@@ -84,6 +80,8 @@ def embed_plan(
         target_config = config.for_model(target.model, target.dimensions)
         out = 0
         if _goes_in_batches(pipeline, target):
+            from vector_pipeline.stages.backfill import backfill
+
             assert target.space is not None
             sent = backfill(pipeline, target.space, of_target, target_config, spend_until=spend_until, log=log)
             result.stored += sent.stored
@@ -98,6 +96,16 @@ def embed_plan(
             result.stopped = f"{out:,} texts are out in batches; a later run brings them in and loads their files"
     result.seconds = time.monotonic() - began
     return result
+
+
+def _has_batches_out(pipeline: Pipeline, config: ClientConfig) -> bool:
+    """Whether batches of the account were submitted that nobody brought in yet."""
+    if pipeline.settings.uses_embedded_model:
+        return False
+    with pipeline.database.connect(role="batches") as connection:
+        configs = [config.for_model(space.model, space.dimensions) for space in list_spaces(connection)]
+        buckets = {of_space.bucket for of_space in configs}
+        return any(PostgresBatchLedger(connection, pipeline.database.schema, b).unfinished() for b in buckets)
 
 
 def _goes_in_batches(pipeline: Pipeline, target: Target) -> bool:
@@ -145,6 +153,9 @@ class _TargetRun:
                     _add(self.result.usage, store.usage)
 
     async def _send(self, pacer: PostgresPacer, batches: Iterator[list[EmbeddingInput]], store: AnswerStore) -> Usage:
+        # It imports openai, which takes a third of a second: where something is to be sent, and not before.
+        from vector_pipeline.embedding.client import EmbeddingClient
+
         try:
             async with EmbeddingClient(self.config, pacer, self.pipeline.transport()) as client:
                 return await client.embed_batches(batches, store.deliver, progress=self._tell)

@@ -19,9 +19,9 @@ import psycopg
 from psycopg import sql
 
 from vector_pipeline.embedding.account import Account, Ticket
-from vector_pipeline.embedding.client import ClientConfig
 from vector_pipeline.embedding.limits import Limits, RateHeaders
 from vector_pipeline.embedding.pacing import PacerBase
+from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 

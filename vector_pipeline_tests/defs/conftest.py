@@ -49,6 +49,6 @@ def run(pipeline: Pipeline, instance: dg.DagsterInstance) -> Ingest:
     """`ingest` of some folders, as the command line does it."""
 
     def run_ingest(*folders: Path, confirm_deletions: bool = False) -> IngestReport:
-        return ingest(pipeline, instance, [str(f) for f in folders], confirm_deletions=confirm_deletions)
+        return ingest(pipeline, [str(f) for f in folders], instance=instance, confirm_deletions=confirm_deletions)
 
     return run_ingest

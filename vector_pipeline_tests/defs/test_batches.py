@@ -55,7 +55,7 @@ def test_the_sensor_brings_in_what_is_answered_and_has_the_waiting_arrivals_run(
         serve() as server,
         opened(tmp_path / "home", fresh_database_url, server, "batch", monkeypatch) as (pipeline, instance),
     ):
-        report = ingest(pipeline, instance, [str(corpus)])
+        report = ingest(pipeline, [str(corpus)], instance=instance)
         assert report.loaded == 0
         assert "out in batches" in report.failures[0]
 
@@ -82,7 +82,7 @@ def test_while_a_batch_is_out_the_sensor_says_so(
         serve(ServerConfig(batch_seconds=3_600)) as server,
         opened(tmp_path / "home", fresh_database_url, server, "batch", monkeypatch) as (pipeline, instance),
     ):
-        ingest(pipeline, instance, [str(corpus)])
+        ingest(pipeline, [str(corpus)], instance=instance)
         skipped = tick(pipeline, instance, None)
         assert isinstance(skipped, dg.SkipReason)
         assert skipped.skip_message == "batches out: 1"
@@ -93,10 +93,10 @@ def test_after_a_switch_to_sync_what_is_out_is_not_sent_again(
 ) -> None:
     with serve(ServerConfig(batch_seconds=3_600)) as server:
         with opened(tmp_path / "home", fresh_database_url, server, "batch", monkeypatch) as (pipeline, instance):
-            ingest(pipeline, instance, [str(corpus)])
+            ingest(pipeline, [str(corpus)], instance=instance)
         (corpus / "new.txt").write_text("This one came after the switch.")
         with opened(tmp_path / "home", fresh_database_url, server, "sync", monkeypatch) as (pipeline, instance):
-            report = ingest(pipeline, instance, [str(corpus)])
+            report = ingest(pipeline, [str(corpus)], instance=instance)
             assert (report.loaded, report.pending, report.embedded) == (1, 3, 1)
             assert "out in batches" in report.failures[0]
 
@@ -106,7 +106,7 @@ def test_a_run_in_sync_mode_brings_in_what_a_batch_has_answered(
 ) -> None:
     with serve() as server:
         with opened(tmp_path / "home", fresh_database_url, server, "batch", monkeypatch) as (pipeline, instance):
-            ingest(pipeline, instance, [str(corpus)])
+            ingest(pipeline, [str(corpus)], instance=instance)
         with opened(tmp_path / "home", fresh_database_url, server, "sync", monkeypatch) as (pipeline, instance):
-            report = ingest(pipeline, instance, [str(corpus)])
+            report = ingest(pipeline, [str(corpus)], instance=instance)
             assert (report.loaded, report.embedded, report.failures) == (3, 0, [])

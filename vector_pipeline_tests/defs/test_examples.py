@@ -55,7 +55,7 @@ def test_the_alert_the_run_and_status_say_which_arrival_failed_and_why(
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
         settings = Settings.from_environment(home=tmp_path / "home", database_url=fresh_database_url)
         with open_pipeline(settings) as pipeline, open_instance(settings) as instance:
-            ingest(pipeline, instance, [str(corpus)])
+            ingest(pipeline, [str(corpus)], instance=instance)
             (arrival,) = instance.get_dynamic_partitions("arrivals")
             job = build_definitions(settings, opened=pipeline).resolve_job_def("ingest")
             done = job.execute_in_process(instance=instance, partition_key=arrival, raise_on_error=False)
@@ -93,6 +93,6 @@ def test_the_production_instance_runs_the_pipeline(
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.run_retries_enabled
         assert not instance.run_retries_retry_on_asset_or_op_failure
-        report = ingest(pipeline, instance, [str(corpus)])
+        report = ingest(pipeline, [str(corpus)], instance=instance)
         assert report.loaded == 3
         assert len(instance.get_runs()) >= 2

@@ -183,10 +183,10 @@ def test_a_file_changed_during_its_own_run_ends_as_the_disk_has_it(
         with open_pipeline(settings) as pipeline, open_instance(settings) as instance:
             changing = threading.Thread(target=change)
             changing.start()
-            ingest(pipeline, instance, [str(folder)])
+            ingest(pipeline, [str(folder)], instance=instance)
             changing.join()
             assert table(pipeline)["b.txt"] == "It stays as it is."
-            ingest(pipeline, instance, [str(folder)])
+            ingest(pipeline, [str(folder)], instance=instance)
             assert table(pipeline) == disk(folder)
 
 
@@ -195,11 +195,11 @@ def test_a_bucket_is_kept_in_step(pipeline: Pipeline, instance: dg.DagsterInstan
     store.pipe("texts/in/김치.txt", "배추로 담급니다.".encode())
     store.pipe("texts/in/deep/two words.md", b"Bread and salt.")
     source = f"{bucket}/in"
-    assert ingest(pipeline, instance, [source]).loaded == 2
+    assert ingest(pipeline, [source], instance=instance).loaded == 2
     store.pipe("texts/in/김치.txt", "무로 담급니다.".encode())
     store.rm("texts/in/deep/two words.md")
     store.pipe("texts/in/tea.txt", b"Green tea.")
-    report = ingest(pipeline, instance, [source])
+    report = ingest(pipeline, [source], instance=instance)
     assert (report.loaded, report.deleted) == (2, 1)
     assert table(pipeline) == {"김치.txt": "무로 담급니다.", "tea.txt": "Green tea."}
-    assert ingest(pipeline, instance, [source]).unchanged == 2
+    assert ingest(pipeline, [source], instance=instance).unchanged == 2

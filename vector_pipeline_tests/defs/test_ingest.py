@@ -159,14 +159,14 @@ def test_changed_chunking_loads_again_and_reuses_what_it_can(
 ) -> None:
     _write(corpus / "long.txt", PARAGRAPHS)
     with open_pipeline(settings) as pipeline:
-        before = ingest(pipeline, instance, [str(corpus)])
+        before = ingest(pipeline, [str(corpus)], instance=instance)
     smaller = settings.model_copy(update={"chunk_tokens": 100})
     with open_pipeline(smaller) as pipeline:
-        after = ingest(pipeline, instance, [str(corpus)])
+        after = ingest(pipeline, [str(corpus)], instance=instance)
         assert after.loaded == 4
         assert after.rows > before.rows
         assert after.reused >= 3
-        assert ingest(pipeline, instance, [str(corpus)]).arrivals == 0
+        assert ingest(pipeline, [str(corpus)], instance=instance).arrivals == 0
 
 
 def test_vectors_are_those_of_the_model(pipeline: Pipeline, corpus: Path, run: Ingest) -> None:
@@ -188,7 +188,7 @@ def test_files_in_portions_become_several_arrivals(
         (folder / f"{number:02}.txt").write_text(f"This is the text of file {number}.")
     portions = settings.model_copy(update={"max_files_per_arrival": 10})
     with open_pipeline(portions) as pipeline:
-        report = ingest(pipeline, instance, [str(folder)])
+        report = ingest(pipeline, [str(folder)], instance=instance)
     assert (report.arrivals, report.loaded) == (3, 25)
     assert sorted(report.scans[0].arrivals) == report.scans[0].arrivals
 

@@ -153,5 +153,5 @@ def test_a_night_spends_no_more_than_its_budget(
             assert files(pipeline)["pending"] > 0
             # The next night goes on; by hand there is no such limit.
             assert float(requests(pipeline, instance)[0].tags[SPEND_UNTIL]) == pytest.approx(spent + 60.0)
-            ingest(pipeline, instance, [str(corpus)])
+            ingest(pipeline, [str(corpus)], instance=instance)
             assert files(pipeline) == {"loaded": 7, "pending": 0, "rejected": 0, "deleted": 0}
