@@ -8,7 +8,7 @@ from vector_pipeline.store.connection import Database
 
 
 def test_connecting_again_and_again_leaves_nothing_behind(database: Database) -> None:
-    def adapters(of: type) -> set[type]:
+    def adapters(of: type[object]) -> set[type[object]]:
         return {of}.union(*(adapters(kind) for kind in of.__subclasses__()))
 
     database.connect().close()
