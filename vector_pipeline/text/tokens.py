@@ -5,7 +5,7 @@ Text is plain text: `<|endoftext|>` in a document is seven ordinary tokens, and 
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import re
 from collections.abc import Iterator
@@ -124,8 +124,6 @@ def vocabulary() -> dict[bytes, int]:
     packed = (resources.files("vector_pipeline.text") / "vocabulary" / VOCABULARY).read_bytes()
     if hashlib.sha256(packed).hexdigest() != VOCABULARY_SHA256:
         raise RuntimeError(f"the packaged vocabulary {VOCABULARY} is damaged; reinstall vector-pipeline")
-    ranks = {}
-    for line in packed.splitlines():
-        token, rank = line.split()
-        ranks[base64.b64decode(token)] = int(rank)
-    return ranks
+    # Each line is a token in base64 and its rank.
+    words = packed.split()
+    return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 
 import dagster as dg
 import pyarrow as pa
@@ -47,14 +48,18 @@ def build_chunks(names: Names) -> dg.AssetsDefinition:
 
         def rows() -> Iterator[ChunkRow]:
             outcome = ChunksOutcome()
+            read = from_reader(documents, DocumentRow)
+            first = next(read, None)
             with database.explained(arrival):
-                yield from chunk_rows(
-                    from_reader(documents, DocumentRow),
-                    pipeline.tokenizer(),
-                    pipeline.chunking,
-                    outcome,
-                    threads=os.cpu_count() or 1,
-                )
+                # Where files were only deleted there is nothing to cut, and the tokenizer need not be loaded.
+                if first is not None:
+                    yield from chunk_rows(
+                        chain((first,), read),
+                        pipeline.tokenizer(),
+                        pipeline.chunking,
+                        outcome,
+                        threads=os.cpu_count() or 1,
+                    )
                 reject_empty(pipeline.database, arrival, outcome)
             pipeline.advance("chunks", outcome.chunks)
             context.add_asset_metadata(_metadata(outcome))
