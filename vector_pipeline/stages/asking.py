@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vector_pipeline.embedding.embedded_model import EMBEDDED_MODEL, EmbeddedModel
+from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.embedding.pacing import LocalPacer, Pacer
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput
 from vector_pipeline.errors import DatabaseError, InputRejected
@@ -57,6 +57,7 @@ async def embed_texts(settings: Settings, texts: str | Sequence[str]) -> Vectors
     Raises ProviderRefused, ProviderUnavailable, and InputRejected naming a text that cannot be embedded.
     """
     from vector_pipeline.embedding.client import EmbeddingClient
+    from vector_pipeline.embedding.embedded_model import EmbeddedModel
 
     config = client_config(settings)
     pacer: Pacer = LocalPacer(config.limits)

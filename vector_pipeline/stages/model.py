@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vector_pipeline.embedding.embedded_model import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL
 from vector_pipeline.embedding.limits import Limits
-from vector_pipeline.embedding.models import TIERS, resolve_dimensions
+from vector_pipeline.embedding.models import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, TIERS, resolve_dimensions
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.store import manifest, spaces

@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx2
-
-from vector_pipeline.embedding.embedded_model import EmbeddedModel
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.stages.model import account_limits, model_name
 from vector_pipeline.stages.scan import ScanOptions
-from vector_pipeline.stages.stage_files import StageFiles
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded_server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
@@ -24,6 +21,13 @@ from vector_pipeline.text.chunking import CHUNKER_VERSION, ChunkingConfig
 from vector_pipeline.text.packing import RequestLimits, target_weight
 from vector_pipeline.text.readers import READERS_VERSION, ReaderOptions
 from vector_pipeline.text.tokens import Tokenizer, tokenizer_for
+
+if TYPE_CHECKING:
+    # Imported where they are used: an `ingest` that finds nothing to do needs none of it.
+    import httpx2
+
+    from vector_pipeline.embedding.embedded_model import EmbeddedModel
+    from vector_pipeline.stages.stage_files import StageFiles
 
 # Names the database that a home was used with, so that a forgotten variable does not quietly start an empty one.
 USED_DATABASE = "used_database"
@@ -51,6 +55,8 @@ class Pipeline:
         """The way to the embedded model where that answers, None for the network."""
         if not self.settings.uses_embedded_model:
             return None
+        from vector_pipeline.embedding.embedded_model import EmbeddedModel
+
         if not self.embedded_model:
             self.embedded_model.append(EmbeddedModel())
         return self.embedded_model[0].transport()
@@ -93,6 +99,8 @@ class Pipeline:
     @property
     def stage_files(self) -> StageFiles:
         """Where the Parquet stages are kept."""
+        from vector_pipeline.stages.stage_files import StageFiles
+
         return StageFiles(stage_base(self.settings))
 
     @property
