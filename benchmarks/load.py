@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
+from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 
 from vector_pipeline.store.binary import Vectors
@@ -197,6 +198,8 @@ def copy_flat(
     connection: Connection, name: str, path: str, texts: list[str], hashes: list[bytes], vectors: Vectors
 ) -> None:
     """The rows of one file into the flat table."""
+    if "vector" not in {info.name for info in connection.adapters.types}:
+        register_vector(connection)
     statement = (
         f"COPY {name} (id, source, chunk_index, page_content, metadata, content_hash, embedding) FROM STDIN BINARY"
     )
