@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vector_pipeline.defs.ingest import ingest
-from vector_pipeline.defs.instance import open_instance
 from vector_pipeline.settings import Settings
 from vector_pipeline.sources.source import open_source
 from vector_pipeline.stages.asking import client_config
@@ -125,13 +124,13 @@ def main() -> None:
             pipeline.transport()
             chunks = run_stages(pipeline, folder, clock)
         through = Settings.of(home=home, db_schema="dagster", storage=f"{place}/dagster", chunk_strategy="paragraph")
-        with open_pipeline(through) as pipeline, open_instance(through) as instance:
+        with open_pipeline(through) as pipeline:
             pipeline.transport()
-            total = timed(lambda: ingest(pipeline, [str(folder)], instance=instance))
+            total = timed(lambda: ingest(pipeline, [str(folder)]))
             path = next(folder.rglob("*.txt"))
             path.write_text(path.read_text() + " And one more sentence.")
-            changed = timed(lambda: ingest(pipeline, [str(folder)], instance=instance))
-            unchanged = timed(lambda: ingest(pipeline, [str(folder)], instance=instance))
+            changed = timed(lambda: ingest(pipeline, [str(folder)]))
+            unchanged = timed(lambda: ingest(pipeline, [str(folder)]))
     alone = sum(clock.seconds.values())
     print(f"\n{arguments.files:,} files, {chunks:,} chunks\n")
     print("| stage | seconds | chunks a second |\n| --- | --- | --- |")
