@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from vector_pipeline.defs.instance import may_have_started_runs, open_instance_on_terminal
+from vector_pipeline.defs.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.defs.report import IngestReport
 from vector_pipeline.sources.source import open_source
 from vector_pipeline.stages.model import check_model
@@ -51,7 +51,7 @@ def ingest(
             # Before anything is scanned: a model that was forgotten or mistyped must not wait for the first request.
             check_model(connection, settings)
             if instance is None and may_have_started_runs(settings):
-                instance = stack.enter_context(open_instance_on_terminal(settings))
+                instance = stack.enter_context(open_instance_in_process(settings))
             if instance is not None:
                 from vector_pipeline.defs.names import Names
                 from vector_pipeline.defs.runs import release_abandoned
@@ -72,7 +72,7 @@ def ingest(
         if arrivals:
             from vector_pipeline.defs.arrival_runs import run_arrivals
 
-            instance = instance or stack.enter_context(open_instance_on_terminal(settings))
+            instance = instance or stack.enter_context(open_instance_in_process(settings))
             run_arrivals(pipeline, instance, arrivals, report, say)
     report.seconds = time.monotonic() - began
     return report

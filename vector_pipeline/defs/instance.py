@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from vector_pipeline.defs.own_config import own_config
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 
 if TYPE_CHECKING:
     import dagster as dg
 
-# Keys of dagster.yaml that put runs elsewhere than into the SQLite file under the instance's folder.
-STORAGE_KEYS = frozenset({"storage", "run_storage", "local_artifact_storage", "instance_class"})
+# Keys of dagster.yaml that put runs elsewhere than into the SQLite files under the instance's folder.
+STORAGE_KEYS = frozenset(
+    {
+        "storage",
+        "run_storage",
+        "event_log_storage",
+        "schedule_storage",
+        "local_artifact_storage",
+        "instance_class",
+    }
+)
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -33,7 +42,7 @@ def dagster_home(settings: Settings) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         config = home / "dagster.yaml"
         if not config.exists():
-            config.write_text((resources.files("vector_pipeline.defs") / "dagster.yaml").read_text())
+            config.write_text(own_config(), "utf-8")
     except OSError as error:
         raise ConfigurationError(
             f"{home} cannot be written ({error.strerror}); give this user the right to, or set {variable('home')} "
@@ -53,28 +62,33 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         raise _unusable(home, error) from error
 
 
-def open_instance_on_terminal(settings: Settings) -> dg.DagsterInstance:
-    """The same instance for runs in this process, whose output is left on the terminal and not copied to files.
+def open_instance_in_process(settings: Settings) -> dg.DagsterInstance:
+    """The same instance for runs in this process: on kept connections, and with output left on the terminal.
 
-    Copying takes four processes a run and half a second, and would put a live display into the file. Where
-    dagster.yaml says where output goes, it goes there.
+    Copying output takes four processes a run, and would put a live display into the file. Where dagster.yaml says where
+    output goes or where runs are kept, that is done.
     """
     import dagster as dg
 
-    # Of Dagster 1.13: there is no public way to open an instance with one of its parts exchanged.
+    # Of Dagster 1.13: there is no public way to open an instance with some of its parts exchanged.
     from dagster._core.instance import InstanceRef
 
     home = dagster_home(settings)
-    logs = {
-        "module": "vector_pipeline.defs.terminal_logs",
-        "class": "TerminalLogs",
-        "config": {"base_dir": str(home / "storage")},
-    }
     try:
-        overrides = {} if "compute_logs" in _config(home) else {"compute_logs": logs}
+        config = _config(home)
+        overrides: dict[str, Any] = {}
+        if "compute_logs" not in config:
+            overrides["compute_logs"] = _part("terminal_logs", "TerminalLogs", home / "storage")
+        if STORAGE_KEYS.isdisjoint(config):
+            overrides["run_storage"] = _part("sqlite_storage", "KeptRunStorage", home / "history")
+            overrides["event_log_storage"] = _part("sqlite_storage", "KeptEventLog", home / "history" / "runs")
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
     except Exception as error:
         raise _unusable(home, error) from error
+
+
+def _part(module: str, name: str, folder: Path) -> dict[str, Any]:
+    return {"module": f"vector_pipeline.defs.{module}", "class": name, "config": {"base_dir": str(folder)}}
 
 
 def may_have_started_runs(settings: Settings) -> bool:

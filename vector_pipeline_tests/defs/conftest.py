@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from vector_pipeline.defs.ingest import IngestReport, ingest
-from vector_pipeline.defs.instance import open_instance
+from vector_pipeline.defs.instance import open_instance_in_process
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 
@@ -29,7 +29,7 @@ def pipeline(settings: Settings) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    with open_instance(settings) as opened:
+    with open_instance_in_process(settings) as opened:
         yield opened
 
 

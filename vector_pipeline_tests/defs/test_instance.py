@@ -8,14 +8,21 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.ingest import ingest
-from vector_pipeline.defs.instance import dagster_home, may_have_started_runs, open_instance
+from vector_pipeline.defs.instance import (
+    dagster_home,
+    may_have_started_runs,
+    open_instance,
+    open_instance_in_process,
+)
+from vector_pipeline.defs.sqlite_storage import RUNS_KEPT, KeptEventLog
 from vector_pipeline.defs.terminal_logs import NOTE
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 
 ASSETS = {"documents", "chunks", "token_batches", "embeddings", "document_rows", "vector_index"}
 
@@ -67,6 +74,49 @@ def test_runs_by_hand_are_seen_in_the_instance(pipeline: Pipeline, corpus: Path,
             key = logs.build_log_key_for_run(run.run_id, event.logs_captured_data.file_key)
             assert logs.is_capture_complete(key)
             assert (logs.get_log_data(key).stderr or b"").decode() == NOTE
+
+
+def test_dagster_reads_what_kept_connections_wrote_and_the_other_way_round(
+    pipeline: Pipeline, corpus: Path, settings: Settings
+) -> None:
+    def told(instance: dg.DagsterInstance) -> dict[str, object]:
+        return {
+            run.run_id: (run.status, run.tags, [str(entry) for entry in instance.all_logs(run.run_id)])
+            for run in instance.get_runs()
+        }
+
+    with open_instance(settings) as plain:
+        ingest(pipeline, [str(corpus)], instance=plain)
+        (corpus / "bees.txt").unlink()
+        with open_instance_in_process(settings) as kept:
+            assert isinstance(kept.event_log_storage, KeptEventLog)
+            ingest(pipeline, [str(corpus)], instance=kept)
+            assert len(told(kept)) == 4
+            assert told(kept) == told(plain)
+            key = dg.AssetKey("document_rows")
+            assert kept.get_materialized_partitions(key) == plain.get_materialized_partitions(key)
+
+
+def test_many_arrivals_keep_few_files_open(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(RUNS_KEPT + 2):
+        (folder / f"{number}.txt").write_text(f"This is the text of file {number}.")
+    settings = settings.model_copy(update={"max_files_per_arrival": 1})
+    with open_pipeline(settings) as pipeline, open_instance_in_process(settings) as instance:
+        assert ingest(pipeline, [str(folder)], instance=instance).arrivals == RUNS_KEPT + 2
+        runs = (dagster_home(settings) / "history" / "runs").resolve()
+        held = {Path(file.path) for file in psutil.Process().open_files()}
+        assert len({path for path in held if path.parent == runs and path.suffix == ".db"}) == RUNS_KEPT + 1
+
+
+def test_runs_are_kept_where_dagster_yaml_says(pipeline: Pipeline, corpus: Path, settings: Settings) -> None:
+    config = dagster_home(settings) / "dagster.yaml"
+    elsewhere = settings.home / "elsewhere"
+    config.write_text(f"{config.read_text()}\nstorage:\n  sqlite:\n    base_dir: {elsewhere}\n")
+    assert ingest(pipeline, [str(corpus)]).loaded == 3
+    assert (elsewhere / "history" / "runs.db").exists()
+    assert not (dagster_home(settings) / "history").exists()
 
 
 def test_output_goes_where_dagster_yaml_says(pipeline: Pipeline, corpus: Path, settings: Settings) -> None:
