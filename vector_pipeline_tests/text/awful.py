@@ -221,6 +221,12 @@ def _json(length: int) -> Iterator[AwfulFile]:
         "number.jsonl", b'{"text": "no id"}\n{"id": "1", "text": "an id"}', "an id like a number", "as line 1"
     )
     yield AwfulFile(
+        "field-nul.jsonl",
+        rb'{"text": "a", "b": 1, "b\u0000": 2}',
+        "fields of one name once NUL is gone",
+        "line 1 has the field 'b' twice",
+    )
+    yield AwfulFile(
         "field-twice.jsonl", good + b'{"text": "a", "text": "b"}', "which of them?", "line 2 has the field 'text' twice"
     )
     yield AwfulFile("list.jsonl", good + b"[1, 2]", "no object", "line 2 is no object")

@@ -259,10 +259,17 @@ def test_any_syntax_is_read_or_rejected(pieces: list[str], suffix: str) -> None:
 
 
 _STRINGS = st.text(st.characters(codec=None), max_size=30)
+
+
+def _objects(values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+    """Objects whose keys are still apart when what Postgres does not take is out of them."""
+    return st.lists(st.tuples(_STRINGS, values), max_size=4, unique_by=lambda item: clean(item[0])[0]).map(dict)
+
+
 SURROGATE = re.compile(r"\\ud[89a-f]")
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _STRINGS,
-    lambda values: st.lists(values, max_size=4) | st.dictionaries(_STRINGS, values, max_size=4),
+    lambda values: st.lists(values, max_size=4) | _objects(values),
     max_leaves=10,
 )
 
@@ -280,7 +287,7 @@ def _kept(value: object) -> object:
     return value
 
 
-@given(st.lists(st.dictionaries(_STRINGS, _VALUES, max_size=4), min_size=1, max_size=5), st.booleans())
+@given(st.lists(_objects(_VALUES), min_size=1, max_size=5), st.booleans())
 def test_records_come_back_as_they_were(others: list[dict[str, object]], escaped: bool) -> None:
     records = [{**other, "text": f"text {n}", "id": n} for n, other in enumerate(others)]
     # Halves of characters cannot stand in UTF-8 but escaped.
