@@ -15,6 +15,7 @@ from vector_pipeline.cli.output import fail
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.instance import dagster_home, open_instance
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.own_config import bring_up_to_date
 from vector_pipeline.defs.resources import SourceResource
 from vector_pipeline.defs.runs import release_abandoned
 from vector_pipeline.errors import ConfigurationError, PipelineError
@@ -25,6 +26,9 @@ from vector_pipeline.store.connection import Connection
 # Dagster recommends another command of its own in place of `dagster dev`, to whoever runs ours.
 OTHER_COMMAND = "ignore:Function `dev_command` is superseded"
 
+# Dagster ends within two seconds of being told to.
+ENDING_SECONDS = 15.0
+
 
 def run_dev(settings: Settings, host: str, port: int) -> int:
     """Run `dagster dev` until it ends or is interrupted; returns its exit code.
@@ -34,6 +38,11 @@ def run_dev(settings: Settings, host: str, port: int) -> int:
     _refuse_used_port(host, port)
     build_definitions(settings)  # what is wrong with them is said here, and not only in the UI
     home = dagster_home(settings)
+    try:
+        if said := bring_up_to_date(home / "dagster.yaml"):
+            fail(said)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename} cannot be brought up to date: {error.strerror}") from error
     fail("starting Dagster, which takes about ten seconds")
     # Held open so that the embedded server stays up between runs, and checked before Dagster starts.
     with open_pipeline(settings) as pipeline:
@@ -75,6 +84,9 @@ def run_until_ended(command: list[str], environment: dict[str, str], url: str, a
     # Set before the child is started: a signal that is ignored here, as under nohup, would be ignored there as well.
     for sent in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sent, end)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in the background of a script. Dagster takes SIGTERM for what SIGINT is to it, and would never end.
+        signal.signal(signal.SIGINT, lambda *_: None)
     # In a group of its own, so that Ctrl-C reaches it once, through here: twice would break off its own ending.
     child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0)
     children.append(child)
@@ -84,14 +96,24 @@ def run_until_ended(command: list[str], environment: dict[str, str], url: str, a
             time.sleep(0.2)
         if child.poll() is None:
             fail(f"the UI is at {url}; Ctrl-C ends it")
-        code = child.wait()
+        code = _wait(child, ending)
     except KeyboardInterrupt:
         fail("ending; what was paid for and loaded is kept, and runs that are under way are taken up the next time")
         end()
-        code = child.wait()
+        code = _wait(child, ending)
     finally:
         _end_group(child.pid)
     return 0 if ending.is_set() else code
+
+
+def _wait(child: subprocess.Popen[bytes], ending: threading.Event) -> int:
+    """Its exit code; 0 where it was told to end and takes too long over it, to be killed then."""
+    while True:
+        try:
+            return child.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            if ending.is_set():
+                return 0
 
 
 def _pass_on(child: subprocess.Popen[bytes], ending: threading.Event) -> None:

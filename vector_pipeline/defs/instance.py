@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vector_pipeline.defs.own_config import own_config
+from vector_pipeline.defs.own_config import own_config
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 

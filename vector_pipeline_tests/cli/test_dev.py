@@ -15,7 +15,8 @@ from vector_pipeline_tests.defs.dev import wait_for
 
 # A process with one below it, as `dagster dev` has its code server and that has the runs.
 CHILD = """
-import pathlib, subprocess, sys, time
+import pathlib, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # as Dagster has it
 below = subprocess.Popen(["sleep", "600"])
 print("some line", flush=True)
 pathlib.Path(sys.argv[1]).write_text(str(below.pid))
@@ -29,12 +30,16 @@ sys.exit(run_until_ended(command, dict(os.environ), "http://127.0.0.1:9", ("127.
 """
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_it_started_ends_with_it(tmp_path: Path, ending: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("ending", "in_the_background"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGTERM, True)],
+)
+def test_what_it_started_ends_with_it(tmp_path: Path, ending: signal.Signals, in_the_background: bool) -> None:
     told = tmp_path / "pid"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, CHILD, str(told)], env=os.environ, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", PARENT, CHILD, str(told)]
+    # A script's `command &` is started with SIGINT ignored, and so would all be that it starts.
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"] if in_the_background else []
+    parent = subprocess.Popen([*ignoring, *command], env=os.environ, stderr=subprocess.PIPE, text=True)
     below = psutil.Process(int(wait_for(lambda: told.exists() and told.read_text(), 30)))
     parent.send_signal(ending)
     _, said = parent.communicate(timeout=60)
