@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vector_pipeline.cli.output import emit, fail
 from vector_pipeline.sources.source import printable
+from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files
 
 if TYPE_CHECKING:
     # Importing Dagster takes a second and openai half of one, which commands that use neither can do without.
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from vector_pipeline.stages.pipeline import Pipeline
     from vector_pipeline.store.search import SearchResult
 
-# Rejected files that are listed; `status` lists all.
+# Rejected files that are listed; `status` lists all. Of files that a scan left out `status` lists as many.
 SHOWN = 20
+
+LEFT_OUT = {"withheld": "missing", "waiting": "still being written", "passed_over": "passed over"}
 
 
 def where(pipeline: Pipeline) -> str:
@@ -95,6 +98,8 @@ def show_status(found: dict[str, Any]) -> None:
         f"files     {files['loaded']:,} loaded, {files['pending']:,} pending, {files['rejected']:,} rejected, "
         f"{files['deleted']:,} deleted"
     )
+    for scan in found["scans"]:
+        _show_scan(scan)
     emit(f"rows      {found['rows']:,}")
     show_spaces(found["spaces"])
     for state in ("rejected", "pending"):
@@ -108,6 +113,20 @@ def show_status(found: dict[str, Any]) -> None:
         )
     if "file" in found and not found["file"]:
         emit("no file of that path is known; paths are relative to their source")
+
+
+def _show_scan(scan: dict[str, Any]) -> None:
+    """When a source was last looked through, and what was left out."""
+    left_out = [f"{scan[name]:,} {said}" for name, said in LEFT_OUT.items() if scan[name]]
+    if scan["not_read"]:
+        left_out.append(kinds_not_read(scan["not_read"]))
+    emit(f"scanned   {printable(scan['root'])} at {scan['ended_at']}: {', '.join(left_out) or 'nothing left out'}")
+    for file in scan["left_out"][:SHOWN]:
+        emit(f"left out  {printable(file['source'])}: {file['reason']}")
+    if (more := scan["passed_over"] + scan["waiting"] - SHOWN) > 0:
+        emit(f"          … and {more:,} more; `status --json` has up to {KEPT:,} of them")
+    if scan["withheld"]:
+        emit(f"missing   {missing_files(scan['withheld'], printable(scan['root']))}")
 
 
 def _mib(size: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.store import manifest, rows
+from vector_pipeline.store import manifest, rows, scans
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.manifest import FileChange
 
@@ -31,4 +31,5 @@ def forget_root(database: Database, location: str) -> int:
             keys = [file.source_key for file in manifest.owned_files(connection, arrival)]
             rows.delete_sources(connection, arrival, keys)
             manifest.finish_attempt(connection, arrival)
+        scans.forget_scan(connection, root)
         return len(paths)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.sources.source import ListedFile, PassedOver, Source
-from vector_pipeline.store import manifest
+from vector_pipeline.sources.source import ListedFile, PassedOver, Source, printable
+from vector_pipeline.store import manifest, scans
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.manifest import RACY, FileChange, KnownFile
 from vector_pipeline.text.readers import readable
@@ -29,6 +29,11 @@ RACY_SECONDS = 2.0
 FEW_FILES = 10
 
 KINDS_SHOWN = 5
+
+# Names, and kinds that are not read, that are kept of what a scan left out; all are counted.
+KEPT = 1_000
+
+STILL_WRITTEN = "changed a moment ago and may still be written; the next scan looks again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class ScanResult:
     passed_over: list[PassedOver] = field(default_factory=list)
     other_kinds: Counter[str] = field(default_factory=Counter)
     """Files that no reader is for, by suffix: they are not part of the table, and not of its numbers."""
+    waiting_paths: list[str] = field(default_factory=list)
+    """The first of those that are still being written."""
 
     def __str__(self) -> str:
         """One line for a log: '3 new, 1 changed, 1 deleted, 12 unchanged → arrival 2026…'."""
@@ -85,9 +92,7 @@ class ScanResult:
         if self.passed_over:
             found += f", {len(self.passed_over):,} passed over"
         if self.other_kinds:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.other_kinds.most_common(KINDS_SHOWN))
-            more = ", …" if len(self.other_kinds) > KINDS_SHOWN else ""
-            found += f", {self.other_kinds.total():,} of kinds that are not read ({kinds}{more})"
+            found += f", {kinds_not_read(self.other_kinds)}"
         if self.slow:
             found += ", and listing the rest takes too long"
         if not self.arrivals:
@@ -99,13 +104,23 @@ class ScanResult:
     @property
     def warning(self) -> str | None:
         """What a person has to decide on, in one line; None where there is nothing."""
-        if not self.withheld:
-            return None
-        return (
-            f"{self.withheld:,} files are missing from '{self.root}', too many to be taken for deleted unasked: if that "
-            f"is meant, run `vector-pipeline ingest '{self.root}' --confirm-deletions`; else look whether the source "
-            "is mounted and complete"
-        )
+        return missing_files(self.withheld, self.root) if self.withheld else None
+
+
+def kinds_not_read(kinds: Mapping[str, int]) -> str:
+    """'4 of kinds that are not read (3 .pdf, 1 .png)'."""
+    counts = Counter(kinds)
+    shown = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common(KINDS_SHOWN))
+    return f"{counts.total():,} of kinds that are not read ({shown}{', …' if len(counts) > KINDS_SHOWN else ''})"
+
+
+def missing_files(withheld: int, root: str) -> str:
+    """What to say of deletions that wait for confirmation."""
+    return (
+        f"{withheld:,} files are missing from '{root}', too many to be taken for deleted unasked: if that "
+        f"is meant, run `vector-pipeline ingest '{root}' --confirm-deletions`; else look whether the source "
+        "is mounted and complete"
+    )
 
 
 def scan(
@@ -159,12 +174,13 @@ class _Scan:
     hidden: list[str] = field(default_factory=list)
     looked_at: int = 0
     known: int = 0
+    began: float = field(default_factory=time.monotonic)
 
     def wants(self, path: str) -> bool:
         """Whether there is a reader for a file; others are counted."""
         if readable(path):
             return True
-        self.result.other_kinds[PurePosixPath(path).suffix.lower() or "without suffix"] += 1
+        self.result.other_kinds[printable(PurePosixPath(path).suffix.lower()) or "without suffix"] += 1
         return False
 
     def compare(
@@ -175,9 +191,8 @@ class _Scan:
     ) -> None:
         """Walk both in path order, to the end or for a portion. What the manifest alone has is gone."""
         portion, seconds = self.options.max_arrivals, self.options.max_seconds
-        began = time.monotonic()
         for listed, known in side_by_side(listing, known_files):
-            self.result.slow = seconds is not None and time.monotonic() - began > seconds
+            self.result.slow = seconds is not None and time.monotonic() - self.began > seconds
             if self.result.slow or (portion and len(self.result.arrivals) >= portion):
                 self.result.unfinished = True
                 return
@@ -209,6 +224,8 @@ class _Scan:
         now = time.time()
         if now - listed.modified < self.options.quiet_seconds:
             self.result.waiting += 1
+            if len(self.result.waiting_paths) < KEPT:
+                self.result.waiting_paths.append(listed.path)
             return
         # A clock that is behind the store's makes files look written in the future: racy too.
         racy = not listed.by_content and now - listed.modified < RACY_SECONDS
@@ -264,6 +281,23 @@ class _Scan:
             for path in gone:
                 self._gather(FileChange(path, 0, "", gone=True))
         self._register()
+        self._note()
+
+    def _note(self) -> None:
+        """Keep what was left out, for `status`."""
+        found = self.result
+        names = [(item.path, item.reason) for item in found.passed_over]
+        names += [(path, STILL_WRITTEN) for path in found.waiting_paths]
+        scans.note_scan(
+            self.writer,
+            found.root,
+            seconds=time.monotonic() - self.began,
+            withheld=found.withheld,
+            waiting=found.waiting,
+            passed_over=len(found.passed_over),
+            names=names[:KEPT],
+            not_read=dict(found.other_kinds.most_common(KEPT)),
+        )
 
     def _is_hidden(self, path: str) -> bool:
         return any(path == folder or path.startswith(folder + "/") for folder in self.hidden)

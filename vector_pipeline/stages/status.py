@@ -1,11 +1,12 @@
-"""What `status` says: files by state, what is wrong with those that are not loaded, spaces, sizes."""
+"""What `status` says: files by state, what is wrong with those that are not loaded or known, spaces, sizes."""
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any, LiteralString
 
 from vector_pipeline.stages.pipeline import Pipeline
-from vector_pipeline.store import manifest, spaces
+from vector_pipeline.store import manifest, scans, spaces
 from vector_pipeline.store.connection import Connection
 
 
@@ -23,6 +24,7 @@ def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
                 "deleted": counts.deleted,
             },
             "roots": manifest.known_roots(connection),
+            "scans": _scans(connection),
             "rejected": _listed(connection, "rejected"),
             "pending": _listed(connection, "pending"),
             "rows": _count(connection, "SELECT count(*) FROM chunks"),
@@ -50,6 +52,22 @@ def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
                 for state in manifest.states_of(connection, path)
             ]
         return found
+
+
+def _scans(connection: Connection) -> list[dict[str, Any]]:
+    """What the last scan of each root left out, with the names."""
+    return [
+        {
+            "root": found.root,
+            "ended_at": found.ended_at.astimezone(UTC).isoformat(timespec="seconds"),
+            "withheld": found.withheld,
+            "waiting": found.waiting,
+            "passed_over": found.passed_over,
+            "left_out": [{"source": path, "reason": reason} for path, reason in found.names],
+            "not_read": found.not_read,
+        }
+        for found in scans.last_scans(connection)
+    ]
 
 
 def _listed(connection: Connection, status: manifest.Status) -> list[dict[str, Any]]:

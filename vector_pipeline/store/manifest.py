@@ -25,6 +25,12 @@ Status = Literal["pending", "loaded", "rejected", "deleted"]
 RACY = "?"
 
 
+_SPELLED_SO = "path = %(path)s OR root || '/' || path = %(path)s"
+_LOOKS_THE_SAME = (
+    "normalize(path, NFC) = normalize(%(path)s, NFC) OR normalize(root || '/' || path, NFC) = normalize(%(path)s, NFC)"
+)
+
+
 def source_key(root: str, path: str) -> uuid.UUID:
     """The 128 bits that stand for a file everywhere: BLAKE2b-128 of root, NUL and path in UTF-8."""
     return uuid.UUID(bytes=hashlib.blake2b(f"{root}\x00{path}".encode(), digest_size=16).digest())
@@ -305,11 +311,16 @@ def files_with_status(
 
 
 def states_of(connection: Connection, path: str) -> list[FileState]:
-    """The file with a path, under every root that has one."""
+    """The file with a path, under every root that has one.
+
+    `path` is relative to its root, or absolute. Where none is spelled so, one that looks the same is found: macOS
+    writes the letters of a name apart (NFD) that a keyboard writes as one (NFC), and so for each syllable of Korean.
+    """
+    select = "SELECT root, path, status, error, documents, chunks, tokens, arrival FROM source_files WHERE "
     with connection.cursor(row_factory=class_row(FileState)) as cursor:
-        cursor.execute(
-            "SELECT root, path, status, error, documents, chunks, tokens, arrival FROM source_files "
-            "WHERE path = %s ORDER BY root",
-            (path,),
-        )
-        return cursor.fetchall()
+        for spelled in (_SPELLED_SO, _LOOKS_THE_SAME):
+            found = cursor.execute(select + spelled + " ORDER BY root, path", {"path": path}).fetchall()
+            # Postgres normalizes text of databases in UTF-8 alone.
+            if found or connection.info.parameter_status("server_encoding") != "UTF8":
+                return found
+    return []

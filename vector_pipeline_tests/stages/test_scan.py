@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vector_pipeline.sources.source import open_source
+from vector_pipeline.stages.forget import forget_root
 from vector_pipeline.stages.scan import ScanOptions, scan
 from vector_pipeline.store.connection import Database
+from vector_pipeline.store.scans import LastScan, last_scans
 
 
 def test_every_file_of_the_folder_is_in_its_account(database: Database, tmp_path: Path) -> None:
@@ -17,6 +20,41 @@ def test_every_file_of_the_folder_is_in_its_account(database: Database, tmp_path
     assert (found.new, len(found.passed_over), found.other_kinds.total()) == (2, 1, 4)
     assert found.other_kinds == {".pdf": 2, ".png": 1, "without suffix": 1}
     assert str(found).startswith("2 new, 1 passed over, 4 of kinds that are not read (2 .pdf, ")
+
+
+def test_what_was_left_out_is_kept_until_the_next_scan_or_the_root_is_forgotten(
+    database: Database, tmp_path: Path
+) -> None:
+    bad_name = b"x.\xff\xfe".decode(errors="surrogateescape")
+    for name in ("읽기.txt", "b.md", "c.pdf", bad_name):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "out.txt").symlink_to("/etc/hostname")
+    os.utime(tmp_path / "b.md", (1, 1))
+    source = open_source(str(tmp_path))
+    scan(database, source, ScanOptions(quiet_seconds=1_000))
+    found = kept(database)
+    assert found.root == str(tmp_path)
+    assert (found.withheld, found.waiting, found.passed_over) == (0, 1, 1)
+    assert [path for path, _ in found.names] == ["out.txt", "읽기.txt"]
+    assert found.not_read == {".pdf": 1, ".\\xff\\xfe": 1}
+
+    (tmp_path / "out.txt").unlink()
+    (tmp_path / "c.pdf").unlink()
+    scan(database, source, ScanOptions(max_seconds=0.0))
+    assert kept(database) == found  # it did not see all of the source
+    scan(database, source, ScanOptions())
+    found = kept(database)
+    assert (found.waiting, found.passed_over, found.names) == (0, 0, [])
+
+    forget_root(database, str(tmp_path))
+    with database.connect() as connection:
+        assert last_scans(connection) == []
+
+
+def kept(database: Database) -> LastScan:
+    with database.connect() as connection:
+        (found,) = last_scans(connection)
+    return found
 
 
 def test_a_source_of_few_files_may_lose_them_all_and_a_larger_one_not(database: Database, tmp_path: Path) -> None:
@@ -32,6 +70,8 @@ def test_a_source_of_few_files_may_lose_them_all_and_a_larger_one_not(database: 
         gone = scan(database, source, ScanOptions())
         assert (gone.deleted, gone.withheld) == ((10, 0) if count == 10 else (0, 11))
         assert (gone.warning is not None) == (count == 11)
+        with database.connect() as connection:
+            assert [found.withheld for found in last_scans(connection) if found.root == str(folder)] == [gone.withheld]
 
 
 def test_half_may_go_and_more_must_be_confirmed(database: Database, tmp_path: Path) -> None:
