@@ -17,7 +17,7 @@ from vector_pipeline.defs.io_manager import ParquetStages
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.resources import postgres_resource, source_resource
-from vector_pipeline.defs.schedules import build_backfill_schedule
+from vector_pipeline.defs.schedules import build_backfill_schedule, build_backfill_sensor, build_scan_schedule
 from vector_pipeline.defs.sensors import build_index_automation, build_source_files_sensor
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.pipeline import Pipeline, stage_base
@@ -73,8 +73,12 @@ def build_definitions(settings: Settings | None = None, *, opened: Pipeline | No
             build_source_files_sensor(names, settings, scanning, ingest, opened),
             build_index_automation(names, vector_index),
             build_batches_sensor(names, settings, batches, ingest, opened),
+            build_backfill_sensor(names, settings, scanning, ingest, opened),
         ],
-        schedules=[build_backfill_schedule(names, settings, ingest, opened)],
+        schedules=[
+            build_backfill_schedule(names, settings, ingest, opened),
+            build_scan_schedule(names, settings, scanning, opened),
+        ],
         resources=resources,
         # On Definitions and not only on the job: a backfill from the UI runs assets without the job, and a process
         # per step would take ten times as long as the step.

@@ -1,21 +1,28 @@
-"""The scheduled backfill: what is failed, missing, or loaded by other rules, oldest first."""
+"""The scheduled backfill: what is failed, missing, or loaded by other rules, oldest first.
+
+A schedule of Dagster's has one job. What is too much to list in a tick has a schedule of its own for the job `scan`, and
+a sensor that has loaded what such a run found.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, TRIGGER, is_active, release_abandoned, runs_of
-from vector_pipeline.defs.ticks import scan_in_tick, told
+from vector_pipeline.defs.ticks import SCAN_EVERY_SECONDS, have_scanned, scan_in_tick, told, wants_run
 from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.stages.arrivals import in_progress
 from vector_pipeline.stages.budget import committed_in_all
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
+from vector_pipeline.store.connection import Connection
 
 
 def build_backfill_schedule(
@@ -37,15 +44,102 @@ def build_backfill_schedule(
         except PipelineError as error:
             return dg.SkipReason(str(error))
 
+    return _on_cron(
+        settings,
+        names.of("backfill_schedule"),
+        ingest,
+        "Runs again what failed or is missing, and what was loaded by other rules, oldest first.",
+        backfill_schedule,
+    )
+
+
+def build_scan_schedule(
+    names: Names, settings: Settings, scanning: dg.UnresolvedAssetJobDefinition, opened: Pipeline | None
+) -> dg.ScheduleDefinition:
+    """`scan_schedule`: has a run list the source where that is too much for a tick of `backfill_schedule`.
+
+    Raises ConfigurationError for a BACKFILL_CRON that is none.
+    """
+
+    def scan_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            with ExitStack() as stack:
+                pipeline = opened or stack.enter_context(open_pipeline(settings))
+                connection = stack.enter_context(pipeline.database.connect(role="schedule"))
+                release_abandoned(context.instance, names, connection)
+                if not wants_run(connection, pipeline):
+                    return dg.SkipReason("backfill_schedule lists the source itself")
+                tags = _tags(connection, pipeline)
+        except PipelineError as error:
+            return dg.SkipReason(str(error))
+        said, request = have_scanned(context.instance, names, tags, SCAN_EVERY_SECONDS)
+        return request or dg.SkipReason(said)
+
+    return _on_cron(
+        settings,
+        names.of("scan_schedule"),
+        scanning,
+        "Has a source listed that is too large, far or slow for backfill_schedule; backfill_sensor then has it loaded.",
+        scan_schedule,
+    )
+
+
+def build_backfill_sensor(
+    names: Names,
+    settings: Settings,
+    scanning: dg.UnresolvedAssetJobDefinition,
+    ingest: dg.UnresolvedAssetJobDefinition,
+    opened: Pipeline | None,
+) -> dg.SensorDefinition:
+    """`backfill_sensor`: asks for runs of what a scan for the schedule found, under the budget of that night."""
+
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        name=names.of("backfill_sensor"),
+        monitored_jobs=[scanning],
+        request_job=ingest,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Has loaded what a run of scan_schedule found.",
+    )
+    def backfill_sensor(context: dg.RunStatusSensorContext) -> dg.SensorResult | dg.SkipReason:
+        if context.dagster_run.tags.get(TRIGGER) != "schedule":
+            return dg.SkipReason("source_files_sensor has it loaded")
+        tags = {name: value for name, value in context.dagster_run.tags.items() if name in (TRIGGER, SPEND_UNTIL)}
+        try:
+            with ExitStack() as stack:
+                pipeline = opened or stack.enter_context(open_pipeline(settings))
+                connection = stack.enter_context(pipeline.database.connect(role="schedule"))
+                wanted = _idle(connection, context.instance, names, pipeline.settings.backfill_max_runs)
+        except PipelineError as error:
+            return dg.SkipReason(str(error))
+        if not wanted:
+            return dg.SkipReason("nothing is pending")
+        register_arrivals(context.instance, names, wanted)
+        run = context.dagster_run.run_id
+        return dg.SensorResult(
+            [dg.RunRequest(run_key=f"{arrival} after {run}", partition_key=arrival, tags=tags) for arrival in wanted]
+        )
+
+    return backfill_sensor
+
+
+def _on_cron(
+    settings: Settings,
+    name: str,
+    job: dg.UnresolvedAssetJobDefinition,
+    description: str,
+    tick: Callable[..., Any],
+) -> dg.ScheduleDefinition:
+    """A schedule at BACKFILL_CRON, on from the start. Raises ConfigurationError for one that is none."""
     try:
         return dg.schedule(
-            name=names.of("backfill_schedule"),
-            job=ingest,
+            name=name,
+            job=job,
             cron_schedule=settings.backfill_cron,
             execution_timezone="UTC",
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="Runs again what failed or is missing, and what was loaded by other rules, oldest first.",
-        )(backfill_schedule)
+            description=description,
+        )(tick)
     except dg.DagsterInvalidDefinitionError as error:
         raise ConfigurationError(
             f"{variable('backfill_cron')} is '{settings.backfill_cron}': must be a cron line, such as '0 3 * * *'"
@@ -55,19 +149,25 @@ def build_backfill_schedule(
 def _tick(
     context: dg.ScheduleEvaluationContext, names: Names, pipeline: Pipeline
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    tags = {TRIGGER: "schedule"}
     with pipeline.database.connect(role="schedule") as connection:
         release_abandoned(context.instance, names, connection)
         results = scan_in_tick(connection, pipeline, "schedule", remote=True)
-        budget = pipeline.settings.backfill_max_cost_usd
-        if budget is not None:
-            tags[SPEND_UNTIL] = f"{committed_in_all(connection, pipeline) + budget:.6f}"
+        tags = _tags(connection, pipeline)
     wanted = arrivals_to_run(context.instance, names, pipeline)
-    found = told(results) if results is not None else "the source is large or new: source_files_sensor has it listed"
+    found = told(results) if results is not None else "the source is large, slow or new: scan_schedule has it listed"
     if not wanted:
         return dg.SkipReason(f"nothing is pending, failed or stale ({found})")
     context.log.info(found)
     return [dg.RunRequest(run_key=arrival, partition_key=arrival, tags=tags) for arrival in wanted]
+
+
+def _tags(connection: Connection, pipeline: Pipeline) -> dict[str, str]:
+    """The tags of runs of one night: whose they are, and what all of them may spend."""
+    tags = {TRIGGER: "schedule"}
+    budget = pipeline.settings.backfill_max_cost_usd
+    if budget is not None:
+        tags[SPEND_UNTIL] = f"{committed_in_all(connection, pipeline) + budget:.6f}"
+    return tags
 
 
 def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeline) -> list[str]:
@@ -86,7 +186,7 @@ def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeli
     return wanted
 
 
-def _idle(connection: manifest.Connection, instance: dg.DagsterInstance, names: Names, at_most: int) -> list[str]:
+def _idle(connection: Connection, instance: dg.DagsterInstance, names: Names, at_most: int) -> list[str]:
     """Pending arrivals that nobody works on, oldest first."""
     pending = manifest.pending_arrivals(connection)
     busy = in_progress(connection, pending)

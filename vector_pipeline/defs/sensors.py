@@ -7,10 +7,17 @@ from contextlib import ExitStack
 
 import dagster as dg
 
-from vector_pipeline.defs.assets.source_files import ScanConfig, register_arrivals, scan_metadata
+from vector_pipeline.defs.assets.source_files import register_arrivals, scan_metadata
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.runs import ACTIVE, TRIGGER, release_abandoned, run_keys
-from vector_pipeline.defs.ticks import INTERVAL_SECONDS, SCAN_EVERY_SECONDS, SLOW_FOR_SECONDS, scan_in_tick, told
+from vector_pipeline.defs.runs import TRIGGER, release_abandoned, run_keys
+from vector_pipeline.defs.ticks import (
+    INTERVAL_SECONDS,
+    SCAN_EVERY_SECONDS,
+    SLOW_FOR_SECONDS,
+    have_scanned,
+    scan_in_tick,
+    told,
+)
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.arrivals import in_progress
@@ -65,7 +72,7 @@ def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline)
         slow = any(result.slow for result in results or ())
         found = told(results) if results is not None else ""
         if results is None or slow:
-            said, request = _have_scanned(context.instance, names)
+            said, request = have_scanned(context.instance, names, _TAGS, SCAN_EVERY_SECONDS)
             found = f"{found}; {said}" if found else said
             requests += [request] if request else []
         # What is pending decides, and not what this tick found: an arrival that a scan by hand registered, or that a
@@ -87,29 +94,6 @@ def _tick(context: dg.SensorEvaluationContext, names: Names, pipeline: Pipeline)
     register_arrivals(context.instance, names, list(wanted))
     context.log.info(found)
     return dg.SensorResult(run_requests=requests, asset_events=events, cursor=cursor)
-
-
-def _have_scanned(instance: dg.DagsterInstance, names: Names) -> tuple[str, dg.RunRequest | None]:
-    """A request for a run of `scan`, unless one is queued or under way; and what is to be said of it."""
-    job = names.of("scan")
-    now = time.time()
-    for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
-        if record.dagster_run.status in ACTIVE:
-            return f"a run of {job} is listing the source", None
-        age = now - record.create_timestamp.timestamp()
-        if age < SCAN_EVERY_SECONDS:
-            return (
-                f"the last run of {job} began {age:.0f} s ago; the next follows after {SCAN_EVERY_SECONDS} s",
-                None,
-            )
-    slot = int(now // SCAN_EVERY_SECONDS)
-    asset = names.asset("source_files").to_python_identifier()
-    return (
-        f"the source is large, remote or slow: a run of {job} lists it, every {SCAN_EVERY_SECONDS} s at most",
-        dg.RunRequest(
-            job_name=job, run_key=f"{job} {slot}", run_config=dg.RunConfig({asset: ScanConfig(quiet=True)}), tags=_TAGS
-        ),
-    )
 
 
 def build_index_automation(names: Names, vector_index: dg.AssetsDefinition) -> dg.AutomationConditionSensorDefinition:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
+import fsspec
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
@@ -155,3 +157,83 @@ def test_a_night_spends_no_more_than_its_budget(
             assert float(requests(pipeline, instance)[0].tags[SPEND_UNTIL]) == pytest.approx(spent + 60.0)
             ingest(pipeline, [str(corpus)], instance=instance)
             assert files(pipeline) == {"loaded": 7, "pending": 0, "rejected": 0, "deleted": 0}
+
+
+def scan_tick(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    schedule = build_definitions(pipeline.settings, opened=pipeline).resolve_schedule_def("scan_schedule")
+    found = schedule(dg.build_schedule_context(instance=instance))
+    assert isinstance(found, dg.RunRequest | dg.SkipReason)
+    return found
+
+
+def scanned(
+    pipeline: Pipeline, instance: dg.DagsterInstance, tags: Mapping[str, str], config: Mapping[str, object]
+) -> list[dg.RunRequest]:
+    """What follows a run of `scan` with such tags."""
+    definitions = build_definitions(pipeline.settings, opened=pipeline)
+    job = definitions.resolve_job_def("scan")
+    done = job.execute_in_process(instance=instance, run_config=config, tags=tags)
+    assert done.success
+    context = dg.build_run_status_sensor_context(
+        "backfill_sensor",
+        dagster_instance=instance,
+        dagster_run=done.dagster_run,
+        dagster_event=done.get_run_success_event(),
+    )
+    found = definitions.resolve_sensor_def("backfill_sensor")(context)
+    assert isinstance(found, dg.SensorResult | dg.SkipReason)
+    return list(found.run_requests or []) if isinstance(found, dg.SensorResult) else []
+
+
+@pytest.mark.parametrize("why", ["remote and new", "large", "slow"])
+def test_what_is_too_much_to_list_in_a_tick_is_listed_by_a_run_and_then_loaded(
+    settings: Settings, instance: dg.DagsterInstance, corpus: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr("vector_pipeline.defs.schedules.SCAN_EVERY_SECONDS", 0.001)
+    settings = settings.model_copy(update={"backfill_max_cost_usd": 5.0})
+    if why == "remote and new":
+        store = fsspec.filesystem("memory")
+        store.pipe("/schedule/new/tea.txt", b"Green tea wants water of seventy degrees.")
+        settings = settings.model_copy(update={"source": "memory://schedule/new", "quiet_seconds": 0.0})
+    with open_pipeline(settings) as pipeline:
+        if why != "remote and new":
+            ingest(pipeline, [str(corpus)], instance=instance)
+            assert isinstance(scan_tick(pipeline, instance), dg.SkipReason)
+            (corpus / "tea.txt").write_text("Green tea wants water of seventy degrees.")
+            os.utime(corpus / "tea.txt", (1_000, 1_000))
+        if why == "large":
+            monkeypatch.setattr("vector_pipeline.defs.ticks.FILES_PER_TICK", 2)
+        if why == "slow":
+            monkeypatch.setattr("vector_pipeline.defs.ticks.SCAN_SECONDS", 0.0)
+        skipped = tick(pipeline, instance)
+        assert isinstance(skipped, dg.SkipReason)
+        assert "scan_schedule has it listed" in (skipped.skip_message or "")
+
+        request = scan_tick(pipeline, instance)
+        assert isinstance(request, dg.RunRequest)
+        assert scanned(pipeline, instance, {}, request.run_config) == []  # that of the sensor, which loads it
+        (asked,) = scanned(pipeline, instance, request.tags, request.run_config)
+        assert asked.tags["vector_pipeline/trigger"] == "schedule"
+        assert float(asked.tags[SPEND_UNTIL]) == 5.0
+        assert execute(pipeline, instance, asked)
+        assert files(pipeline)["pending"] == 0
+        if why == "remote and new":
+            # Now its size is known, and the tick itself lists it.
+            assert isinstance(scan_tick(pipeline, instance), dg.SkipReason)
+
+
+def test_a_slow_listing_that_never_came_to_its_end_is_left_to_a_run(
+    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vector_pipeline.defs.ticks.SCAN_SECONDS", 0.0)
+    tick(pipeline, instance)
+    assert files(pipeline)["pending"] == 0
+    request = scan_tick(pipeline, instance)
+    assert isinstance(request, dg.RunRequest)
+    (asked,) = scanned(pipeline, instance, request.tags, request.run_config)
+    assert execute(pipeline, instance, asked)
+    assert files(pipeline)["loaded"] == 3
+    # From now on it is known to be slow, and the tick does not even begin.
+    skipped = tick(pipeline, instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "scan_schedule has it listed" in (skipped.skip_message or "")

@@ -55,7 +55,9 @@ def test_the_example_loads_and_nothing_is_named_twice(definitions: dg.Definition
     assert {"law_source_files_sensor", "news_source_files_sensor"} <= sensors
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "law_backfill_schedule",
+        "law_scan_schedule",
         "news_backfill_schedule",
+        "news_scan_schedule",
     }
 
 
