@@ -69,3 +69,8 @@ class InputRejected(ProviderError):
 
 class BudgetReached(PipelineError):
     """The next request would pass MAX_COST_USD or MAX_COST_USD_PER_DAY. What was paid is kept."""
+
+
+def one_line(error: Exception) -> str:
+    """What any error says, on one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]

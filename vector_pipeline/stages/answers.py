@@ -1,16 +1,19 @@
 """Paid answers into Postgres the moment they arrive; none is lost while it is away.
 
 An answer that cannot be stored is tried again for as long as requests are, and then spilled to a file under the
-home, which the next run that embeds loads first.
+home, which the next run that embeds loads first. So it is at once where trying again cannot help.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 import uuid
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote, unquote
@@ -18,16 +21,24 @@ from urllib.parse import quote, unquote
 import numpy as np
 import psycopg
 
+from vector_pipeline.embedding.answers import Vectors
+from vector_pipeline.embedding.models import usd
 from vector_pipeline.embedding.values import Answer, Usage
-from vector_pipeline.errors import DatabaseUnavailable
+from vector_pipeline.errors import DatabaseError, DatabaseUnavailable, one_line
 from vector_pipeline.stages.budget import Budget
 from vector_pipeline.stages.model import Target
 from vector_pipeline.stages.pipeline import Pipeline
-from vector_pipeline.store import rejected_texts, spaces, vectors
+from vector_pipeline.store import rejected_texts, spaces, spending, vectors
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 
 LOOK_AGAIN_SECONDS = 1.0
+
+# Of Postgres: that it is away, is starting, or became a standby, which only reads.
+_PASSING = (DatabaseUnavailable, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+
+# What numpy raises for a file that is no archive of arrays, or half of one.
+_UNREADABLE = (zipfile.BadZipFile, ValueError, KeyError, EOFError)
 
 
 class AnswerStore:
@@ -51,11 +62,10 @@ class AnswerStore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        self._disconnect()
 
     async def deliver(self, answer: Answer) -> None:
-        """Store an answer. Raises DatabaseUnavailable once it has been spilled instead."""
+        """Store an answer. Raises DatabaseError once it has been spilled instead."""
         self.usage.requests += 1
         self.usage.inputs += len(answer.inputs)
         self.usage.tokens += answer.tokens
@@ -68,52 +78,81 @@ class AnswerStore:
                 with self._lock:
                     self._store(answer)
                 return
-            except (DatabaseUnavailable, psycopg.OperationalError) as error:
-                self._connection = None
+            except _PASSING as error:
                 if time.monotonic() > deadline:
-                    path = self._spill(answer)
-                    raise DatabaseUnavailable(
-                        f"Postgres at {self._pipeline.database.safe_url} went away; the answers in hand are kept in "
-                        f"{path} and stored by the next run"
-                    ) from error
+                    raise DatabaseUnavailable(self._spilled(answer, error)) from error
                 self._log("Postgres is away; the answers in hand are kept until it is back")
                 time.sleep(LOOK_AGAIN_SECONDS)
+            except (DatabaseError, psycopg.Error) as error:
+                raise DatabaseError(self._spilled(answer, error)) from error
 
     def _store(self, answer: Answer) -> None:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._pipeline.database.connect(role="answers")
-        connection = self._connection
-        if len(answer.inputs):
-            hashes = [i.content_hash for i in answer.inputs]
+        try:
+            self._write(self._connected(), answer)
+        except Exception:
+            self._disconnect()
+            raise
+        # Where they are gone with their session there is nothing to give back.
+        with suppress(psycopg.OperationalError):
+            self._claims.release([*(i.content_hash for i in answer.inputs), *answer.rejected])
+
+    def _write(self, connection: Connection, answer: Answer) -> None:
+        hashes = [i.content_hash for i in answer.inputs]
+        if hashes:
             space = self._target.space or self._open_space(connection, answer)
-            self.stored += vectors.store_vectors(connection, space, hashes, answer.vectors)
-            self._budget.record(connection, answer.tokens)
+            # Together, so that neither a crash nor a second try leaves a vector unpaid or paid twice in the books.
+            with connection.transaction():
+                stored = vectors.store_vectors(connection, space, hashes, answer.vectors)
+                self._budget.record(connection, answer.tokens, reserved=sum(i.tokens for i in answer.inputs))
+            self.stored += stored
             self._pipeline.advance("texts embedded", len(hashes))
-            self._claims.release(hashes)
         if answer.rejected:
             rejected_texts.note(connection, self._target.name, answer.rejected)
             self.rejected.update((key.hex(), reason) for key, reason in answer.rejected.items())
-            self._claims.release(answer.rejected)
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._pipeline.database.connect(role="answers")
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _open_space(self, connection: Connection, answer: Answer) -> spaces.Space:
         """The space of a model whose dimensions only its answers tell."""
         return spaces.open_space(connection, self._target.model, int(answer.vectors.shape[1]))
 
-    def _spill(self, answer: Answer) -> Path:
-        folder = _spilled(self._pipeline) / quote(self._target.name, safe="")
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{uuid.uuid4().hex}.npz"
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as sink:
-            keys = np.frombuffer(b"".join(i.content_hash for i in answer.inputs), dtype="V16")
-            np.savez(sink, hashes=keys, vectors=answer.vectors)
-        partial.rename(path)
-        return path
+    def _spilled(self, answer: Answer, error: Exception) -> str:
+        """Keep an answer in a file; returns what to say of it."""
+        where = f"Postgres at {self._pipeline.database.safe_url} took no answer ({one_line(error)})"
+        if not answer.inputs:
+            return where
+        folder = _folder(self._pipeline) / quote(self._target.name, safe="")
+        try:
+            path = _spill(folder, answer)
+        except OSError as failed:
+            return f"{where}, and {folder} none either ({failed.strerror}): {len(answer.inputs):,} texts are paid again"
+        return f"{where}; the answers in hand are kept in {path} and stored by the next run"
+
+
+def _spill(folder: Path, answer: Answer) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{uuid.uuid4().hex}.npz"
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as sink:
+        keys = np.frombuffer(b"".join(i.content_hash for i in answer.inputs), dtype="V16")
+        np.savez(sink, hashes=keys, vectors=answer.vectors, tokens=np.int64(answer.tokens))
+        sink.flush()
+        os.fsync(sink.fileno())
+    partial.rename(path)
+    return path
 
 
 def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
     """Store the answers that earlier runs paid for and could not store."""
-    paths = sorted(_spilled(pipeline).glob("*/*.npz"))
+    paths = sorted(_folder(pipeline).glob("*/*.npz"))
     if not paths:
         return
     with pipeline.database.connect(role="answers") as connection:
@@ -121,13 +160,35 @@ def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
             try:
                 with np.load(path) as kept:
                     hashes, found = [bytes(key) for key in kept["hashes"]], kept["vectors"]
+                    tokens = int(kept["tokens"])
             except FileNotFoundError:
                 continue  # another run was here first
+            except _UNREADABLE:
+                path.rename(path.with_name(f"{path.name}.unreadable"))
+                log(f"{path} cannot be read and is set aside; what it held is paid again")
+                continue
             space = _space_of(connection, pipeline, unquote(path.parent.name), found.shape[1])
             if space is not None:
-                stored = vectors.store_vectors(connection, space, hashes, found)
+                stored = _store_kept(connection, pipeline, space, hashes, found, tokens)
                 path.unlink(missing_ok=True)
                 log(f"stored {stored:,} vectors that an earlier run had kept in {path.name}")
+
+
+def _store_kept(
+    connection: Connection,
+    pipeline: Pipeline,
+    space: spaces.Space,
+    hashes: list[bytes],
+    found: Vectors,
+    tokens: int,
+) -> int:
+    cost = usd(space.model, tokens, usd_per_million_tokens=pipeline.settings.usd_per_million_tokens)
+    with connection.transaction():
+        stored = vectors.store_vectors(connection, space, hashes, found)
+        # Where none is new it was counted already: by another run that had the same file in hand.
+        if stored and cost is not None:
+            spending.record(connection, space.model, cost, tokens)
+    return stored
 
 
 def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions: int) -> spaces.Space | None:
@@ -139,5 +200,5 @@ def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions:
     return next((space for space in of_name if space.dimensions == dimensions), None)
 
 
-def _spilled(pipeline: Pipeline) -> Path:
+def _folder(pipeline: Pipeline) -> Path:
     return pipeline.settings.home.absolute() / "spilled"

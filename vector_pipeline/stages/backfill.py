@@ -41,6 +41,8 @@ class Backfill:
     singly: list[PlannedText] = field(default_factory=list)
     out: int = 0
     """Texts of the plan that batches are to answer, those just submitted among them."""
+    ordered: float = 0.0
+    """USD that what was submitted is going to cost, as far as the price is known."""
     stopped: str | None = None
     """Why not all was submitted."""
 
@@ -58,10 +60,13 @@ def backfill(
     config: ClientConfig,
     *,
     spend_until: float | None = None,
+    spent: float = 0.0,
+    ordered: float = 0.0,
     log: Callable[[str], None] = lambda _: None,
 ) -> Backfill:
     """Harvest and submit for one space, until all that was ever spent is `spend_until` USD. Waits for no batch.
 
+    `spent` and `ordered` are what the run has spent, and submitted to other spaces, before: USD.
     Raises ProviderRefused, ProviderUnavailable and DatabaseError; what was harvested before is stored, what was
     submitted is in the ledger.
     """
@@ -73,14 +78,16 @@ def backfill(
         batch_api.open_api(config) as api,
     ):
         ledger = PostgresBatchLedger(connection, database.schema, config.bucket)
-        budget = _budget(pipeline, space, spend_until)
-        result.harvested, result.stored = _harvest(pipeline, space, api, config, ledger, budget, log)
+        result.harvested, result.stored = _harvest(pipeline, space, api, config, ledger, log)
+        # Opened now, so that a day's limit counts what has just come in.
+        budget = _budget(pipeline, space, spend_until, spent, ordered)
         # One at a time: between the look at what is out and the note of what goes out nobody else submits.
         with _alone(connection, f"{database.schema} {space.name}"):
             budget.committed = usd_out_in_batches(connection, pipeline)
             run = _Submission(pipeline, space, ledger, connection, Claims(claiming, space.name), budget, result)
             result.submitted = _submit(api, config, run, plan, pipeline)
         result.out += result.submitted.inputs + result.submitted.left
+        result.ordered = result.submitted.tokens * (budget.price_per_token or 0.0)
     log(str(result))
     return result
 
@@ -100,7 +107,7 @@ def harvest(
             if not any(batch.space == space.name for batch in ledger.unfinished()):
                 continue
             with batch_api.open_api(of_space) as api:
-                found, _ = _harvest(pipeline, space, api, of_space, ledger, _budget(pipeline, space), log)
+                found, _ = _harvest(pipeline, space, api, of_space, ledger, log)
             total.add(found)
     return total
 
@@ -136,8 +143,10 @@ def outstanding(pipeline: Pipeline, config: ClientConfig) -> Outstanding:
     return Outstanding(batches, ready, last)
 
 
-def _budget(pipeline: Pipeline, space: Space, spend_until: float | None = None) -> Budget:
-    budget = Budget.open(pipeline, space.model, spend_until=spend_until)
+def _budget(
+    pipeline: Pipeline, space: Space, spend_until: float | None = None, spent: float = 0.0, ordered: float = 0.0
+) -> Budget:
+    budget = Budget.open(pipeline, space.model, spent, ordered=ordered, spend_until=spend_until)
     if budget.price_per_token is not None:
         budget.price_per_token *= BATCH_DISCOUNT
     return budget
@@ -149,18 +158,22 @@ def _harvest(
     api: openai.OpenAI,
     config: ClientConfig,
     ledger: PostgresBatchLedger,
-    budget: Budget,
     log: Callable[[str], None],
 ) -> tuple[batch_api.Harvest, int]:
     """Bring in what is there for one space; returns that and how many vectors were new."""
     stored = 0
+    budget = _budget(pipeline, space)
     with pipeline.database.connect(role="answers") as answers:
 
         def store(_: str, answer: Answer) -> None:
             nonlocal stored
             hashes = [i.content_hash for i in answer.inputs]
-            stored += vectors.store_vectors(answers, space, hashes, answer.vectors)
-            budget.record(answers, answer.tokens)
+            with answers.transaction():
+                new = vectors.store_vectors(answers, space, hashes, answer.vectors)
+                # After a harvest that was cut off the same lines come again, stored and counted already.
+                if new:
+                    budget.record(answers, answer.tokens)
+            stored += new
             pipeline.advance("texts embedded", len(hashes))
 
         found = batch_api.harvest(api, config, ledger, store, space=space.name)

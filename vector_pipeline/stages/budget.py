@@ -32,16 +32,25 @@ class Budget:
     """What counts against each of them."""
     committed: float = 0.0
     """What batches that are out are going to cost; it is spent when they come in."""
+    ordered: float = 0.0
+    """What of those the run itself submitted to other spaces."""
     reserved: float = 0.0
     spent: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(
-        cls, pipeline: Pipeline, model: str, spent_in_run: float = 0.0, *, spend_until: float | None = None
+        cls,
+        pipeline: Pipeline,
+        model: str,
+        spent_in_run: float = 0.0,
+        *,
+        ordered: float = 0.0,
+        spend_until: float | None = None,
     ) -> Budget:
         """The budget of a run, which ends also where all that was ever spent comes to `spend_until`.
 
+        `spent_in_run` is what it spent before, `ordered` what batches are going to cost that it submitted.
         Raises ConfigurationError where a limit is set and the price is not known.
         """
         settings = pipeline.settings
@@ -60,6 +69,7 @@ class Budget:
             model=model,
             price_per_token=None if million is None else million / 1_000_000,
             per_run=settings.max_cost_usd,
+            ordered=ordered,
             shared=shared,
             spent_by_others=spent_before,
             reserved=spent_in_run,
@@ -73,23 +83,28 @@ class Budget:
         cost = tokens * self.price_per_token
         with self._lock:
             after = self.reserved + cost
-            if self.per_run is not None and after > self.per_run:
-                raise _reached("max_cost_usd", self.per_run, self.reserved, "this run")
+            if self.per_run is not None and self.ordered + after > self.per_run:
+                raise _reached("max_cost_usd", self.per_run, self.ordered + self.reserved, "this run")
             for name, limit in self.shared.items():
                 before = self.spent_by_others[name] + self.committed
                 if before + after > limit:
                     raise _reached(name, limit, before + self.reserved, f"{_SINCE[name]} or out in batches, by all runs")
             self.reserved = after
 
-    def record(self, connection: Connection, tokens: int) -> None:
-        """Note what an answer cost."""
+    def record(self, connection: Connection, tokens: int, *, reserved: int | None = None) -> None:
+        """Note what an answer cost; `reserved` is for how many tokens its request was counted, if not for as many.
+
+        Some models count in their own way, and a request may have been paid twice.
+        """
         if self.price_per_token is None:
             return
         cost = tokens * self.price_per_token
+        unforeseen = 0.0 if reserved is None else cost - reserved * self.price_per_token
         spending.record(connection, self.model, cost, tokens)
         spent = {name: _spent(connection, name) for name in self.shared}
         with self._lock:
             self.spent += cost
+            self.reserved += unforeseen
             self.spent_by_others = {name: max(0.0, by_all - self.spent) for name, by_all in spent.items()}
 
     @property

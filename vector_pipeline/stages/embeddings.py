@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
 
+import psycopg
+
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput, Progress, Usage
-from vector_pipeline.errors import BudgetReached
+from vector_pipeline.errors import BudgetReached, DatabaseUnavailable, one_line
 from vector_pipeline.stages.answers import AnswerStore, store_spilled
 from vector_pipeline.stages.budget import Budget
 from vector_pipeline.stages.model import Target, targets
@@ -43,7 +45,7 @@ class EmbedResult:
     usd: float | None = None
     seconds: float = 0.0
     rejected: dict[str, str] = field(default_factory=dict)
-    """Beginning of a text that the API refuses, to its reason."""
+    """Hash of a text that the API refuses, in hex, to its reason, which quotes how the text begins."""
     stopped: str | None = None
     """Why not all was sent: a budget; the rest is for the next run."""
 
@@ -63,39 +65,91 @@ def embed_plan(
     that is reached is no error: the result says so.
     """
     began = time.monotonic()
-    result = EmbedResult()
-    store_spilled(pipeline, log)
-    with pipeline.database.connect(role="embeddings") as connection:
-        wanted = targets(connection, pipeline.settings)
-    # One space nearly always; while a second fills, the arrival's texts are held in memory to be sent to each.
-    texts: Iterable[PlannedText] = plan if len(wanted) == 1 else list(plan)
-    if pipeline.settings.embedding_mode == "sync" and _has_batches_out(pipeline, config):
-        # Left from another mode; what they bring need not be sent, and what is still out is not sent again.
-        from vector_pipeline.stages.backfill import harvest
+    run = _PlanRun(pipeline, config, spend_until, log, progress)
+    try:
+        run.run(plan)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(
+            f"Postgres went away while texts were embedded ({one_line(error)}); what was answered is kept"
+        ) from error
+    run.result.seconds = time.monotonic() - began
+    return run.result
 
-        harvest(pipeline, config, log=log)
-    for target in wanted:
-        # Named by its model where the plan was made before the model's first answer made a space of it.
-        of_target = (text for text in texts if text.space in (target.name, target.model))
-        target_config = config.for_model(target.model, target.dimensions)
+
+@dataclass(slots=True)
+class _PlanRun:
+    pipeline: Pipeline
+    config: ClientConfig
+    spend_until: float | None
+    log: Callable[[str], None]
+    progress: Callable[[str], None]
+    result: EmbedResult = field(default_factory=EmbedResult)
+    ordered: float = 0.0
+    """USD that batches submitted by this run are going to cost."""
+
+    def run(self, plan: Iterable[PlannedText]) -> None:
+        store_spilled(self.pipeline, self.log)
+        wanted = self._targets()
+        # One space nearly always; while a second fills, the arrival's texts are held in memory to be sent to each.
+        texts: Iterable[PlannedText] = plan if len(wanted) == 1 else list(plan)
+        if self.pipeline.settings.embedding_mode == "sync" and _has_batches_out(self.pipeline, self.config):
+            # Left from another mode; what they bring need not be sent, and what is still out is not sent again.
+            from vector_pipeline.stages.backfill import harvest
+
+            harvest(self.pipeline, self.config, log=self.log)
+        for target in wanted:
+            self._embed_into(target, _of_target(texts, target))
+
+    def _targets(self) -> Sequence[Target]:
+        with self.pipeline.database.connect(role="embeddings") as connection:
+            return targets(connection, self.pipeline.settings)
+
+    def _embed_into(self, target: Target, texts: Iterator[PlannedText]) -> None:
+        while target.space is None:
+            # The first text goes alone and tells the dimensions: a model that has too many is refused for next to
+            # nothing, and what follows may go in batches.
+            first = next(texts, None)
+            if first is None or self.result.stopped:
+                return
+            self._send(target, iter([first]))
+            (target,) = self._targets()
         out = 0
-        if _goes_in_batches(pipeline, target):
+        if _goes_in_batches(self.pipeline):
             from vector_pipeline.stages.backfill import backfill
 
-            assert target.space is not None
-            sent = backfill(pipeline, target.space, of_target, target_config, spend_until=spend_until, log=log)
-            result.stored += sent.stored
-            result.stopped = sent.stopped
+            sent = backfill(
+                self.pipeline,
+                target.space,
+                texts,
+                self.config.for_model(target.model, target.dimensions),
+                spend_until=self.spend_until,
+                spent=self.result.usd or 0.0,
+                ordered=self.ordered,
+                log=self.log,
+            )
+            self.result.stored += sent.stored
+            self.result.stopped = sent.stopped
+            self.ordered += sent.ordered
             out = sent.out
             # What was refused inside a batch goes the ordinary way, which finds the culprit.
-            of_target = (text for text in sent.singly)
-        run = _TargetRun(pipeline, target, target_config, result, spend_until, log, progress)
-        run.run(of_target)
-        out += len(run.out)
-        if out and not result.stopped:
-            result.stopped = f"{out:,} texts are out in batches; a later run brings them in and loads their files"
-    result.seconds = time.monotonic() - began
-    return result
+            texts = iter(sent.singly)
+        out += len(self._send(target, texts))
+        if out and not self.result.stopped:
+            self.result.stopped = f"{out:,} texts are out in batches; a later run brings them in and loads their files"
+
+    def _send(self, target: Target, texts: Iterator[PlannedText]) -> set[bytes]:
+        """Send texts the ordinary way; returns those that are out in batches."""
+        config = self.config.for_model(target.model, target.dimensions)
+        run = _TargetRun(
+            self.pipeline, target, config, self.result, self.spend_until, self.ordered, self.log, self.progress
+        )
+        run.run(texts)
+        return run.out
+
+
+def _of_target(texts: Iterable[PlannedText], target: Target) -> Iterator[PlannedText]:
+    # Named by its model where the plan was made before the model's first answer made a space of it.
+    return (text for text in texts if text.space in (target.name, target.model))
 
 
 def _has_batches_out(pipeline: Pipeline, config: ClientConfig) -> bool:
@@ -108,10 +162,9 @@ def _has_batches_out(pipeline: Pipeline, config: ClientConfig) -> bool:
         return any(PostgresBatchLedger(connection, pipeline.database.schema, b).unfinished() for b in buckets)
 
 
-def _goes_in_batches(pipeline: Pipeline, target: Target) -> bool:
-    """Whether texts are submitted to the Batch API; the first texts of an unknown model tell its dimensions first."""
-    settings = pipeline.settings
-    return settings.embedding_mode == "batch" and not settings.uses_embedded_model and target.space is not None
+def _goes_in_batches(pipeline: Pipeline) -> bool:
+    """Whether texts are submitted to the Batch API."""
+    return pipeline.settings.embedding_mode == "batch" and not pipeline.settings.uses_embedded_model
 
 
 @dataclass(slots=True)
@@ -121,6 +174,7 @@ class _TargetRun:
     config: ClientConfig
     result: EmbedResult
     spend_until: float | None
+    ordered: float
     log: Callable[[str], None]
     progress: Callable[[str], None]
     out: set[bytes] = field(default_factory=set)
@@ -135,7 +189,9 @@ class _TargetRun:
             connection = stack.enter_context(database.connect(role="embeddings"))
             claims = Claims(stack.enter_context(database.connect(role="claims")), self.target.name)
             spent = self.result.usd or 0.0
-            budget = Budget.open(self.pipeline, self.target.model, spent, spend_until=self.spend_until)
+            budget = Budget.open(
+                self.pipeline, self.target.model, spent, ordered=self.ordered, spend_until=self.spend_until
+            )
             store = stack.enter_context(AnswerStore(self.pipeline, self.target, claims, budget, self.log))
             batches = self._batches(_chain(first, texts), connection, claims, budget)
             pacer = PostgresPacer.of(database, self.config)

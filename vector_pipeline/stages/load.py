@@ -13,7 +13,7 @@ from itertools import groupby
 
 import psycopg
 
-from vector_pipeline.errors import DatabaseUnavailable
+from vector_pipeline.errors import DatabaseUnavailable, one_line
 from vector_pipeline.stages.schemas import ChunkRow
 from vector_pipeline.store import manifest, rejected_texts, rows, spaces
 from vector_pipeline.store.chunks import ChunkRow as StoredChunk
@@ -113,11 +113,6 @@ def _explain_missing(
         else:
             result.pending[source.path] = f"{len(lacking):,} of its texts have no vector yet"
     manifest.reject_files(connection, arrival, reasons)
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, on one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200]
 
 
 def _groups(chunks: Iterable[ChunkRow], pipeline: str, rows_per_batch: int) -> Iterator[list[SourceRows]]:

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from vector_pipeline.embedding.client import EmbeddingInput
+from vector_pipeline.errors import ProviderUnavailable
 from vector_pipeline.settings import Settings
+from vector_pipeline.stages.asking import client_config
 from vector_pipeline.stages.backfill import Backfill, backfill
+from vector_pipeline.stages.budget import usd_out_in_batches
+from vector_pipeline.stages.embeddings import embed_plan
 from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.stages.schemas import PlannedText
-from vector_pipeline.store.spaces import Space, open_space
+from vector_pipeline.store.batches import PostgresBatchLedger
+from vector_pipeline.store.spaces import Space, open_space, start_space
 from vector_pipeline.store.spending import spent_today
 from vector_pipeline.store.vectors import missing
 from vector_pipeline_tests.embedding.asking import config, many
@@ -90,3 +95,53 @@ def test_a_budget_submits_what_it_allows_at_half_the_price(tmp_path: Path, fresh
         assert result.submitted.inputs == 50
         assert result.stopped is not None
         assert "VECTOR_PIPELINE_MAX_COST_USD" in result.stopped
+
+
+def test_what_comes_in_counts_for_the_day_that_it_comes_in_on(tmp_path: Path, fresh_database_url: str) -> None:
+    inputs = many(150)
+    cent = sum(i.tokens for i in inputs[:100]) * 0.01 / 1_000_000
+    with (
+        serve() as server,
+        opened(tmp_path, fresh_database_url, server, max_cost_usd_per_day=cent * 1.001) as (pipeline, space),
+    ):
+        assert run(pipeline, space, server, inputs[:80]).submitted.inputs == 80
+        second = run(pipeline, space, server, inputs)
+        assert (second.stored, second.submitted.inputs) == (80, 20)
+
+
+def test_a_harvest_that_was_cut_off_is_repeated_without_counting_the_money_again(
+    tmp_path: Path, fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = many(200)
+
+    def cut_off(*_: object) -> None:
+        raise ProviderUnavailable("killed before the ledger knew")
+
+    with serve() as server, opened(tmp_path, fresh_database_url, server) as (pipeline, space):
+        run(pipeline, space, server, inputs)
+        with monkeypatch.context() as patched:
+            patched.setattr(PostgresBatchLedger, "finished", cut_off)
+            with pytest.raises(ProviderUnavailable):
+                run(pipeline, space, server, inputs)
+        assert run(pipeline, space, server, inputs).harvested.inputs == 200
+        with pipeline.database.connect() as connection:
+            assert spent_today(connection) == pytest.approx(server.seen.tokens * 0.01 / 1_000_000)
+
+
+def test_a_run_that_submits_to_two_spaces_keeps_to_its_budget(tmp_path: Path, fresh_database_url: str) -> None:
+    inputs = many(100)
+    cost = sum(i.tokens for i in inputs) * 0.01 / 1_000_000
+    with (
+        serve(ServerConfig(batch_seconds=3_600)) as server,
+        opened(
+            tmp_path, fresh_database_url, server, max_cost_usd=cost * 1.5, embedding_mode="batch", dimensions=1_536
+        ) as (pipeline, space),
+    ):
+        with pipeline.database.connect() as connection:
+            other = start_space(connection, "text-embedding-3-small", 256)
+        plan = [*planned(inputs, space), *planned(inputs, other)]
+        stopped = embed_plan(pipeline, plan, client_config(pipeline.settings)).stopped
+        assert stopped is not None
+        assert "VECTOR_PIPELINE_MAX_COST_USD" in stopped
+        with pipeline.database.connect() as connection:
+            assert usd_out_in_batches(connection, pipeline) == pytest.approx(cost * 1.5, rel=0.02)
