@@ -103,7 +103,10 @@ def run_until_ended(command: list[str], environment: dict[str, str], url: str, a
         code = _wait(child, ending)
     finally:
         _end_group(child.pid)
-    return 0 if ending.is_set() else code
+    if ending.is_set():
+        return 0
+    fail(f"Dagster ended by itself, with exit code {code}; what was loaded is kept, and a new start goes on from there")
+    return code
 
 
 def _wait(child: subprocess.Popen[bytes], ending: threading.Event) -> int:

@@ -7,6 +7,7 @@ side by side in path order, so memory is bounded by what changed in one arrival,
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -118,7 +119,7 @@ def missing_files(withheld: int, root: str) -> str:
     """What to say of deletions that wait for confirmation."""
     return (
         f"{withheld:,} files are missing from '{root}', too many to be taken for deleted unasked: if that "
-        f"is meant, run `vector-pipeline ingest '{root}' --confirm-deletions`; else look whether the source "
+        f"is meant, run `vector-pipeline ingest {shlex.quote(root)} --confirm-deletions`; else look whether the source "
         "is mounted and complete"
     )
 

@@ -47,3 +47,12 @@ def test_what_it_started_ends_with_it(tmp_path: Path, ending: signal.Signals, in
     assert "some line" in said
     assert "Traceback" not in said
     assert not below.is_running() or below.status() == psutil.STATUS_ZOMBIE
+
+
+def test_what_ends_by_itself_is_said_and_its_code_handed_on(tmp_path: Path) -> None:
+    child = "import sys; print('why it ended'); sys.exit(3)"
+    command = [sys.executable, "-c", PARENT, child, str(tmp_path)]
+    done = subprocess.run(command, env=os.environ, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert "why it ended" in done.stderr
+    assert "Dagster ended by itself, with exit code 3" in done.stderr
