@@ -39,6 +39,10 @@ class FileRejected(PipelineError):
     """One file cannot be turned into documents; the text says what is wrong with it and what to do."""
 
 
+class StorageError(PipelineError):
+    """What is kept between the stages cannot be written at present: no room, a quota, a file system made read-only."""
+
+
 class DatabaseError(PipelineError):
     """Postgres refused, or lacks something that the pipeline needs (pgvector, a right, a schema)."""
 
@@ -71,6 +75,6 @@ class BudgetReached(PipelineError):
     """The next request would pass MAX_COST_USD or MAX_COST_USD_PER_DAY. What was paid is kept."""
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What any error says, on one line of at most 200 characters."""
     return " ".join(str(error).split())[:200]

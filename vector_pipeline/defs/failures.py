@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from vector_pipeline.errors import DatabaseUnavailable, PipelineError, ProviderUnavailable, SourceError
+from vector_pipeline.errors import DatabaseUnavailable, PipelineError, ProviderUnavailable, SourceError, StorageError
 
 # Failures that may pass by themselves; all others want a person.
-PASSING = (DatabaseUnavailable, ProviderUnavailable, SourceError)
+PASSING = (DatabaseUnavailable, ProviderUnavailable, SourceError, StorageError)
 
 BY_ITSELF = "backfill_schedule runs it again; materialize the arrival to have it sooner. What was paid for is kept."
 BY_HAND = "Mend it, then materialize the arrival, or wait for backfill_schedule. What was paid for is kept."

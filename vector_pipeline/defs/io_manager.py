@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
+from vector_pipeline.defs.failures import explained
 from vector_pipeline.stages.stage_files import StageFiles
 
 
@@ -21,7 +22,8 @@ class ParquetStages(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: pa.RecordBatchReader) -> None:
         """Take the stream to its end; rows, bytes and place become metadata of the materialization."""
-        written = StageFiles(self.base).write(context.asset_key.path[-1], context.asset_partition_key, obj)
+        with explained():
+            written = StageFiles(self.base).write(context.asset_key.path[-1], context.asset_partition_key, obj)
         context.add_output_metadata(
             {
                 "dagster/row_count": written.rows,

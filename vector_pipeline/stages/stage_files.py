@@ -5,6 +5,8 @@ A file appears whole or not at all: it is written beside its place under a name 
 
 from __future__ import annotations
 
+import errno
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,12 +16,16 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.errors import ConfigurationError, StorageError
+from vector_pipeline.settings import variable
 
 # Level 1 costs a tenth of the time of level 3 on text and gives up a tenth of the space.
 COMPRESSION_LEVEL = 1
 
 SUFFIX = ".parquet"
+
+# What only writing runs into. The stream that is written reads files itself, whose errors are not meant.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,10 @@ class StageFiles:
         return f"{self.base}/{stage}/{arrival}{SUFFIX}"
 
     def write(self, stage: str, arrival: str, reader: pa.RecordBatchReader) -> Written:
-        """Take a stream to its end and keep it. An error in the stream leaves the earlier file as it was."""
+        """Take a stream to its end and keep it. An error in the stream leaves the earlier file as it was.
+
+        Raises StorageError where there is no room for it.
+        """
         filesystem, path = self._at(stage, arrival)
         partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
         rows = 0
@@ -56,9 +65,14 @@ class StageFiles:
                     rows += batch.num_rows
                     writer.write_batch(batch)
             filesystem.mv(partial, path)
-        except BaseException:
+        except BaseException as error:
             if filesystem.exists(partial):
                 filesystem.rm_file(partial)
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise StorageError(
+                    f"the stages under '{self.base}' cannot be written ({os.strerror(error.errno)}); make room there, "
+                    f"or set {variable('storage')} to another place"
+                ) from error
             raise
         return Written(rows, int(filesystem.size(path) or 0), self.uri(stage, arrival))
 
