@@ -11,20 +11,22 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import orjson
 from openai.types import Batch
 
-from vector_pipeline.embedding.answers import BrokenAnswer, Kind, WrongDimensions, classify, decode_vectors
+from vector_pipeline.embedding.answers import BrokenAnswer, HiddenError, Kind, WrongDimensions, classify, decode_vectors
 from vector_pipeline.embedding.batch_ledger import BatchLedger, OpenBatch
-from vector_pipeline.embedding.client import API_URL
+from vector_pipeline.embedding.client import API_URL, explained_configuration
 from vector_pipeline.embedding.models import KNOWN_MODELS
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaExhausted
+from vector_pipeline.text.packing import RequestLimits, pack, weigh
 
 # Limits of one batch (https://platform.openai.com/docs/guides/batch, read 2026-11-23): 50,000 inputs over all lines
 # and 200 MB; a margin below the latter, since nobody says whether MB are millions.
@@ -34,8 +36,18 @@ MAX_BYTES = 190_000_000
 # Inputs of one line: an answer of a megabyte at 1,536 dimensions, and little lost where a line is refused.
 MAX_INPUTS_PER_LINE = 128
 
+# The completion window of 24 hours and some: a batch that the API does not know any more is not running either.
+LONGEST_HOURS_OUT = 26.0
+
 METADATA_KEY = "vector_pipeline_batch"
 _OVER = ("completed", "failed", "expired", "cancelled")
+
+# Of a line that failed: it goes with the next batch. Whatever else was wrong with it, it would be again.
+_PASSING = (Kind.RETRY, Kind.RATE_LIMITED, Kind.QUOTA)
+
+
+class NotKnown(ProviderRefused):
+    """The API knows no such batch or file: another account's, or gone."""
 
 
 @dataclass(slots=True)
@@ -72,15 +84,16 @@ class Harvest:
 
 def open_api(config: ClientConfig) -> openai.OpenAI:
     """The SDK's client for files and batches. Close it, or use it as a context manager."""
-    return openai.OpenAI(
-        api_key=config.api_key.get_secret_value() if config.api_key else "none",
-        base_url=config.base_url or API_URL,
-        organization=config.organization,
-        project=config.project,
-        timeout=600.0,
-        # Reading and uploading may be repeated; creating a batch may not, and is called without.
-        max_retries=3,
-    )
+    with explained_configuration():
+        return openai.OpenAI(
+            api_key=config.key,
+            base_url=config.base_url or API_URL,
+            organization=config.organization,
+            project=config.project,
+            timeout=600.0,
+            # Reading and uploading may be repeated; creating a batch may not, and is called without.
+            max_retries=3,
+        )
 
 
 def submit(
@@ -90,15 +103,17 @@ def submit(
     space: str,
     inputs: Iterable[EmbeddingInput],
     *,
+    limits: RequestLimits | None = None,
     queue_tokens: int | None = None,
 ) -> Submitted:
     """Submit texts as batches, as far as the account's queue has room for their tokens.
 
+    A line of a batch is one request, for which `limits` hold, the API's own unless given.
     Texts that did not fit are counted in `left`: they are missing still, and submitted by a later call. Raises
     ProviderRefused (QuotaExhausted) and ProviderUnavailable; what was submitted before is in the ledger.
     """
     result = Submitted()
-    parts = _parts(inputs, config, queue_tokens)
+    parts = _parts(inputs, limits or RequestLimits(), queue_tokens)
     for lines in parts:
         tokens = sum(i.tokens for line in lines for i in line)
         if queue_tokens is not None and ledger.queued_tokens(config.bucket) + tokens > queue_tokens:
@@ -154,32 +169,36 @@ def ready(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, space: 
         with ledger.hold(batch.key) as mine:
             if not mine:
                 continue
-            if batch.batch_id is not None:
-                with _explained(config):
-                    if api.batches.retrieve(batch.batch_id).status not in _OVER:
-                        continue
-            found.append(batch.key)
+            if batch.batch_id is None or _is_over(api, config, batch, batch.batch_id):
+                found.append(batch.key)
     return found
 
 
+def _is_over(api: openai.OpenAI, config: ClientConfig, batch: OpenBatch, batch_id: str) -> bool:
+    try:
+        with _explained(config):
+            return api.batches.retrieve(batch_id).status in _OVER
+    except NotKnown:
+        return batch.hours_out > LONGEST_HOURS_OUT
+
+
 def _parts(
-    inputs: Iterable[EmbeddingInput], config: ClientConfig, queue_tokens: int | None
+    inputs: Iterable[EmbeddingInput], limits: RequestLimits, queue_tokens: int | None
 ) -> Iterator[list[list[EmbeddingInput]]]:
     """Batches of lines, each below all limits; an account's queue may be smaller than a batch could be."""
     most_tokens = queue_tokens or 1 << 62
-    lines: list[list[EmbeddingInput]] = []
-    count = size = tokens = 0
+    of_line = replace(limits, max_inputs=min(limits.max_inputs, MAX_INPUTS_PER_LINE))
+    part: list[EmbeddingInput] = []
+    size = tokens = 0
     for item in inputs:
         weight = len(orjson.dumps(item.text)) + 400
-        if lines and (count + 1 > MAX_INPUTS or size + weight > MAX_BYTES or tokens + item.tokens > most_tokens):
-            yield lines
-            lines, count, size, tokens = [], 0, 0, 0
-        if not lines or len(lines[-1]) >= MAX_INPUTS_PER_LINE:
-            lines.append([])
-        lines[-1].append(item)
-        count, size, tokens = count + 1, size + weight, tokens + item.tokens
-    if lines:
-        yield lines
+        if part and (len(part) >= MAX_INPUTS or size + weight > MAX_BYTES or tokens + item.tokens > most_tokens):
+            yield list(pack(part, of_line, lambda i: weigh(i.tokens, i.text)))
+            part, size, tokens = [], 0, 0
+        part.append(item)
+        size, tokens = size + weight, tokens + item.tokens
+    if part:
+        yield list(pack(part, of_line, lambda i: weigh(i.tokens, i.text)))
 
 
 def _upload(
@@ -244,11 +263,16 @@ def _harvest_one(
     result: Harvest,
 ) -> bool:
     """Bring one batch further; whether it is finished."""
-    batch_id = batch.batch_id or _adopt(api, config, ledger, batch)
+    batch_id, over = batch.batch_id, False
     if batch_id is None:
-        return batch.file_id is None
-    with _explained(config):
-        state = api.batches.retrieve(batch_id)
+        batch_id, over = _adopt(api, config, ledger, batch, result)
+    if batch_id is None:
+        return over
+    try:
+        with _explained(config):
+            state = api.batches.retrieve(batch_id)
+    except NotKnown as error:
+        return _set_aside(ledger, batch, batch_id, str(error), result)
     if state.status not in _OVER:
         return False
     problem = _problem(state)
@@ -258,8 +282,11 @@ def _harvest_one(
     lines = ledger.lines(batch.key)
     refused: list[int] = []
     for file_id in (state.output_file_id, state.error_file_id):
-        for line in _lines(api, config, file_id):
-            _take(config, batch.space, lines, line, deliver, result, refused)
+        try:
+            for line in _lines(api, config, file_id):
+                _take(config, batch.space, lines, line, deliver, result, refused)
+        except NotKnown:
+            result.problems.append(f"batch {batch_id}: its results are gone; what they held is submitted again")
     ledger.refused(batch.key, refused)
     ledger.finished(batch.key, state.status, problem)
     result.finished += 1
@@ -272,19 +299,48 @@ def _harvest_one(
     return True
 
 
-def _adopt(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, batch: OpenBatch) -> str | None:
-    """The id of a batch whose submission was not noted or not admitted; submits it where the API knows none."""
+def _set_aside(ledger: BatchLedger, batch: OpenBatch, batch_id: str, reason: str, result: Harvest) -> bool:
+    """Give a batch up that the API does not know; whether that was done.
+
+    Not while it may still be running: with the key of another account every batch is unknown, and what was ordered
+    with the right one would be paid for again.
+    """
+    if batch.hours_out <= LONGEST_HOURS_OUT:
+        result.problems.append(
+            f"batch {batch_id}: {reason}; is this the key of another account? Its {batch.inputs:,} texts are "
+            f"submitted again in {LONGEST_HOURS_OUT - batch.hours_out:.0f} hours"
+        )
+        return False
+    ledger.finished(batch.key, "unknown", reason)
+    result.finished += 1
+    result.problems.append(f"batch {batch_id}: {reason}; its {batch.inputs:,} texts are submitted again")
+    return True
+
+
+def _adopt(
+    api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, batch: OpenBatch, result: Harvest
+) -> tuple[str | None, bool]:
+    """The id of a batch whose submission was not noted or not admitted, and whether the batch is over without one.
+
+    It is submitted where the API knows none.
+    """
     if batch.file_id is None:
         # Never uploaded: nothing was paid, and its texts are planned again.
         ledger.finished(batch.key, "cancelled", "it was never uploaded")
-        return None
+        return None, True
     with _explained(config):
         for known in api.batches.list(limit=100):
             if (known.metadata or {}).get(METADATA_KEY) == batch.key and known.status != "failed":
                 ledger.submitted(batch.key, known.id)
-                return known.id
-    _create(api, config, ledger, batch.key, batch.file_id)
-    return None
+                return known.id, False
+    try:
+        _create(api, config, ledger, batch.key, batch.file_id)
+    except NotKnown as error:
+        # Its file is gone before the API took it on: nothing was paid either.
+        ledger.finished(batch.key, "cancelled", str(error))
+        result.problems.append(f"the file {batch.file_id} of a batch is gone; its texts are submitted again")
+        return None, True
+    return None, False
 
 
 def _lines(api: openai.OpenAI, config: ClientConfig, file_id: str | None) -> Iterator[dict[str, Any]]:
@@ -297,7 +353,8 @@ def _lines(api: openai.OpenAI, config: ClientConfig, file_id: str | None) -> Ite
             response.stream_to_file(path)
         with path.open("rb") as file:
             for line in file:
-                if line.strip():
+                # What cannot be read answers nothing, and is missing again.
+                with suppress(orjson.JSONDecodeError):
                     yield orjson.loads(line)
 
 
@@ -311,24 +368,29 @@ def _take(
     refused: list[int],
 ) -> None:
     """One line of a result file; a line that failed is missing again, one that was refused is noted as such."""
-    number = int(line["custom_id"])
+    inputs = lines.get(int(line["custom_id"])) if str(line.get("custom_id")).isdecimal() else None
     response = line.get("response")
-    if response is None or number not in lines:
+    if inputs is None or not isinstance(response, Mapping):
         return
-    if response["status_code"] != 200:
-        if classify(response["status_code"], {}, response["body"]).kind is Kind.SPLIT:
+    number, status = int(line["custom_id"]), int(response.get("status_code") or 0)
+    if status != 200:
+        if classify(status, {}, response.get("body")).kind not in _PASSING:
             refused.append(number)
         return
-    inputs = lines[number]
     try:
-        vectors, tokens, model, _ = decode_vectors(orjson.dumps(response["body"]), len(inputs), config.dimensions)
-    except BrokenAnswer:
+        found = decode_vectors(orjson.dumps(response.get("body")), len(inputs), config.dimensions)
+    except (BrokenAnswer, HiddenError):
+        # Paid for, and not to be again and again: the ordinary way gives up in time.
+        refused.append(number)
         return
     except WrongDimensions as error:
         raise ProviderRefused(f"model {config.model}: {error}; check VECTOR_PIPELINE_DIMENSIONS") from error
-    tokens = tokens or sum(i.tokens for i in inputs)
-    deliver(space, Answer(inputs, vectors, tokens, model))
-    result.inputs += len(inputs)
+    if found.useless:
+        refused.append(number)
+    tokens = found.tokens or sum(i.tokens for i in inputs)
+    good = [n for n in range(len(inputs)) if n not in set(found.useless)]
+    deliver(space, Answer([inputs[n] for n in good], found.vectors[good], tokens, found.model))
+    result.inputs += len(good)
     result.tokens += tokens
 
 
@@ -340,16 +402,19 @@ def _problem(state: Batch) -> str | None:
 @contextmanager
 def _explained(config: ClientConfig) -> Iterator[None]:
     """Turns the SDK's errors into ours, as for embeddings."""
-    where = f"{config.base_url or 'the API'} (model {config.model}, Batch API)"
+    where = f"the Batch API of {config.where}"
     try:
         yield
     except openai.APIStatusError as error:
-        problem = classify(error.status_code, error.response.headers, error.body or error.message)
+        body = error.body or error.message
+        problem = classify(error.status_code, error.response.headers, body, config.without_secrets)
         if problem.kind is Kind.QUOTA:
-            raise QuotaExhausted(f"the account has no quota left ({problem.message}); see its billing page") from error
+            raise QuotaExhausted(f"the account has no quota left ({problem.message}); see its billing page") from None
         if problem.kind in (Kind.RETRY, Kind.RATE_LIMITED):
-            raise ProviderUnavailable(f"{where} cannot at present ({problem.message}); run again later") from error
-        raise ProviderRefused(f"{where} refuses ({problem.message})") from error
-    except openai.OpenAIError as error:
+            raise ProviderUnavailable(f"{where} cannot at present ({problem.message}); run again later") from None
+        kind = NotKnown if error.status_code == 404 else ProviderRefused
+        raise kind(f"{where} refuses ({problem.message})") from None
+    except (openai.OpenAIError, httpx2.HTTPError) as error:
+        # The SDK lets errors of the transport through where a file is read as it comes.
         cause = type(error.__cause__ or error).__name__
-        raise ProviderUnavailable(f"{where}: connection lost ({cause}); run again later") from error
+        raise ProviderUnavailable(f"{where}: connection lost ({cause}); run again later") from None

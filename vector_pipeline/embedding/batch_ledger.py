@@ -21,6 +21,8 @@ class OpenBatch:
     batch_id: str | None
     inputs: int
     tokens: int
+    hours_out: float = 0.0
+    """How long ago the API took it on; 0 where it has not."""
 
 
 class BatchLedger(Protocol):

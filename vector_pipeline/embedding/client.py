@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import httpx2
@@ -18,6 +20,8 @@ import openai
 
 from vector_pipeline.embedding.answers import (
     BrokenAnswer,
+    Decoded,
+    HiddenError,
     Kind,
     Problem,
     WrongDimensions,
@@ -28,11 +32,20 @@ from vector_pipeline.embedding.flow import Flow
 from vector_pipeline.embedding.models import KNOWN_MODELS
 from vector_pipeline.embedding.pacing import Pacer, RateHeaders, Ticket, wait
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput, Progress, Usage
-from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaExhausted
+from vector_pipeline.errors import (
+    ConfigurationError,
+    ProviderRefused,
+    ProviderUnavailable,
+    QuotaExhausted,
+    one_line,
+)
 from vector_pipeline.text.packing import weigh
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
+
+# Answers that are none, and billed all the same, are asked for again so often at most.
+MOST_BILLED_ATTEMPTS = 5
 
 # Bytes of an answer from which it is decoded on another thread: about ten milliseconds' work.
 LARGE_ANSWER = 1 << 20
@@ -76,15 +89,16 @@ class EmbeddingClient:
             limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most),
             timeout=httpx2.Timeout(config.timeout_seconds, connect=min(10.0, config.timeout_seconds)),
         )
-        self._sdk = openai.AsyncOpenAI(
-            # Servers of one's own need no key, but the SDK wants one.
-            api_key=config.api_key.get_secret_value() if config.api_key else "none",
-            base_url=config.base_url or ("http://embedded/v1" if self._transport else API_URL),
-            organization=config.organization,
-            project=config.project,
-            max_retries=0,
-            http_client=http,
-        )
+        base_url = config.base_url or ("http://embedded/v1" if self._transport else API_URL)
+        with explained_configuration():
+            self._sdk = openai.AsyncOpenAI(
+                api_key=config.key,
+                base_url=base_url,
+                organization=config.organization,
+                project=config.project,
+                max_retries=0,
+                http_client=http,
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -117,13 +131,15 @@ class EmbeddingClient:
             ticket = None
             if isinstance(answer, Answer):
                 yield answer
-            elif len(part) == 1 and answer.account:
-                raise ProviderRefused(
-                    f"{self._where} will never take a text of {part[0].tokens:,} tokens ({answer.message}); raise the "
-                    "account's limit, or lower VECTOR_PIPELINE_CHUNK_TOKENS"
-                )
+                if len(answer.inputs) < len(part):
+                    # The others' vectors were useless.
+                    answered = {i.content_hash for i in answer.inputs}
+                    todo.append([i for i in part if i.content_hash not in answered])
+            elif answer.kind is Kind.USELESS:
+                yield _rejection(part, answer)
             elif len(part) == 1:
-                yield _rejection(part[0], answer)
+                await self._require_that_it_is_the_text(part[0], answer, urgent)
+                yield _rejection(part, answer)
             else:
                 if answer.whole:
                     # The requests that follow need not find it out again.
@@ -152,37 +168,43 @@ class EmbeddingClient:
         self.usage.seconds_waited += ticket.waited_seconds
         return ticket
 
-    @property
-    def _where(self) -> str:
-        return f"{self.config.base_url or 'the API'} (model {self.config.model})"
+    async def _require_that_it_is_the_text(self, refused: EmbeddingInput, problem: Problem, urgent: bool) -> None:
+        """Raise ProviderRefused where it is not the fault of a text that it was refused."""
+        if problem.account:
+            raise ProviderRefused(
+                f"{self.config.where} will never take a text of {refused.tokens:,} tokens ({problem.message}); raise "
+                "the account's limit, or lower VECTOR_PIPELINE_CHUNK_TOKENS"
+            )
+        # A server that has not taken one text yet may call anything its input. One word tells, before all are rejected.
+        if not problem.of_text and not self.usage.inputs:
+            word = await self._persist([EmbeddingInput("word", 1, b"")], urgent, None)
+            if not isinstance(word, Answer):
+                raise ProviderRefused(f"{self.config.where} refuses every text ({problem.message}); {_advice(problem)}")
 
     async def _persist(self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None) -> Answer | Problem:
         """The answer to one request, asked for again while it may help; or why it must be split."""
         deadline = time.monotonic() + self.config.retry_seconds
-        attempt = 0
-        simplified: set[Kind] = set()
+        seen: Counter[Kind] = Counter()
         while True:
             ticket = ticket or await self.reserve(inputs, urgent=urgent)
             outcome, ticket = await self._request(inputs, ticket), None
             if isinstance(outcome, Answer) or outcome.kind is Kind.SPLIT:
                 return outcome
-            if outcome.kind is Kind.QUOTA:
-                raise QuotaExhausted(f"the account has no quota left ({outcome.message}); see its billing page")
-            # The two ways of asking for less are tried once each.
-            if outcome.kind is Kind.REFUSED or outcome.kind in simplified:
-                raise ProviderRefused(f"{self._where} refuses ({outcome.message}); {_advice(outcome)}")
-            attempt += 1
+            seen[outcome.kind] += 1
+            if outcome.kind is Kind.USELESS and seen[Kind.USELESS] > 1 and self.usage.inputs:
+                return outcome
+            self._raise_if_hopeless(outcome, seen)
             self.usage.retries += 1
             if outcome.kind in (Kind.NO_BASE64, Kind.NO_DIMENSIONS):
-                simplified.add(outcome.kind)
                 self._base64 = self._base64 and outcome.kind is not Kind.NO_BASE64
                 self._sends_dimensions = self._sends_dimensions and outcome.kind is not Kind.NO_DIMENSIONS
                 continue
-            pause = _backoff(attempt, outcome.wait_seconds)
+            pause = _backoff(seen.total(), outcome.wait_seconds)
             if time.monotonic() + pause > deadline:
+                asked = f", which asks to wait {outcome.wait_seconds:,.0f} s" if outcome.wait_seconds else ""
                 raise ProviderUnavailable(
-                    f"{self._where} did not answer within {self.config.retry_seconds:,.0f} s ({outcome.message}); "
-                    "what it answered before is stored, and the next run goes on from there"
+                    f"{self.config.where} did not answer within {self.config.retry_seconds:,.0f} s ({outcome.message}"
+                    f"{asked}); what it answered before is stored, and the next run goes on from there"
                 )
             if outcome.kind is Kind.RATE_LIMITED:
                 self.usage.rate_limited += 1
@@ -191,44 +213,73 @@ class EmbeddingClient:
                     await self.pacer.pause(pause)
             await wait(pause)
 
+    def _raise_if_hopeless(self, outcome: Problem, seen: Counter[Kind]) -> None:
+        if outcome.kind is Kind.QUOTA:
+            raise QuotaExhausted(f"the account has no quota left ({outcome.message}); see its billing page")
+        # The two ways of asking for less are tried once each.
+        again = outcome.kind in (Kind.NO_BASE64, Kind.NO_DIMENSIONS) and seen[outcome.kind] > 1
+        if outcome.kind is Kind.REFUSED or again:
+            raise ProviderRefused(f"{self.config.where} refuses ({outcome.message}); {_advice(outcome)}")
+        if seen[Kind.BROKEN] + seen[Kind.USELESS] >= MOST_BILLED_ATTEMPTS:
+            raise ProviderUnavailable(
+                f"{self.config.where} answered {MOST_BILLED_ATTEMPTS} times with what is no answer "
+                f"({outcome.message}), and may bill each; is VECTOR_PIPELINE_MODEL an embedding model, and "
+                "OPENAI_BASE_URL right?"
+            )
+
     async def _request(self, inputs: Sequence[EmbeddingInput], ticket: Ticket) -> Answer | Problem:
         """One request, sent now."""
         headers: RateHeaders | None = None
         self.usage.requests += 1
         self.in_flight += 1
         try:
-            response = await self._send(inputs)
+            # The SDK's own timeout is for each read: what comes in drops would never end.
+            async with asyncio.timeout(self.config.timeout_seconds):
+                response = await self._send(inputs)
             headers = RateHeaders.of(response.headers)
             body = (response.content, len(inputs), self.config.dimensions)
             # A large answer takes long enough to decode to hold up the others' sending.
             large = len(response.content) > LARGE_ANSWER
-            decoded = await asyncio.to_thread(decode_vectors, *body) if large else decode_vectors(*body)
+            found = await asyncio.to_thread(decode_vectors, *body) if large else decode_vectors(*body)
         except UnicodeEncodeError:
             # Nothing was sent: a lone surrogate has no bytes in UTF-8.
             culprit = next(n for n, i in enumerate(inputs) if not _has_bytes(i.text))
-            return Problem(Kind.SPLIT, "it holds a lone surrogate, half a character", culprit=culprit)
+            return Problem(Kind.SPLIT, "it holds a lone surrogate, half a character", culprit=culprit, of_text=True)
         except openai.APIStatusError as error:
             body_or_text = error.body or error.message
             seen = RateHeaders.of(error.response.headers, str(body_or_text) if error.status_code == 429 else "")
             headers = seen if seen.stated else None
-            return classify(error.status_code, error.response.headers, body_or_text)
-        except openai.APITimeoutError:
+            return classify(error.status_code, error.response.headers, body_or_text, self.config.without_secrets)
+        except HiddenError as error:
+            return classify(error.status, response.headers, error.body, self.config.without_secrets)
+        except (openai.APITimeoutError, TimeoutError):
             return Problem(Kind.RETRY, f"no answer within {self.config.timeout_seconds:,.0f} s")
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            return Problem(Kind.RETRY, f"connection lost ({_cause(error)})")
+            cause = _root(error)
+            said = self.config.without_secrets(f"{type(cause).__name__}: {one_line(cause)}")
+            return Problem(Kind.RETRY, f"connection lost ({said.removesuffix(': ')})")
         except BrokenAnswer as error:
-            return Problem(Kind.RETRY, str(error))
+            return Problem(Kind.BROKEN, str(error))
         except WrongDimensions as error:
             return Problem(Kind.REFUSED, str(error))
         finally:
             self.in_flight -= 1
             await self.pacer.settle(ticket, headers)
-        vectors, tokens, model, packed = decoded
-        self._base64 = self._base64 and packed
-        tokens = tokens or sum(i.tokens for i in inputs)
+        self._base64 = self._base64 and found.packed
+        return self._answer(inputs, found)
+
+    def _answer(self, inputs: Sequence[EmbeddingInput], found: Decoded) -> Answer | Problem:
+        """The vectors that are of use, and all that they cost; none of them is a problem."""
+        tokens = found.tokens or sum(i.tokens for i in inputs)
         self.usage.tokens += tokens
-        self.usage.inputs += len(inputs)
-        return Answer(inputs, vectors, tokens, model)
+        useless = set(found.useless)
+        good = [n for n in range(len(inputs)) if n not in useless]
+        if not good:
+            return Problem(Kind.USELESS, "a vector that is zero, or holds NaN or infinity")
+        self.usage.inputs += len(good)
+        if not useless:
+            return Answer(inputs, found.vectors, tokens, found.model)
+        return Answer([inputs[n] for n in good], found.vectors[good], tokens, found.model)
 
     async def _send(self, inputs: Sequence[EmbeddingInput]) -> httpx2.Response:
         assert self._sdk is not None, "use the client as an async context manager"
@@ -264,10 +315,12 @@ def _parts(inputs: Sequence[EmbeddingInput], problem: Problem) -> list[Sequence[
     return [inputs[:middle], inputs[middle:]]
 
 
-def _rejection(rejected: EmbeddingInput, problem: Problem) -> Answer:
-    shown = " ".join(rejected.text[:80].split())
-    reason = f"the API refuses the text beginning '{shown}' ({problem.message})"
-    return Answer([], np.zeros((0, 0), np.float32), 0, "", {rejected.content_hash: reason})
+def _rejection(rejected: Sequence[EmbeddingInput], problem: Problem) -> Answer:
+    reasons = {
+        i.content_hash: f"the API refuses the text beginning '{' '.join(i.text[:80].split())}' ({problem.message})"
+        for i in rejected
+    }
+    return Answer([], np.zeros((0, 0), np.float32), 0, "", reasons)
 
 
 def _backoff(attempt: int, named: float | None) -> float:
@@ -298,5 +351,17 @@ def _advice(problem: Problem) -> str:
     }.get(status, "check VECTOR_PIPELINE_MODEL and VECTOR_PIPELINE_DIMENSIONS")
 
 
-def _cause(error: BaseException) -> str:
-    return type(error.__cause__ or error).__name__
+def _root(error: BaseException) -> BaseException:
+    """What an error comes down to: refused, an unknown host, a certificate."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error
+
+
+@contextmanager
+def explained_configuration() -> Iterator[None]:
+    """Turns what the SDK says of a base URL into an error of ours. Raises ConfigurationError."""
+    try:
+        yield
+    except httpx2.InvalidURL as error:
+        raise ConfigurationError(f"OPENAI_BASE_URL is no URL that can be asked ({error})") from None

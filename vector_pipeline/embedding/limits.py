@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import regex
 
-_DURATION = regex.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "": 1.0}
+_DURATION = regex.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
 
 # "... on tokens per min (TPM): Limit 1000000, Used 976163, Requested 70716. ..." (seen live, 2025)
 _USED = regex.compile(r"(tokens|requests) per min[^:]*: Limit:? ([\d,]+), Used:? ([\d,]+), Requested", regex.IGNORECASE)
@@ -49,17 +49,22 @@ class RateHeaders:
             except (KeyError, ValueError, OverflowError):
                 return None
 
+        def limit(name: str) -> int | None:
+            # Some gateways say 0 or -1 where there is none.
+            stated = number(name)
+            return stated if stated is not None and stated > 0 else None
+
         seen = {
-            "limit_tokens": number("x-ratelimit-limit-tokens"),
+            "limit_tokens": limit("x-ratelimit-limit-tokens"),
             # Azure says -27689 where more was admitted than there was.
             "remaining_tokens": number("x-ratelimit-remaining-tokens"),
-            "limit_requests": number("x-ratelimit-limit-requests"),
+            "limit_requests": limit("x-ratelimit-limit-requests"),
             "remaining_requests": number("x-ratelimit-remaining-requests"),
         }
         found = _USED.search(message)
         if found and seen[f"remaining_{found[1].lower()}"] is None:
-            limit, used = (int(part.replace(",", "")) for part in (found[2], found[3]))
-            seen |= {f"limit_{found[1].lower()}": limit, f"remaining_{found[1].lower()}": limit - used}
+            most, used = (int(part.replace(",", "")) for part in (found[2], found[3]))
+            seen |= {f"limit_{found[1].lower()}": most, f"remaining_{found[1].lower()}": most - used}
         return cls(**seen, processing_seconds=min(10.0, max(0, number("openai-processing-ms") or 0) / 1000))
 
     @property
@@ -69,7 +74,7 @@ class RateHeaders:
 
 
 def parse_duration(text: str) -> float | None:
-    """Seconds of a Go duration ('1h2m3.5s', '17ms') or a plain number; None where it is neither."""
+    """Seconds of a Go duration ('1h2m3.5s', '17ms'), which may have days, or a plain number; None for neither."""
     found = _DURATION.findall(text.strip())
     if not found or "".join(number + unit for number, unit in found) != text.strip():
         return None

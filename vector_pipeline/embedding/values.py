@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
 from vector_pipeline.embedding.answers import Vectors
 from vector_pipeline.embedding.limits import Limits
+from vector_pipeline.errors import ConfigurationError
+
+# What is shorter is no secret but a word, and may stand in any message.
+SHORTEST_SECRET = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class ClientConfig:
 
     model: str
     dimensions: int | None = None
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     api_key: SecretStr | None = None
     organization: str | None = None
     project: str | None = None
@@ -58,10 +63,51 @@ class ClientConfig:
         )
 
     @property
+    def safe_base_url(self) -> str | None:
+        """The base URL without what may be secret in it: user, password and query."""
+        if self.base_url is None:
+            return None
+        address = urlsplit(self.base_url)
+        return address._replace(netloc=address.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+    @property
+    def where(self) -> str:
+        """Who is asked for what, to be told to people."""
+        return f"{self.safe_base_url or 'the API'} (model {self.model})"
+
+    @property
     def bucket(self) -> str:
         """What shares one rate limit: base URL, organisation, project and model, never the key."""
-        parts = (self.base_url or "default", self.organization or "", self.project or "", self.model)
+        parts = (self.safe_base_url or "default", self.organization or "", self.project or "", self.model)
         return "|".join(parts)
+
+    @property
+    def key(self) -> str:
+        """The key as it is sent; servers of one's own need none, but the SDK wants one.
+
+        Raises ConfigurationError where a header cannot hold it: sending it would fail with a message that shows it.
+        """
+        key = self.api_key.get_secret_value() if self.api_key else "none"
+        for name, value in (
+            ("OPENAI_API_KEY", key),
+            ("OPENAI_ORG_ID", self.organization),
+            ("OPENAI_PROJECT_ID", self.project),
+        ):
+            if value and not (value.isascii() and value.isprintable()):
+                raise ConfigurationError(
+                    f"{name} holds a line break or another character that cannot be sent; copy it once more"
+                )
+        return key
+
+    def without_secrets(self, text: str) -> str:
+        """What a server said, less the key and the base URL's password: some repeat what they were sent."""
+        password = urlsplit(self.base_url or "").password
+        secrets = (self.api_key.get_secret_value() if self.api_key else None, password, password and unquote(password))
+        for secret in secrets:
+            # "none" and "EMPTY" are what people give to servers that want no key.
+            if secret and len(secret) >= SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
 
 
 @dataclass(slots=True)

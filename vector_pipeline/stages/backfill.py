@@ -186,8 +186,15 @@ def _submit(
     api: openai.OpenAI, config: ClientConfig, run: _Submission, plan: Iterable[PlannedText], pipeline: Pipeline
 ) -> batch_api.Submitted:
     tier = TIERS.get(pipeline.settings.tier or "")
-    queue = tier.batch_queue_tokens if tier else None
-    return batch_api.submit(api, config, run.ledger, run.space.name, run.wanted(plan), queue_tokens=queue)
+    return batch_api.submit(
+        api,
+        config,
+        run.ledger,
+        run.space.name,
+        run.wanted(plan),
+        limits=pipeline.request_limits,
+        queue_tokens=tier.batch_queue_tokens if tier else None,
+    )
 
 
 @dataclass(slots=True)

@@ -87,7 +87,8 @@ class PostgresBatchLedger:
         """See BatchLedger."""
         rows = self._connection.execute(
             sql.SQL(
-                "SELECT key::text, space, state, file_id, batch_id, inputs, tokens FROM {} "
+                "SELECT key::text, space, state, file_id, batch_id, inputs, tokens, "
+                "coalesce(extract(epoch FROM now() - submitted_at) / 3600, 0)::float8 FROM {} "
                 "WHERE owner = %s AND bucket = %s AND state <> 'finished' ORDER BY created_at, key"
             ).format(_BATCHES),
             (self._owner, self._bucket),

@@ -11,6 +11,7 @@ import pytest
 
 from vector_pipeline.embedding.answers import (
     BrokenAnswer,
+    HiddenError,
     Kind,
     WrongDimensions,
     classify,
@@ -45,6 +46,8 @@ def openai_error(message: str, kind: str | None = None, code: str | None = None)
             Kind.SPLIT,
         ),
         (429, openai_error("x", "insufficient_quota", "credit_balance_exhausted"), Kind.QUOTA),
+        (400, openai_error("Billing hard limit", "invalid_request_error", "billing_hard_limit_reached"), Kind.QUOTA),
+        (402, {"error": {"message": "Insufficient credits", "code": 402}}, Kind.QUOTA),
         (429, {"error": "Model is overloaded", "error_type": "Overloaded"}, Kind.RATE_LIMITED),
         (500, "<html>Internal Server Error</html>", Kind.RETRY),
         (424, {"error": "Backend error", "error_type": "backend"}, Kind.RETRY),
@@ -93,6 +96,23 @@ def test_the_text_that_a_message_names_is_the_culprit() -> None:
         ({}, TPM, 2.812),
         ({}, "Please try again in 976ms.", 0.976),
         ({}, "Please try again in 6m0s.", 360.0),
+        ({}, "Please try again in 7m12s. Visit", 432.0),
+        ({}, "Please try again in 1h2m3.5s.", 3_723.5),
+        ({}, "Please try again in 1d2h.", 93_600.0),
+        ({}, "Please try again in 20. Or not.", 20.0),
+        ({"retry-after": "nan"}, "", None),
+        ({"retry-after-ms": "inf"}, "Please try again in 3s.", 3.0),
+        ({"retry-after": "-5"}, "", 0.0),
+        (
+            {"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"},
+            "",
+            30.0,
+        ),
+        (
+            {"retry-after": "Wed, 21 Oct 2026 07:27:00 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"},
+            "",
+            0.0,
+        ),
         ({}, "Please retry after 33 seconds.", 33.0),
         ({}, "slow down", None),
     ],
@@ -128,6 +148,8 @@ def test_limits_are_read_from_headers_or_the_message_of_a_429() -> None:
     assert RateHeaders.of(headers) == RateHeaders(1_000_000, -27_689, 3_000, 2_999, 0.12)
     assert RateHeaders.of({}, TPM) == RateHeaders(1_000_000, 23_837)
     assert not RateHeaders.of({}).stated
+    for none in ("-1", "0", "unlimited", "inf", "1e400", ""):
+        assert not RateHeaders.of({"x-ratelimit-limit-tokens": none, "x-ratelimit-remaining-tokens": none}).stated
 
 
 def answer(rows: list[Any], **extra: Any) -> bytes:
@@ -141,9 +163,29 @@ def packed(*values: float) -> str:
 
 def test_vectors_come_packed_or_as_numbers() -> None:
     for rows in ([packed(1, 0), packed(0, 1)], [[1, 0], [0, 1]]):
-        vectors, tokens, model, was_packed = decode_vectors(answer(rows), 2, 2)
-        np.testing.assert_array_equal(vectors, np.eye(2, dtype=np.float32))
-        assert (tokens, model, was_packed) == (3, "m", isinstance(rows[0], str))
+        found = decode_vectors(answer(rows), 2, 2)
+        np.testing.assert_array_equal(found.vectors, np.eye(2, dtype=np.float32))
+        assert (found.tokens, found.model, found.packed) == (3, "m", isinstance(rows[0], str))
+        assert found.useless == []
+
+
+def test_vectors_that_no_search_could_find_are_told_apart() -> None:
+    rows = [packed(1, 0), packed(0, 0), packed(1, float("nan")), packed(float("-inf"), 0), packed(-0.0, 1e-30)]
+    assert decode_vectors(answer(rows), 5, 2).useless == [1, 2, 3]
+    assert decode_vectors(answer([[1, None], [0, 1]]), 2, 2).useless == [0]
+
+
+@pytest.mark.parametrize("billed", ["many", -3, 0, 1e300, None, True, [7], 10**18])
+def test_an_answer_is_not_lost_for_what_it_says_of_its_tokens(billed: object) -> None:
+    usage = {"prompt_tokens": billed}
+    assert decode_vectors(answer([packed(1, 0)], usage=usage), 1, 2).tokens == (1 if billed is True else 0)
+
+
+@pytest.mark.parametrize(("code", "status"), [(429, 429), ("429", 500), (7, 500), (None, 500)])
+def test_an_error_under_the_status_200_is_one(code: object, status: int) -> None:
+    with pytest.raises(HiddenError) as caught:
+        decode_vectors(orjson.dumps({"error": {"message": "No.", "code": code}}), 1, None)
+    assert caught.value.status == status
 
 
 @pytest.mark.parametrize(
@@ -157,9 +199,10 @@ def test_vectors_come_packed_or_as_numbers() -> None:
         answer([packed(1, 0)]),
         answer([packed(1, 0)] * 3),
         answer([packed(1, 0), packed(1)]),
-        answer([packed(1, float("nan")), packed(1, 0)]),
-        answer([packed(1, float("inf")), packed(1, 0)]),
-        answer([[1, None], [0, 1]]),
+        answer([packed(1, 0), None]),
+        answer([None, None]),
+        answer([packed(1, 0), packed(1, 0)[:-1]]),
+        answer([packed(1, 0)[:-4] + "AA==", packed(1, 0)[:-4] + "AA=="]),
         answer([[1, 2], [0]]),
         answer(["%%%", packed(1, 0)]),
         answer([packed(1, 0), [0, 1]]),

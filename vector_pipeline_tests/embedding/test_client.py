@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from vector_pipeline.embedding.client import Answer, EmbeddingClient, EmbeddingInput
+from vector_pipeline.embedding.flow import MOST_UNDELIVERED
 from vector_pipeline.embedding.pacing import LocalPacer
 from vector_pipeline.errors import (
+    ConfigurationError,
     DatabaseUnavailable,
+    ProviderError,
     ProviderRefused,
     ProviderUnavailable,
     QuotaExhausted,
@@ -63,14 +68,14 @@ def test_an_unknown_model_that_takes_no_dimensions_is_asked_without() -> None:
 
 @pytest.mark.parametrize("fault", ["500", "reset", "429", "truncated", "missing", "extra", "nan", "twice"])
 def test_a_spoilt_answer_is_asked_for_again(fault: Fault) -> None:
-    with serve(ServerConfig(faults={fault: 0.5}, seed=3)) as server:
-        answers, usage = embed_batches(server, [many(4, n * 4) for n in range(6)])
+    with serve(ServerConfig(faults={fault: 0.2}, seed=3)) as server:
+        answers, usage = embed_batches(server, [many(4, n * 4) for n in range(20)])
         assert server.seen.faults[fault] > 0
         assert server.seen.paid_twice == 0
-    assert sorted(i.text for a in answers for i in a.inputs) == sorted(i.text for i in many(24))
+    assert sorted(i.text for a in answers for i in a.inputs) == sorted(i.text for i in many(80))
     for answer in answers:
         assert_right(answer)
-    assert usage.retries > 0
+    assert usage.requests > 20
 
 
 def test_a_request_that_hangs_is_sent_again_after_the_timeout() -> None:
@@ -408,3 +413,139 @@ def test_progress_tells_what_was_used_against_the_limit() -> None:
         asyncio.run(main())
     assert "1,000,000 tokens a minute" in lines[-1]
     assert lines[-1].startswith("6 texts embedded in 2 requests")
+
+
+def test_an_answer_that_comes_in_drops_ends_with_the_timeout() -> None:
+    with serve(ServerConfig(faults={"drip": 0.3}, seed=2)) as server:
+        answers, _ = embed_batches(server, [many(2, n * 2) for n in range(6)], timeout_seconds=0.5)
+        assert server.seen.faults["drip"] > 0
+    assert sum(len(answer.inputs) for answer in answers) == 12
+
+
+def test_what_is_no_answer_and_billed_is_not_asked_for_until_the_time_is_over() -> None:
+    with serve(ServerConfig(faults={"missing": 1.0})) as server:
+        with pytest.raises(ProviderUnavailable, match=r"answered 5 times .*1 vectors for 2 inputs"):
+            embed(server, many(2), retry_seconds=600.0)
+        assert server.seen.requests == 5
+
+
+def test_a_text_whose_vector_is_useless_is_rejected_and_the_others_are_paid_once() -> None:
+    asked = [*many(20), *inputs("a text that means nothing"), *many(20, 20)]
+    with serve(ServerConfig(useless_word="means nothing")) as server:
+        answer = embed(server, asked)
+        assert server.seen.requests == 3
+        assert sum(server.seen.billed.values()) == 43
+        assert answer.tokens == sum(i.tokens for i in many(40)) + asked[20].tokens
+    assert list(answer.inputs) == many(40)
+    assert_right(answer)
+    assert "zero" in answer.rejected[asked[20].content_hash]
+
+
+def test_a_server_whose_vectors_are_all_useless_rejects_no_text() -> None:
+    with serve(ServerConfig(useless_word="garden")) as server:
+        with pytest.raises(ProviderUnavailable, match="zero"):
+            embed(server, many(20), retry_seconds=60.0)
+        assert server.seen.requests == 5
+
+
+def test_a_server_that_refuses_every_text_rejects_none() -> None:
+    """A field of the request that it does not know, called input: else each text would be refused as if by its fault."""
+    unknown: dict[str, Any] = {"error": {"message": "Unrecognized request argument supplied: input_type", "code": None}}
+    with serve(ServerConfig(refuses=(400, unknown))) as server:
+        with pytest.raises(ProviderRefused, match=r"refuses every text .*input_type"):
+            embed(server, many(64))
+        assert server.seen.requests == 8
+
+
+def test_one_bad_text_alone_is_rejected_once_a_word_is_taken() -> None:
+    with serve(ServerConfig(bad_word="cursed")) as server:
+        answer = embed(server, inputs("a cursed text"))
+        assert server.seen.billed == {"word": 1}
+    assert len(answer.rejected) == 1
+
+
+def test_an_error_under_the_status_200_is_what_it_stands_for() -> None:
+    body: dict[str, Any] = {"error": {"message": "Insufficient credits", "code": 402}}
+    with serve(ServerConfig(refuses=(200, body))) as server:
+        with pytest.raises(QuotaExhausted, match="Insufficient credits"):
+            embed(server, many(2))
+        assert server.seen.requests == 1
+
+
+def test_a_wait_longer_than_the_patience_is_named() -> None:
+    body: dict[str, Any] = {"error": {"message": "Rate limit reached. Please try again in 3h0m0s.", "code": None}}
+    with (
+        serve(ServerConfig(refuses=(429, body))) as server,
+        pytest.raises(ProviderUnavailable, match="asks to wait 10,800 s"),
+    ):
+        embed(server, many(2))
+
+
+ODD_KEYS = ["sk-two\nlines-of-it", "sk-möglich-geheim", "sk-nul-\x00-and-more", "sk-열쇠-열쇠-열쇠"]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key: str) -> None:
+    with serve() as server:
+        with pytest.raises(ConfigurationError, match="OPENAI_API_KEY") as caught:
+            embed(server, many(2), api_key=SecretStr(key))
+        assert server.seen.requests == 0
+    assert key[3:8] not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 413, 422, 429, 500])
+@pytest.mark.parametrize("padding", [0, 285])
+def test_a_server_that_repeats_the_key_does_not_bring_it_into_an_error(status: int, padding: int) -> None:
+    """Nor a part of it, where what it says is cut."""
+    error = {"message": f"{'.' * padding} wrong key {KEY}; your input is refused", "code": 401}
+    with serve(ServerConfig(refuses=(status, {"error": error}))) as server, pytest.raises(ProviderError) as caught:
+        embed(server, many(1), retry_seconds=0.3)
+    assert KEY[:10] not in str(caught.value)
+
+
+def test_a_password_in_the_base_url_is_in_no_error_and_no_repr() -> None:
+    with serve(ServerConfig(refuses=(404, {"error": {"message": "no pass-word-1 here"}}))) as server:
+        url = server.url.replace("http://", "http://me:pass-word-1@") + "?api-key=pass-word-2"
+        asked = config(server, base_url=url)
+        with pytest.raises(ProviderRefused) as caught:
+            embed(server, many(1), base_url=url)
+    for shown in (str(caught.value), repr(asked), asked.bucket, asked.where):
+        assert "pass-word" not in shown
+    assert "127.0.0.1" in asked.bucket
+
+
+def test_a_base_url_that_cannot_be_asked_is_a_mistake_of_ones_own() -> None:
+    with serve() as server, pytest.raises(ConfigurationError, match="OPENAI_BASE_URL"):
+        embed(server, many(1), base_url="http://\u2603.example:1/v1")
+
+
+def test_why_nobody_can_be_reached_is_told() -> None:
+    with serve() as server:
+        pass
+    with pytest.raises(ProviderUnavailable, match="ConnectionRefusedError"):
+        embed(server, many(1), retry_seconds=0.2)
+
+
+def test_answers_that_come_faster_than_they_are_stored_do_not_pile_up() -> None:
+    in_hand = most = stored = 0
+    with serve(ServerConfig(tokens_per_minute=100_000_000)) as server:
+
+        async def main() -> None:
+            storing = asyncio.Lock()
+
+            async def keep(answer: Answer) -> None:
+                nonlocal in_hand, most, stored
+                in_hand += 1
+                most = max(most, in_hand)
+                async with storing:
+                    await asyncio.sleep(0.02)
+                in_hand -= 1
+                stored += 1
+
+            async with EmbeddingClient(config(server, max_in_flight=8), LocalPacer()) as client:
+                await client.embed_batches((many(2, n * 2) for n in range(100)), keep)
+
+        asyncio.run(main())
+        assert server.seen.requests == stored == 100
+    # Those under way when the last place was taken, and no more; and storing is never short of work.
+    assert MOST_UNDELIVERED <= most <= 8 + MOST_UNDELIVERED

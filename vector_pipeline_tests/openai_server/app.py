@@ -22,8 +22,6 @@ from vector_pipeline_tests.openai_server.limiter import Limiter, Refusal
 from vector_pipeline_tests.openai_server.refusals import error, no_quota, refusal
 from vector_pipeline_tests.openai_server.state import Seen
 
-SPOILT: tuple[Fault, ...] = ("reset", "truncated", "missing", "extra", "nan", "twice")
-
 
 class Application:
     """State and endpoints of one server."""
@@ -137,6 +135,9 @@ class Application:
         dimensions = body.get("dimensions") or self.config.dimensions
         packed = body.get("encoding_format") == "base64" and self.config.base64 == "yes"
         vectors = [vector_of(text, dimensions) for text in texts]
+        for text, vector in zip(texts, vectors, strict=True):
+            if self.config.useless_word is not None and self.config.useless_word in text:
+                vector[:] = 0
         if fault == "nan":
             vectors[-1][0] = float("nan")
             packed = True
@@ -160,9 +161,17 @@ class Application:
         content = orjson.dumps({"object": "list", "data": data, "model": body["model"], "usage": usage})
         if fault == "truncated":
             content = content[: len(content) // 2]
+        if fault == "drip":
+            return StreamingResponse(_drops(content), headers=headers, media_type="application/json")
         if fault == "reset":
             return StreamingResponse(_broken(content), headers={**headers, "content-length": str(len(content))})
         return Response(content, media_type="application/json", headers=headers)
+
+
+async def _drops(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(len(content)):
+        yield content[start : start + 1]
+        await asyncio.sleep(0.1)
 
 
 async def _broken(content: bytes) -> AsyncIterator[bytes]:

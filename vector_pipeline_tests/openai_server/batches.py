@@ -101,6 +101,8 @@ class Batches:
 
     async def _create(self, request: Request) -> Response:
         body = orjson.loads(await request.body())
+        if body["input_file_id"] not in self._files:
+            return _json(*error(404, f"No such File object: {body['input_file_id']}"))
         lines = [orjson.loads(line) for line in self._files[body["input_file_id"]].splitlines()]
         tokens = sum(self._tokenizer.count(text) for line in lines for text in line["body"]["input"])
         batch = _Batch(
@@ -182,6 +184,9 @@ class Batches:
         dimensions = body.get("dimensions") or self._config.dimensions
         packed = body.get("encoding_format") == "base64"
         vectors = [vector_of(text, dimensions) for text in texts]
+        for text, vector in zip(texts, vectors, strict=True):
+            if self._config.useless_word is not None and self._config.useless_word in text:
+                vector[:] = 0
         data = [
             {
                 "object": "embedding",

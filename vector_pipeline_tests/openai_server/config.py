@@ -15,6 +15,7 @@ Fault = Literal[
     "extra",  # one more
     "nan",  # a NaN in a vector
     "twice",  # one index twice, another not at all
+    "drip",  # an answer that comes byte by byte and never ends; worked and billed
 ]
 
 
@@ -67,6 +68,9 @@ class ServerConfig:
     """Requests after which there is no money left."""
     bad_word: str | None = None
     """Texts with this word are refused, without naming which of the request's texts it was."""
+
+    useless_word: str | None = None
+    """Texts with this word are answered with a vector of zeros."""
 
     batch_queue_tokens: int | None = None
     batch_seconds: float = 0.0

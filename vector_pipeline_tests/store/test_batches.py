@@ -13,7 +13,7 @@ from vector_pipeline.embedding.client import Answer, EmbeddingInput
 from vector_pipeline.errors import ProviderRefused, ProviderUnavailable
 from vector_pipeline.store.batches import PostgresBatchLedger
 from vector_pipeline.store.connection import Database
-from vector_pipeline_tests.embedding.asking import config, many
+from vector_pipeline_tests.embedding.asking import config, inputs, many
 from vector_pipeline_tests.openai_server import RunningServer, ServerConfig, serve
 from vector_pipeline_tests.openai_server.embedding import vector_of
 
@@ -223,3 +223,74 @@ def test_parts_stay_below_the_limits_of_a_batch(database: Database, monkeypatch:
         assert (submitted.batches, submitted.inputs) == (3, 250)
         run.harvest()
         run.assert_right(many(250))
+
+
+def test_a_batch_that_the_api_does_not_know_keeps_no_other_from_coming_in(database: Database) -> None:
+    with serve() as server:
+        run = Backfill(database, server)
+        run.submit(many(10))
+        run.connection.execute("UPDATE vector_pipeline_shared.batches SET batch_id = 'batch_gone'")
+        run.submit(many(20))
+        harvest = run.harvest()
+        run.assert_right(many(10, 10))
+        assert (harvest.finished, harvest.out) == (1, 1)
+        assert "another account" in harvest.problems[0]
+        assert run.submit(many(20)).inputs == 0, "it may be running still"
+        with batch_api.open_api(run.config) as api:
+            assert batch_api.ready(api, run.config, run.ledger, SPACE) == []
+
+        run.connection.execute("UPDATE vector_pipeline_shared.batches SET submitted_at = now() - interval '27 hours'")
+        with batch_api.open_api(run.config) as api:
+            assert len(batch_api.ready(api, run.config, run.ledger, SPACE)) == 1
+        harvest = run.harvest()
+        assert (harvest.finished, harvest.out) == (1, 0)
+        assert "submitted again" in harvest.problems[0]
+        assert run.submit(many(20)).inputs == 10
+
+
+def test_results_that_are_gone_are_submitted_again(database: Database) -> None:
+    with serve() as server:
+        run = Backfill(database, server)
+        run.submit(many(10))
+        with batch_api.open_api(run.config) as api:
+            results = api.batches.retrieve("batch_1").output_file_id
+            assert results is not None
+            api.files.delete(results)
+        harvest = run.harvest()
+        assert (harvest.finished, harvest.out) == (1, 0)
+        assert "results are gone" in harvest.problems[0]
+        assert run.submit(many(10)).inputs == 10
+
+
+def test_an_uploaded_file_that_is_gone_keeps_no_batch_out_for_ever(database: Database) -> None:
+    """It was kept while the queue was full, and the API keeps files for a time."""
+    with serve() as server:
+        run = Backfill(database, server)
+        key = str(uuid.uuid4())
+        run.ledger.plan(key, SPACE, run.config.bucket, [many(10)])
+        run.ledger.uploaded(key, "file-gone")
+        harvest = run.harvest()
+        assert harvest.out == 0
+        assert "file-gone" in harvest.problems[0]
+        assert run.submit(many(10)).inputs == 10
+
+
+def test_lines_are_requests_that_the_api_takes(database: Database) -> None:
+    """A hundred long texts are more than the tokens of one request."""
+    long = inputs(*(f"{n} " + "word " * 4_000 for n in range(100)))
+    with serve() as server:
+        run = Backfill(database, server)
+        run.submit(long)
+        assert run.harvest().inputs == 100
+        assert run.ledger.to_send_singly(SPACE, [i.content_hash for i in long]) == set()
+
+
+def test_a_vector_that_is_useless_is_not_ordered_again_and_again(database: Database) -> None:
+    asked = [*many(5), *inputs("a text that means nothing")]
+    with serve(ServerConfig(useless_word="means nothing")) as server:
+        run = Backfill(database, server)
+        run.submit(asked)
+        run.harvest()
+        run.assert_right(many(5))
+        assert asked[5].content_hash not in run.stored
+        assert asked[5].content_hash in run.ledger.to_send_singly(SPACE, [i.content_hash for i in asked])
