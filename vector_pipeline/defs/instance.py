@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vector_pipeline.defs.own_config import own_config
-from vector_pipeline.defs.own_config import own_config
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
 
@@ -111,7 +110,7 @@ def may_have_started_runs(settings: Settings) -> bool:
 
 
 def _config(home: Path) -> dict[str, Any]:
-    config = yaml.safe_load((home / "dagster.yaml").read_text()) or {}
+    config = yaml.safe_load((home / "dagster.yaml").read_text("utf-8")) or {}
     if not isinstance(config, dict):
         raise ValueError("no mapping of keys")
     return config

@@ -1,7 +1,8 @@
 """Dagster's own SQLite storage, on connections that are kept: the same files, read and written in the same way.
 
 Dagster 1.13 opens an engine and a connection for each of the 300 statements that a small `ingest` comes to, which took
-nearly a third of its time. For runs in a process of ours; the daemon and the UI have Dagster's own classes on these files.
+nearly a third of its time. For runs in a process of ours: the daemon and the UI have Dagster's own classes on these
+files.
 """
 
 from __future__ import annotations
