@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from vector_pipeline.embedding.limits import Limits, RateHeaders
 from vector_pipeline.embedding.meter import MOST_MARGIN, Meter, Seen
+from vector_pipeline.embedding.width import LearnedWidth
 
 # Requests are admitted at most this far ahead of the refill: what an answer corrects reaches the next request, and
 # a search finds no queue before it.
@@ -21,6 +22,9 @@ LOOK_AHEAD_SECONDS = 0.25
 # How long others wait for the first answer of an account of which nothing is known.
 PROBE_SECONDS = 15.0
 PROBE_POLL_SECONDS = 0.05
+
+# What was found out of a server is believed for so long: it may have other work by then, or be another.
+WIDTH_KEPT_SECONDS = 600.0
 
 # A search is sent after this at the latest, whatever the bucket says.
 LONGEST_URGENT_WAIT_SECONDS = 1.0
@@ -52,6 +56,11 @@ class Account:
     settled: int = 0
     probe_until: float = 0.0
     paused_until: float = 0.0
+    at: float = 0.0
+    """When it was last changed."""
+    width: LearnedWidth | None = None
+    """How many requests to have under way where no limit is stated, as the last run found it."""
+    width_until: float = 0.0
 
     @classmethod
     def new(cls, limits: Limits | None, now: float) -> Self:
@@ -108,6 +117,7 @@ class Account:
         for meter in self._meters():
             meter.take(float(weight) if meter is self.tokens else 1.0, now)
         self.number += 1
+        self.at = now
         ticket = Ticket(self.number, weight, self.tokens.total if self.tokens else 0.0)
         # Where a preset tells the rate, the very first request waits for what itself takes: the bucket may be empty.
         debt = max((meter.debt_seconds(now) for meter in self._meters()), default=0.0)
@@ -129,6 +139,7 @@ class Account:
         if ticket.number <= self.settled:
             return
         self.settled = ticket.number
+        self.at = now
         first = not self.learned
         self.learned = True
         if headers.limit_tokens and headers.remaining_tokens is not None:
@@ -146,6 +157,19 @@ class Account:
             lacking = seconds * self.tokens.rate
             self.tokens.margin = min(self.tokens.margin + lacking, MOST_MARGIN * self.tokens.limit)
         self.paused_until = max(self.paused_until, now + seconds)
+        self.at = now
+
+    def keep_width(self, learned: LearnedWidth, now: float) -> None:
+        """Keep what a run found out of the server, for the next."""
+        self.width, self.width_until = learned, now + WIDTH_KEPT_SECONDS
+
+    def kept_width(self, now: float) -> LearnedWidth | None:
+        """What an earlier run found out; None where none did lately."""
+        return self.width if now < self.width_until else None
+
+    def is_ahead(self, now: float, tolerance: float) -> bool:
+        """Whether it was changed in what is the future by more than it may: the clock was put back since."""
+        return self.at > now + tolerance
 
     def _meters(self) -> Iterator[Meter]:
         return (meter for meter in (self.tokens, self.requests, self.day) if meter is not None)
@@ -158,7 +182,8 @@ class Account:
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The account that `as_json` described."""
         meters = {name: _meter(values.get(name)) for name in ("tokens", "requests", "day")}
-        return cls(**{**values, **meters})
+        width = values.get("width")
+        return cls(**{**values, **meters, "width": LearnedWidth(**width) if width else None})
 
 
 def _meter(values: dict[str, Any] | None) -> Meter | None:

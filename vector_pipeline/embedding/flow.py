@@ -47,6 +47,7 @@ class Flow:
         """Send all; raises the first error once what was under way is delivered."""
         thread = ThreadPoolExecutor(1, "requests")
         try:
+            self._width = Width(self._client.config.max_in_flight, await self._client.pacer.kept_width())
             await self._send_all(thread)
         except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
             self._fail(error)
@@ -59,6 +60,8 @@ class Flow:
             thread.shutdown(wait=False, cancel_futures=True)
         if self._running:
             await asyncio.wait(self._running)
+        if (learned := self._width.learned) is not None and not await self._is_paced():
+            await self._client.pacer.keep_width(learned)
         if self._error is not None:
             raise self._error
         return self._client.usage
@@ -84,17 +87,19 @@ class Flow:
         """Wait until another request may be under way; False once something failed.
 
         Where limits are known the pacer holds requests back, so that as many may be under way as rate and latency
-        ask for; where there are none, the width finds its own level.
+        ask for; where there are none, the width finds its own level, from where the last run left it.
         """
         while self._error is None:
-            limits = await self._client.pacer.limits()
-            paced = limits is not None and bool(limits.tokens_per_minute or limits.requests_per_minute)
-            most = self._client.config.max_in_flight if paced else self._width.now
+            most = self._client.config.max_in_flight if await self._is_paced() else self._width.now
             if len(self._running) < most and self._undelivered < MOST_UNDELIVERED:
                 return True
             self._changed.clear()
             await self._changed.wait()
         return False
+
+    async def _is_paced(self) -> bool:
+        limits = await self._client.pacer.limits()
+        return limits is not None and bool(limits.tokens_per_minute or limits.requests_per_minute)
 
     async def _embed(self, batch: Sequence[EmbeddingInput], ticket: Ticket) -> None:
         usage = self._client.usage

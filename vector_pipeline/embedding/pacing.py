@@ -12,6 +12,7 @@ from typing import Protocol
 
 from vector_pipeline.embedding.account import Account, Ticket
 from vector_pipeline.embedding.limits import Limits, RateHeaders, parse_duration
+from vector_pipeline.embedding.width import LearnedWidth
 from vector_pipeline.errors import ProviderUnavailable
 
 __all__ = ["Limits", "LocalPacer", "Pacer", "PacerBase", "RateHeaders", "Ticket", "parse_duration", "wait"]
@@ -45,6 +46,14 @@ class Pacer(Protocol):
         """The limits as known by now; None before the first answer of an account without a preset."""
         ...
 
+    async def kept_width(self) -> LearnedWidth | None:
+        """What an earlier run found out of a server that states no limits; None where none did lately."""
+        ...
+
+    async def keep_width(self, learned: LearnedWidth) -> None:
+        """Keep it for the next."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections; the pacer opens them again when it is used again."""
         ...
@@ -68,8 +77,9 @@ class PacerBase:
                     ticket, seconds = await self._take(weight, urgent=False)
                     if seconds > LONGEST_WAIT_SECONDS:
                         raise ProviderUnavailable(
-                            f"the account may send its next request only in {seconds / 60:,.0f} minutes (requests a "
-                            "day); run again then, what was answered is kept"
+                            f"the account may send its next request only in {seconds / 60:,.0f} minutes "
+                            "(requests a day, or a pause that it was asked for); run again then, what was answered is "
+                            "kept"
                         )
                     if ticket is not None:
                         break
@@ -119,6 +129,14 @@ class LocalPacer(PacerBase):
     async def limits(self) -> Limits | None:
         """See Pacer."""
         return self.account.limits
+
+    async def kept_width(self) -> LearnedWidth | None:
+        """See Pacer."""
+        return self.account.kept_width(time.monotonic())
+
+    async def keep_width(self, learned: LearnedWidth) -> None:
+        """See Pacer."""
+        self.account.keep_width(learned, time.monotonic())
 
     async def close(self) -> None:
         """See Pacer."""

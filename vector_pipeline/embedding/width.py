@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 # Requests that may wait inside the server: fewer and it might run dry, more only makes everything late.
 FEWEST_QUEUED = 1.5
 MOST_QUEUED = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedWidth:
+    """What was found out of a server, for whoever asks it next."""
+
+    width: float
+    pace: float
+    """Seconds per token at the best."""
 
 
 class Width:
@@ -14,15 +25,20 @@ class Width:
     answers taking twice as long as they could, n/2 are waiting.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, learned: LearnedWidth | None = None) -> None:
         self._most = most
-        self._width = 1.0
-        self._best: float | None = None
+        self._width = min(float(most), learned.width) if learned else 1.0
+        self._best = learned.pace if learned else None
 
     @property
     def now(self) -> int:
         """Requests that may be under way now."""
         return max(1, min(self._most, int(self._width)))
+
+    @property
+    def learned(self) -> LearnedWidth | None:
+        """What there is to be kept; None before the first answer."""
+        return None if self._best is None else LearnedWidth(self._width, self._best)
 
     def answered(self, tokens: int, seconds: float, under_way: int) -> None:
         """Take note of an answer that came without trouble."""

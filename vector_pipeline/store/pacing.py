@@ -22,6 +22,7 @@ from vector_pipeline.embedding.account import Account, Ticket
 from vector_pipeline.embedding.limits import Limits, RateHeaders
 from vector_pipeline.embedding.pacing import PacerBase
 from vector_pipeline.embedding.values import ClientConfig
+from vector_pipeline.embedding.width import LearnedWidth
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 
@@ -74,6 +75,14 @@ class PostgresPacer(PacerBase):
     async def limits(self) -> Limits | None:
         """See Pacer."""
         return self._account.limits
+
+    async def kept_width(self) -> LearnedWidth | None:
+        """See Pacer."""
+        return await self._change(lambda account, now: account.kept_width(now))
+
+    async def keep_width(self, learned: LearnedWidth) -> None:
+        """See Pacer."""
+        await self._change(lambda account, now: account.keep_width(learned, now))
 
     async def close(self) -> None:
         """See Pacer."""
@@ -128,8 +137,8 @@ class PostgresPacer(PacerBase):
         if state is None:
             return Account.new(self._preset, now)
         account = Account.from_json(state)
-        if account.tokens is not None and account.tokens.at > now + CLOCK_TOLERANCE_SECONDS:
-            # The server's clock was put back: nothing would refill until it is there again.
+        if account.is_ahead(now, CLOCK_TOLERANCE_SECONDS):
+            # The server's clock was put back: nothing would refill, nor be sent, until it is there again.
             return Account.new(self._preset, now)
         account.expect(self._preset or Limits(), now)
         return account

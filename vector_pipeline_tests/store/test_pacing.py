@@ -161,17 +161,36 @@ def test_the_first_request_of_an_account_is_admitted(database: Database, preset:
     assert asyncio.run(main()) < 3
 
 
-def test_a_servers_clock_that_was_put_back_stops_nobody(database: Database) -> None:
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("headers", [FULL, RateHeaders()], ids=["limits", "no limits"])
+def test_a_servers_clock_that_was_put_back_stops_nobody(database: Database, headers: RateHeaders, paused: bool) -> None:
+    """By an hour: every time in the row lies in the future then."""
+
     async def main() -> float:
         pacer = PostgresPacer(database, "b")
-        await pacer.settle(await pacer.reserve(10), FULL)
+        await pacer.settle(await pacer.reserve(10), headers)
+        if paused:
+            await pacer.pause(0.5)
         with database.connect() as connection:
-            connection.execute(
-                "UPDATE vector_pipeline_shared.pacing SET state = jsonb_set(state, '{tokens,at}', "
-                "to_jsonb((state->'tokens'->>'at')::float8 + 86400)), version = version + 1"
-            )
+            for path in ("{at}", "{paused_until}", "{tokens,at}", "{requests,at}"):
+                connection.execute(
+                    "UPDATE vector_pipeline_shared.pacing SET version = version + 1, state = jsonb_set(state, "
+                    "%(path)s::text[], to_jsonb((state #>> %(path)s::text[])::float8 + 3600), false) "
+                    "WHERE state #> %(path)s::text[] IS NOT NULL",
+                    {"path": path},
+                )
         ticket = await pacer.reserve(10)
         await pacer.close()
         return ticket.waited_seconds
 
     assert asyncio.run(main()) < 1
+
+
+def test_how_much_a_server_takes_is_found_out_once_for_all_runs(database: Database) -> None:
+    """A server that states no limits: the next run begins with as many requests as the last one ended with."""
+    with serve(ServerConfig(latency=0.2, parallel=8, sends_headers=False)) as server:
+        embed_batches(server, [many(5, n * 5) for n in range(80)], pacer=PostgresPacer.of(database, config(server)))
+        server.seen.most_in_flight = 0
+        later = [many(5, n * 5) for n in range(80, 88)]
+        embed_batches(server, later, pacer=PostgresPacer.of(database, config(server)))
+        assert server.seen.most_in_flight >= 6
