@@ -72,9 +72,11 @@ def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
 def test_a_bucket_is_kept_in_step_and_a_lost_run_is_started_again(
     tmp_path: Path, fresh_database_url: str, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = (EXAMPLES / "production" / "dagster.yaml").read_text()
-    assert "poll_interval_seconds: 60" in config
-    (tmp_path / "dagster.yaml").write_text(config.replace("poll_interval_seconds: 60", "poll_interval_seconds: 1"))
+    config = yaml.safe_load((EXAMPLES / "production" / "dagster.yaml").read_text())
+    # All of it but for how long it waits.
+    config["run_monitoring"]["poll_interval_seconds"] = 1
+    config["run_coordinator"]["config"]["dequeue_interval_seconds"] = 1
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
     store = fsspec.filesystem("s3")
     for name, text in {
         "bees.txt": "Bees make honey on the roof.",
