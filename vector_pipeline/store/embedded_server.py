@@ -29,6 +29,10 @@ START_SECONDS = 120.0
 """Recovery after a crash may take a while; the log's last line is shown when it takes longer than this."""
 
 
+# What Postgres and initdb begin a reason with.
+_SIGNS = ("FATAL:", "PANIC:", "error:")
+
+
 @dataclass(slots=True)
 class EmbeddedServer:
     """A hold on the embedded server; the server runs at least until it is closed."""
@@ -134,7 +138,7 @@ def _start(layout: embedded_supervisor.Layout, url: str) -> None:
         ended = supervisor.poll() is not None and state == "down"
         if ended or time.monotonic() > deadline:
             raise DatabaseUnavailable(
-                f"the embedded Postgres under {layout.home} does not start: {_last_line(log)}; see {log}"
+                f"the embedded Postgres under {layout.home} does not start: {_reason(log)}; see {log}"
             )
         time.sleep(0.02)
 
@@ -151,6 +155,10 @@ def _binaries() -> Path:
     return max(installed, key=lambda path: int(path.parent.name.removeprefix("pginstall") or 0))
 
 
-def _last_line(log: str) -> str:
+def _reason(log: str) -> str:
+    """What the log gives last for a reason, and else its last line."""
     lines = Path(log).read_text(errors="replace").strip().splitlines()
-    return lines[-1][-300:] if lines else "its log is empty"
+    if not lines:
+        return "its log is empty"
+    reasons = (line[line.index(sign) :] for line in reversed(lines) for sign in _SIGNS if sign in line)
+    return next(reasons, lines[-1])[:300]

@@ -53,7 +53,10 @@ def main(home: str, binaries: str) -> int:
     layout = Layout(home)
     user = _server_user(layout, binaries)
     if not Path(layout.data, "PG_VERSION").exists():
-        _initialize(layout, binaries, user)
+        try:
+            _initialize(layout, binaries, user)
+        except subprocess.CalledProcessError as error:
+            return error.returncode  # initdb has said why
     _remove_stale_pid(layout)
     server = subprocess.Popen(
         [f"{binaries}/postgres", "-D", layout.data, "-k", layout.socket_folder, *_server_settings()],

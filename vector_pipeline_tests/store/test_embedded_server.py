@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from vector_pipeline.store.embedded_server import EmbeddedServer
 from vector_pipeline.store.embedded_supervisor import Layout
 
@@ -210,3 +210,12 @@ def test_a_home_that_cannot_be_written_is_one_clear_line(home: Path) -> None:
     (home / "file").touch()
     with pytest.raises(ConfigurationError, match=r"cannot be written.*VECTOR_PIPELINE_HOME"):
         EmbeddedServer.start(home / "file")
+
+
+def test_a_server_that_does_not_start_says_why(home: Path) -> None:
+    EmbeddedServer.start(home).close()
+    _eventually(lambda: _postmaster(home) is None)
+    with (home / "postgres/data/postgresql.conf").open("a") as config:
+        config.write("no such setting\n")
+    with pytest.raises(DatabaseUnavailable, match=r"does not start: FATAL: .*postgresql.conf"):
+        EmbeddedServer.start(home)
