@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vector_pipeline.embedding.pacing import Ticket
 from vector_pipeline.embedding.values import Answer, EmbeddingInput, Progress, Usage
@@ -19,6 +20,38 @@ T = TypeVar("T")
 
 # While so many answers wait to be stored nothing new is sent: Postgres is slow or away, and answers would pile up.
 MOST_UNDELIVERED = 4
+
+# How long an interrupted run waits for the answers to what it has sent.
+GRACE_SECONDS = 15.0
+
+
+def run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a loop and a thread of its own, and return what it does or raise what it raises.
+
+    An interrupt of this thread (Ctrl-C, or Dagster's termination of a run) cancels the coroutine, which may take its
+    time to end, and is raised then; a second one cancels it again. Raised inside the loop it would cut off whatever
+    is under way there.
+    """
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
+
+    async def begin() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        begun.set_result((asyncio.get_running_loop(), task))
+        return await work
+
+    with ThreadPoolExecutor(1, "embedding") as thread:
+        ended = thread.submit(lambda: asyncio.run(begin()))
+        try:
+            return ended.result()
+        except BaseException:
+            while not ended.done():
+                # It may have ended by now, and its loop with it; whoever interrupts again is in a hurry.
+                with suppress(RuntimeError, KeyboardInterrupt):
+                    loop, task = begun.result()
+                    loop.call_soon_threadsafe(task.cancel)
+                    wait([ended])
+            raise
 
 
 class Flow:
@@ -52,8 +85,13 @@ class Flow:
         except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
             self._fail(error)
         except BaseException:
-            for task in self._running:
-                task.cancel()
+            # Interrupted: what is under way is going to be billed, so it is given time to come in, once.
+            try:
+                if self._running:
+                    await asyncio.wait(self._running, timeout=GRACE_SECONDS)
+            finally:
+                for task in self._running:
+                    task.cancel()
             raise
         finally:
             # Not waited for: after a failure the maker of requests may be waiting for something else still.

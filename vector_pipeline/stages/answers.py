@@ -56,6 +56,7 @@ class AnswerStore:
         self._budget = budget
         self._log = log
         self._lock = threading.Lock()
+        self._hurried = threading.Event()
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -69,7 +70,12 @@ class AnswerStore:
         self.usage.requests += 1
         self.usage.inputs += len(answer.inputs)
         self.usage.tokens += answer.tokens
-        await asyncio.to_thread(self._store_in_time, answer)
+        try:
+            await asyncio.to_thread(self._store_in_time, answer)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped; it need not wait for Postgres any longer.
+            self._hurried.set()
+            raise
 
     def _store_in_time(self, answer: Answer) -> None:
         deadline = time.monotonic() + self._pipeline.settings.retry_seconds
@@ -79,10 +85,10 @@ class AnswerStore:
                     self._store(answer)
                 return
             except _PASSING as error:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or self._hurried.is_set():
                     raise DatabaseUnavailable(self._spilled(answer, error)) from error
                 self._log("Postgres is away; the answers in hand are kept until it is back")
-                time.sleep(LOOK_AGAIN_SECONDS)
+                self._hurried.wait(LOOK_AGAIN_SECONDS)
             except (DatabaseError, psycopg.Error) as error:
                 raise DatabaseError(self._spilled(answer, error)) from error
 

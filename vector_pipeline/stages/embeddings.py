@@ -6,7 +6,6 @@ away nothing new is sent, and what cannot be stored in time is spilled to a file
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from itertools import groupby
 
 import psycopg
 
+from vector_pipeline.embedding.flow import run_apart
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput, Progress, Usage
 from vector_pipeline.errors import BudgetReached, DatabaseUnavailable, one_line
 from vector_pipeline.stages.answers import AnswerStore, store_spilled
@@ -196,7 +196,7 @@ class _TargetRun:
             batches = self._batches(_chain(first, texts), connection, claims, budget)
             pacer = PostgresPacer.of(database, self.config)
             try:
-                usage = asyncio.run(self._send(pacer, batches, store))
+                usage = run_apart(self._send(pacer, batches, store))
                 _add(self.result.usage, usage)
             except BudgetReached as reached:
                 self.result.stopped = str(reached)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +29,7 @@ from vector_pipeline.store import spaces, vectors
 from vector_pipeline.store.spending import spent_today
 from vector_pipeline_tests.embedding.asking import many
 from vector_pipeline_tests.openai_server import RunningServer, ServerConfig, serve
+from vector_pipeline_tests.stages.interrupted_run import TEXTS
 
 
 @contextmanager
@@ -252,3 +256,20 @@ def test_only_the_first_text_of_an_unknown_model_is_not_sent_in_a_batch(tmp_path
         result = embed(pipeline, many(60))
         assert (billed(server), result.stored) == (1, 1)
         assert result.stopped == "59 texts are out in batches; a later run brings them in and loads their files"
+
+
+def test_an_interrupted_run_waits_for_what_it_has_sent(tmp_path: Path, fresh_database_url: str) -> None:
+    """Ctrl-C: what is under way is billed, and would be paid for again."""
+    with serve(ServerConfig(latency=0.5, tokens_per_minute=100_000_000)) as server:
+        command = [sys.executable, "-m", "vector_pipeline_tests.stages.interrupted_run"]
+        run = subprocess.Popen([*command, str(tmp_path), fresh_database_url, server.url], stderr=subprocess.DEVNULL)
+        server.wait_for_requests(12)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=60) != 0
+        asked = many(TEXTS)
+        assert 0 < billed(server) < TEXTS
+        with opened(tmp_path, fresh_database_url, server) as pipeline:
+            assert missing(pipeline, asked) == TEXTS - billed(server)
+            embed(pipeline, asked)
+            assert missing(pipeline, asked) == 0
+        assert billed(server) == TEXTS
