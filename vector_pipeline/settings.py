@@ -233,6 +233,7 @@ def _explain(error: ValidationError) -> str:
     field = next((n for n, f in Settings.model_fields.items() if f.alias == field), field)
     if field not in Settings.model_fields:
         return f"'{field}' is not a setting"
-    secret = field in ("database_url", "openai_api_key")
+    # A URL may hold a password.
+    secret = field in ("database_url", "openai_api_key") or (field == "openai_base_url" and "@" in str(problem["input"]))
     found = "" if secret else f" is {str(problem['input'])[:80]!r}:"
     return f"{variable(field)}{found} {message[0].lower()}{message[1:]}"

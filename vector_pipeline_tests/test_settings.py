@@ -50,6 +50,9 @@ def test_secrets_are_shown_nowhere() -> None:
     settings = Settings.from_environment({"OPENAI_API_KEY": secret, "DATABASE_URL": f"postgresql://u:{secret}@h/d"})
     assert secret not in repr(settings)
     assert secret not in settings.model_dump_json()
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL") as caught:
+        Settings.from_environment({"OPENAI_BASE_URL": f"htp://me:{secret}@host/v1"})
+    assert secret not in str(caught.value)
 
 
 def test_every_variable_is_documented() -> None:

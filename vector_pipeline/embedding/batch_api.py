@@ -87,7 +87,8 @@ def open_api(config: ClientConfig) -> openai.OpenAI:
     with explained_configuration():
         return openai.OpenAI(
             api_key=config.key,
-            base_url=config.base_url or API_URL,
+            base_url=config.address or API_URL,
+            http_client=openai.DefaultHttpxClient(auth=config.credentials),
             organization=config.organization,
             project=config.project,
             timeout=600.0,

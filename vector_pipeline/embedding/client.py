@@ -86,10 +86,11 @@ class EmbeddingClient:
         most = config.max_in_flight + 4
         http = httpx2.AsyncClient(
             transport=self._transport,
+            auth=config.credentials,
             limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most),
             timeout=httpx2.Timeout(config.timeout_seconds, connect=min(10.0, config.timeout_seconds)),
         )
-        base_url = config.base_url or ("http://embedded/v1" if self._transport else API_URL)
+        base_url = config.address or ("http://embedded/v1" if self._transport else API_URL)
         with explained_configuration():
             self._sdk = openai.AsyncOpenAI(
                 api_key=config.key,

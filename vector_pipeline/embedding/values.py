@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -63,12 +63,23 @@ class ClientConfig:
         )
 
     @property
-    def safe_base_url(self) -> str | None:
-        """The base URL without what may be secret in it: user, password and query."""
+    def address(self) -> str | None:
+        """The base URL without user and password, which are sent apart: what is logged of a request shows its URL."""
         if self.base_url is None:
             return None
         address = urlsplit(self.base_url)
-        return address._replace(netloc=address.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """User and password of the base URL; None where it has none."""
+        address = urlsplit(self.base_url or "")
+        return (unquote(address.username or ""), unquote(address.password or "")) if "@" in address.netloc else None
+
+    @property
+    def safe_base_url(self) -> str | None:
+        """The base URL without what may be secret in it: user, password and query."""
+        return None if self.address is None else urlsplit(self.address)._replace(query="", fragment="").geturl()
 
     @property
     def where(self) -> str:
@@ -101,11 +112,11 @@ class ClientConfig:
 
     def without_secrets(self, text: str) -> str:
         """What a server said, less the key and the base URL's password: some repeat what they were sent."""
-        password = urlsplit(self.base_url or "").password
-        secrets = (self.api_key.get_secret_value() if self.api_key else None, password, password and unquote(password))
+        _, password = self.credentials or ("", "")
+        secrets = (self.api_key.get_secret_value() if self.api_key else "", password, quote(password))
         for secret in secrets:
             # "none" and "EMPTY" are what people give to servers that want no key.
-            if secret and len(secret) >= SHORTEST_SECRET:
+            if len(secret) >= SHORTEST_SECRET:
                 text = text.replace(secret, "***")
         return text
 

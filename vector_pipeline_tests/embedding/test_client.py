@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import logging
 import threading
 import time
 import traceback
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from vector_pipeline.embedding import batch_api
 from vector_pipeline.embedding.client import Answer, EmbeddingClient, EmbeddingInput
 from vector_pipeline.embedding.flow import MOST_UNDELIVERED
 from vector_pipeline.embedding.pacing import LocalPacer
@@ -512,6 +515,20 @@ def test_a_password_in_the_base_url_is_in_no_error_and_no_repr() -> None:
     for shown in (str(caught.value), repr(asked), asked.bucket, asked.where):
         assert "pass-word" not in shown
     assert "127.0.0.1" in asked.bucket
+
+
+def test_a_password_in_the_base_url_is_sent_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with serve() as server:
+        url = server.url.replace("http://", "http://me:pass%2Dword@")
+        embed(server, many(2), base_url=url)
+        assert list(server.seen.requests_by_key) == [f"Basic {base64.b64encode(b'me:pass-word').decode()}"]
+        with batch_api.open_api(config(server, base_url=url)) as api:
+            api.batches.list()
+    assert "embeddings" in caplog.text
+    assert "batches" in caplog.text
+    for secret in ("pass-word", "pass%2Dword", KEY):
+        assert secret not in caplog.text
 
 
 def test_a_base_url_that_cannot_be_asked_is_a_mistake_of_ones_own() -> None:
