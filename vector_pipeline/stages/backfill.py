@@ -217,7 +217,8 @@ class _Submission:
             missing = vectors.missing(self.connection, self.space, list(by_hash))
             self.result.out += len(missing - mine)
             missing &= mine
-            missing -= set(rejected_texts.reasons(self.connection, self.space.name, list(missing)))
+            names = [self.space.name, self.space.model]
+            missing -= set(rejected_texts.reasons(self.connection, names, list(missing)))
             out = self.ledger.under_way(self.space.name, list(missing))
             singly = self.ledger.to_send_singly(self.space.name, list(missing - out))
             self.result.out += len(out)

@@ -104,7 +104,7 @@ def _explain_missing(
         lacking = outcome.missing_vectors.get(source.path)
         if not lacking:
             continue
-        refused = rejected_texts.reasons(connection, space.name if space else "", list(lacking))
+        refused = rejected_texts.reasons(connection, [space.name, space.model] if space else None, list(lacking))
         if refused:
             first = next(chunk for chunk in source.chunks if chunk.content_hash in refused)
             reason = f"chunk {first.chunk_index:,} of {first.document_id}: {refused[first.content_hash]}"

@@ -11,12 +11,19 @@ from vector_pipeline.store.connection import Connection
 KEPT = "1 day"
 
 
-def reasons(connection: Connection, space: str, hashes: Sequence[bytes]) -> dict[bytes, str]:
-    """Why each of the hashes was refused, for those that were."""
+def reasons(connection: Connection, spaces: Sequence[str] | None, hashes: Sequence[bytes]) -> dict[bytes, str]:
+    """Why each of the hashes was refused, for those that were, in one of some spaces or in any.
+
+    What a model refused before its first answer made a space is noted under the model's name.
+    """
     rows = connection.execute(
-        "SELECT content_hash, reason FROM rejected_texts WHERE space = %s AND content_hash = ANY(%s) AND "
-        "rejected_at > now() - %s::interval",
-        (space, [uuid.UUID(bytes=h) for h in hashes], KEPT),
+        "SELECT content_hash, reason FROM rejected_texts WHERE (space = ANY(%(spaces)s) OR %(spaces)s::text[] IS NULL) "
+        "AND content_hash = ANY(%(hashes)s) AND rejected_at > now() - %(kept)s::interval",
+        {
+            "spaces": None if spaces is None else list(spaces),
+            "hashes": [uuid.UUID(bytes=h) for h in hashes],
+            "kept": KEPT,
+        },
     )
     return {row[0].bytes: row[1] for row in rows}
 

@@ -27,7 +27,7 @@ from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.stages.schemas import PlannedText
 from vector_pipeline.store import spaces, vectors
 from vector_pipeline.store.spending import spent_today
-from vector_pipeline_tests.embedding.asking import many
+from vector_pipeline_tests.embedding.asking import inputs, many
 from vector_pipeline_tests.openai_server import RunningServer, ServerConfig, serve
 from vector_pipeline_tests.stages.interrupted_run import TEXTS
 
@@ -96,27 +96,27 @@ def read_only(url: str) -> Iterator[None]:
 def test_answers_that_postgres_never_took_are_kept_in_a_file_and_stored_by_the_next_run(
     tmp_path: Path, fresh_database_url: str, model: str, first: int
 ) -> None:
-    inputs = many(60)
+    asked = many(60)
     with (
         serve(ServerConfig(model=model, latency=1.0)) as server,
         opened(tmp_path, fresh_database_url, server, model=model, retry_seconds=1.0) as pipeline,
     ):
         with ThreadPoolExecutor(1) as pool:
-            run = pool.submit(embed, pipeline, inputs, 60)
+            run = pool.submit(embed, pipeline, asked, 60)
             server.wait_for_requests(1)
             with away(fresh_database_url), pytest.raises(DatabaseUnavailable, match=r"kept in .*spilled.* next run"):
                 run.result()
         assert billed(server) == first
         assert len(list((tmp_path / "spilled").rglob("*.npz"))) == 1
 
-        more = embed(pipeline, [*inputs, *many(5, start=60)])
-        assert missing(pipeline, inputs) == 0
+        more = embed(pipeline, [*asked, *many(5, start=60)])
+        assert missing(pipeline, asked) == 0
         assert (more.usage.inputs, billed(server)) == (65 - first, 65)
         assert list((tmp_path / "spilled").rglob("*.npz")) == []
 
 
 def test_two_runs_that_want_the_same_texts_pay_for_them_once(tmp_path: Path, fresh_database_url: str) -> None:
-    inputs = many(200)
+    asked = many(200)
     start = threading.Barrier(2)
 
     def run(pipeline: Pipeline, wanted: list[EmbeddingInput]) -> EmbedResult:
@@ -128,9 +128,9 @@ def test_two_runs_that_want_the_same_texts_pay_for_them_once(tmp_path: Path, fre
         opened(tmp_path, fresh_database_url, server) as pipeline,
         ThreadPoolExecutor(2) as pool,
     ):
-        runs = [pool.submit(run, pipeline, wanted) for wanted in (inputs, inputs[::-1])]
+        runs = [pool.submit(run, pipeline, wanted) for wanted in (asked, asked[::-1])]
         results = [run.result() for run in runs]
-        assert missing(pipeline, inputs) == 0
+        assert missing(pipeline, asked) == 0
         assert billed(server) == 200
         assert sum(result.stored for result in results) == 200
 
@@ -273,3 +273,19 @@ def test_an_interrupted_run_waits_for_what_it_has_sent(tmp_path: Path, fresh_dat
             embed(pipeline, asked)
             assert missing(pipeline, asked) == 0
         assert billed(server) == TEXTS
+
+
+def test_a_text_that_was_refused_before_there_was_a_space_is_not_sent_again(
+    tmp_path: Path, fresh_database_url: str
+) -> None:
+    model = "somebodys/own-model"
+    asked = [*inputs("a cursed text"), *many(20)]
+    with (
+        serve(ServerConfig(model=model, bad_word="cursed")) as server,
+        opened(tmp_path, fresh_database_url, server, model=model) as pipeline,
+    ):
+        first = embed(pipeline, asked)
+        assert (first.stored, list(first.rejected)) == (20, [asked[0].content_hash.hex()])
+        requests = server.seen.requests
+        embed(pipeline, asked)
+        assert server.seen.requests == requests
