@@ -84,7 +84,8 @@ def backfill(
         # One at a time: between the look at what is out and the note of what goes out nobody else submits.
         with _alone(connection, f"{database.schema} {space.name}"):
             budget.committed = usd_out_in_batches(connection, pipeline)
-            run = _Submission(pipeline, space, ledger, connection, Claims(claiming, space.name), budget, result)
+            claims = Claims(claiming, space.name, retry_seconds=config.retry_seconds)
+            run = _Submission(pipeline, space, ledger, connection, claims, budget, result)
             result.submitted = _submit(api, config, run, plan, pipeline)
         result.out += result.submitted.inputs + result.submitted.left
         result.ordered = result.submitted.tokens * (budget.price_per_token or 0.0)

@@ -187,7 +187,8 @@ class _TargetRun:
         database = self.pipeline.database
         with ExitStack() as stack:
             connection = stack.enter_context(database.connect(role="embeddings"))
-            claims = Claims(stack.enter_context(database.connect(role="claims")), self.target.name)
+            claiming = stack.enter_context(database.connect(role="claims"))
+            claims = Claims(claiming, self.target.name, retry_seconds=self.config.retry_seconds)
             spent = self.result.usd or 0.0
             budget = Budget.open(
                 self.pipeline, self.target.model, spent, ordered=self.ordered, spend_until=self.spend_until

@@ -14,14 +14,16 @@ from vector_pipeline.store.connection import Connection
 # The first half of a two-part advisory lock key that no other lock of the pipeline uses.
 _LOCK_CLASS = 0x76656374
 
-# A claim is forgotten after this, whatever its owner does.
-EXPIRY = "1 hour"
+# A claim is forgotten after this, and twice the time that transient failures are retried (a request, and the storing
+# of its answer), whatever its owner does.
+EXPIRY_SECONDS = 3_600.0
 
 
 class Claims:
     """The claims of one run in one space. The connection is its own: they are gone when it is."""
 
-    def __init__(self, connection: Connection, space: str) -> None:
+    def __init__(self, connection: Connection, space: str, *, retry_seconds: float = 0.0) -> None:
+        self._expiry = EXPIRY_SECONDS + 2 * retry_seconds
         self._connection = connection
         self._space = space
         self._owner = random.getrandbits(31)
@@ -34,10 +36,10 @@ class Claims:
             return set()
         self._connection.execute(
             "DELETE FROM embedding_claims c WHERE c.space = %(space)s AND c.content_hash = ANY(%(keys)s) AND "
-            "c.owner <> %(owner)s AND (c.claimed_at < now() - %(expiry)s::interval OR NOT EXISTS (SELECT FROM "
-            "pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = %(class)s AND "
+            "c.owner <> %(owner)s AND (c.claimed_at < now() - make_interval(secs => %(expiry)s) OR NOT EXISTS ("
+            "SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = %(class)s AND "
             "l.objid = c.owner))",
-            {"space": self._space, "keys": keys, "owner": self._owner, "expiry": EXPIRY, "class": _LOCK_CLASS},
+            {"space": self._space, "keys": keys, "owner": self._owner, "expiry": self._expiry, "class": _LOCK_CLASS},
         )
         rows = self._connection.execute(
             "INSERT INTO embedding_claims (space, content_hash, owner) SELECT %s, h, %s FROM unnest(%s::uuid[]) AS h "
@@ -54,7 +56,3 @@ class Claims:
                 "DELETE FROM embedding_claims WHERE space = %s AND content_hash = ANY(%s) AND owner = %s",
                 (self._space, keys, self._owner),
             )
-
-    def release_all(self) -> None:
-        """Give back whatever is still claimed."""
-        self._connection.execute("DELETE FROM embedding_claims WHERE owner = %s", (self._owner,))

@@ -28,7 +28,7 @@ def test_what_was_released_can_be_claimed(database: Database) -> None:
         first.claim([ONE, TWO, THREE])
         first.release([ONE])
         assert second.claim([ONE, TWO]) == {ONE}
-        first.release_all()
+        first.release([TWO, THREE])
         assert second.claim([TWO, THREE]) == {TWO, THREE}
 
 
@@ -45,3 +45,12 @@ def test_a_claim_that_is_too_old_is_taken_over(database: Database, connection: C
         Claims(slow, "s").claim([ONE])
         connection.execute("UPDATE embedding_claims SET claimed_at = now() - interval '2 hours'")
         assert Claims(connection, "s").claim([ONE]) == {ONE}
+
+
+def test_a_claim_is_kept_for_as_long_as_its_request_may_be_sent_again(
+    database: Database, connection: Connection
+) -> None:
+    with database.connect() as patient:
+        Claims(patient, "s", retry_seconds=7_200).claim([ONE])
+        connection.execute("UPDATE embedding_claims SET claimed_at = now() - interval '2 hours'")
+        assert Claims(connection, "s", retry_seconds=7_200).claim([ONE]) == set()
