@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import fsspec
 import psycopg
@@ -17,6 +21,9 @@ from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded_server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
 
+HOME_OF_RUN = "HOME_OF_TEST_RUN"
+SERVER_ENDS_SECONDS = 15.0
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,12 +33,27 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a home for the server of this run; its workers find it in their environment."""
+    if not hasattr(config, "workerinput"):
+        home = tempfile.mkdtemp(prefix="vector_pipeline_tests-")
+        os.environ[HOME_OF_RUN] = home
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it, once the server has stopped, which it does soon after its last user is gone."""
+    if not hasattr(config, "workerinput"):
+        home = Path(os.environ.pop(HOME_OF_RUN))
+        deadline = time.monotonic() + SERVER_ENDS_SECONDS
+        while (home / "postgres/data/postmaster.pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        shutil.rmtree(home, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def database_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
-    """The URL of a server that the workers of one run share; pytest removes the run's folder a few runs later."""
-    folder = tmp_path_factory.getbasetemp()
-    home = folder if worker_id == "master" else folder.parent
-    with EmbeddedServer.start(home) as server:
+def database_url() -> Iterator[str]:
+    """The URL of a server that the workers of one run share."""
+    with EmbeddedServer.start(Path(os.environ[HOME_OF_RUN])) as server:
         yield server.url
 
 
