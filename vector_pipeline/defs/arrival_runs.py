@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from vector_pipeline.defs.assets.source_files import register_arrivals
+from vector_pipeline.defs.assets.source_files import register_arrivals, scan_metadata
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.report import IngestReport
@@ -35,6 +35,13 @@ def run_arrivals(
     names = Names(pipeline.settings.name)
     definitions = build_definitions(pipeline.settings, opened=pipeline)
     register_arrivals(instance, names, arrivals)
+    with pipeline.database.connect(role="ingest") as connection:
+        counts = manifest.count_files(connection)
+    # The scan was none of Dagster's: the UI is told of it as it is of the sensor's.
+    scanned = dg.AssetMaterialization(
+        names.asset("source_files"), metadata=scan_metadata(report.scans, counts, arrivals)
+    )
+    instance.report_runless_asset_event(scanned)
     job = definitions.resolve_job_def(names.of("ingest"))
 
     def run(arrival: str) -> dg.ExecuteInProcessResult | None:

@@ -43,6 +43,18 @@ def test_a_folder_is_loaded_and_found(pipeline: Pipeline, corpus: Path, run: Ing
     assert search(pipeline, "baking bread", 1)[0].source == "bread.md"
 
 
+def test_the_ui_is_told_of_a_scan_that_found_something(instance: dg.DagsterInstance, corpus: Path, run: Ingest) -> None:
+    run(corpus)
+    (corpus / "bees.txt").write_text("Bees sleep in winter.")
+    for _ in range(2):  # the second finds nothing
+        run(corpus)
+    scans = instance.fetch_materializations(dg.AssetKey("source_files"), limit=10).records
+    found = [record.asset_materialization for record in scans]
+    metadata = [scan.metadata for scan in reversed(found) if scan is not None]
+    assert [(m["new"].value, m["changed"].value, m["unchanged"].value) for m in metadata] == [(3, 0, 0), (0, 1, 2)]
+    assert metadata[0]["files_pending"].value == 3
+
+
 def test_running_again_reads_embeds_and_writes_nothing(pipeline: Pipeline, corpus: Path, run: Ingest) -> None:
     run(corpus)
     before = _rows(pipeline)
