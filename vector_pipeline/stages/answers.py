@@ -166,7 +166,8 @@ def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
             try:
                 with np.load(path) as kept:
                     hashes, found = [bytes(key) for key in kept["hashes"]], kept["vectors"]
-                    tokens = int(kept["tokens"])
+                    # Files of versions before 2026-11-26 do not say what was billed for them.
+                    tokens = int(kept["tokens"]) if "tokens" in kept else 0
             except FileNotFoundError:
                 continue  # another run was here first
             except _UNREADABLE:

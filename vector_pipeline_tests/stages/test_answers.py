@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
@@ -232,6 +233,18 @@ def test_a_kept_answer_that_cannot_be_read_is_set_aside(tmp_path: Path, fresh_da
         (folder / "half.npz").write_bytes(b"PK\x03\x04 and no more")
         assert embed(pipeline, many(5)).stored == 5
         assert [path.name for path in folder.iterdir()] == ["half.npz.unreadable"]
+
+
+def test_a_kept_answer_of_an_earlier_version_is_stored(tmp_path: Path, fresh_database_url: str) -> None:
+    with serve() as server, opened(tmp_path, fresh_database_url, server) as pipeline:
+        inputs = many(2)
+        embed(pipeline, inputs[:1])
+        folder = tmp_path / "spilled" / "text-embedding-3-small"
+        folder.mkdir(parents=True)
+        keys = np.frombuffer(inputs[1].content_hash, dtype="V16")
+        np.savez(folder / "old.npz", hashes=keys, vectors=np.ones((1, 1_536), dtype=np.float32))
+        assert embed(pipeline, inputs[1:]).usage.requests == 0
+        assert not list(folder.iterdir())
 
 
 def test_a_model_of_too_many_dimensions_is_refused_for_the_price_of_one_text(
