@@ -15,7 +15,7 @@ from vector_pipeline.store.connection import SHARED_SCHEMA, Database
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.rows import LoadOutcome, load_sources
 from vector_pipeline.store.search import search
-from vector_pipeline.store.spaces import start_space, switch_space
+from vector_pipeline.store.spaces import list_spaces, start_space, switch_space
 from vector_pipeline.store.sweep import sweep
 from vector_pipeline_tests.store.corpus import embed, load, own, rows_of, scalar, vectors_of
 
@@ -118,3 +118,27 @@ def test_plain_sql_searches_well_unless_somebody_set_it_otherwise(fresh_database
             "SELECT current_setting('hnsw.iterative_scan'), current_setting('hnsw.ef_search')"
         ).fetchone()
     assert found == ("strict_order", "100")
+
+
+def test_sections_of_their_first_form_are_brought_in_step(fresh_database_url: str) -> None:
+    database = Database(fresh_database_url)
+    schema.migrate(database)
+    texts = [f"text {number}" for number in range(100)]
+    with database.connect() as connection:
+        load(connection, "A1", {"a.txt": texts})
+        places = "SELECT chunk_index, start_char, page_content FROM document_chunks ORDER BY 1"
+        before = connection.execute(places).fetchall()
+        connection.execute(
+            "ALTER TABLE chunk_sections DROP COLUMN document_id, DROP COLUMN digest, DROP COLUMN first_index, "
+            "DROP COLUMN first_start; ALTER TABLE spaces DROP COLUMN ef_search; DROP INDEX chunks_source_key_section; "
+            "CREATE INDEX chunks_source_key ON chunks (source_key); DROP TABLE scans; "
+            "DELETE FROM vector_pipeline_migrations WHERE number > 8"
+        )
+        assert schema.migrate(database) == [9, 10]
+        assert connection.execute(places).fetchall() == before
+        assert scalar(connection, "SELECT count(*) FROM chunk_sections") == 0
+        own(connection, "A2", ["a.txt"])
+        assert load_sources(connection, "A2", [rows_of("a.txt", texts)]).written == 100
+        assert connection.execute(places).fetchall() == before
+        assert scalar(connection, "SELECT count(*) > 0 FROM chunk_sections")
+        assert [space.ef_search for space in list_spaces(connection)] == [None]

@@ -1,6 +1,6 @@
 -- What the last whole scan of a root left out of the table, for `status` to tell: such files have no row in source_files.
 
-CREATE TABLE {schema}.scans (
+CREATE TABLE IF NOT EXISTS {schema}.scans (
     root_key     uuid PRIMARY KEY,                -- as a source_key, of the root alone, which may be longer than a b-tree key
     root         text NOT NULL,
     ended_at     timestamptz NOT NULL DEFAULT now(),
