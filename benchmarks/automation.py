@@ -27,10 +27,10 @@ import dagster as dg
 import psycopg
 
 from vector_pipeline.defs.build import build_definitions
-from vector_pipeline.defs.instance import open_instance
+from vector_pipeline.local.instance import open_instance
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
-from vector_pipeline.store.embedded_server import EmbeddedServer
+from vector_pipeline.store.embedded.server import EmbeddedServer
 
 FILES_PER_FOLDER = 1_000
 REPEATS = 5

@@ -66,8 +66,9 @@ def ours(url: str) -> Embed:
 
     from pydantic import SecretStr
 
+    from vector_pipeline.embedding import flow
     from vector_pipeline.embedding.client import Answer, ClientConfig, EmbeddingClient, EmbeddingInput
-    from vector_pipeline.embedding.pacing import LocalPacer
+    from vector_pipeline.embedding.pacing.pacer import LocalPacer
 
     config = ClientConfig(MODEL, base_url=url, api_key=SecretStr(KEY))
 
@@ -81,7 +82,7 @@ def ours(url: str) -> Embed:
         inputs = (EmbeddingInput(text, len(text) // 4, b"") for text in texts)
         batches = iter(lambda: list(itertools.islice(inputs, 250)), [])
         async with EmbeddingClient(config, LocalPacer()) as client:
-            await client.embed_batches(batches, deliver)
+            await flow.embed_batches(client, batches, deliver)
         return count
 
     return lambda texts: asyncio.run(run(texts))

@@ -23,7 +23,7 @@ from pathlib import Path
 import regex
 
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.text.encodings import decode
+from vector_pipeline.text.encodings.decode import decode
 
 PACKAGES = ("django", "chardet", "charset-normalizer", "faust-cchardet")
 ENCODINGS = {

@@ -20,18 +20,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vector_pipeline.defs.ingest import ingest
+from vector_pipeline.local.ingest import ingest
+from vector_pipeline.pipeline.model import client_config, targets
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.sources.source import open_source
-from vector_pipeline.stages.asking import client_config
+from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.chunks import ChunksOutcome, chunk_rows
 from vector_pipeline.stages.documents import DocumentsOutcome, read_arrival
-from vector_pipeline.stages.embeddings import embed_plan
+from vector_pipeline.stages.embeddings.plan import embed_plan
 from vector_pipeline.stages.load import load_chunks
-from vector_pipeline.stages.model import targets
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.stages.scan import scan
-from vector_pipeline.stages.schemas import (
+from vector_pipeline.stages.streams import (
     CHUNKS,
     DOCUMENTS,
     TOKEN_BATCHES,

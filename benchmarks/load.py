@@ -35,7 +35,7 @@ from psycopg.types.json import Jsonb
 from vector_pipeline.store.binary import Vectors
 from vector_pipeline.store.chunks import ChunkRow, SourceRows
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline.store.embedded_server import EmbeddedServer
+from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.schema import migrate

@@ -35,20 +35,21 @@ import httpx2
 import numpy as np
 from pydantic import SecretStr
 
+from vector_pipeline.embedding import flow
 from vector_pipeline.embedding.client import Answer, ClientConfig, EmbeddingClient, EmbeddingInput
-from vector_pipeline.embedding.limits import Limits
-from vector_pipeline.embedding.pacing import LocalPacer, Pacer
+from vector_pipeline.embedding.pacing.limits import Limits
+from vector_pipeline.embedding.pacing.pacer import LocalPacer, Pacer
+from vector_pipeline.embedding.requests import RequestLimits, pack, target_weight, weigh
 from vector_pipeline.store.connection import Database
-from vector_pipeline.store.embedded_server import EmbeddedServer
+from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.index import maintain_index
-from vector_pipeline.store.pacing import PostgresPacer
 from vector_pipeline.store.schema import migrate
+from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline.store.spaces import Space, open_space
 from vector_pipeline.store.vectors import store_vectors
-from vector_pipeline.text.packing import RequestLimits, pack, target_weight, weigh
-from vector_pipeline.text.tokens import tokenizer_for
-from vector_pipeline_tests.openai_server import Fault, ServerConfig, serve_in_process
-from vector_pipeline_tests.openai_server.embedding import vector_of
+from vector_pipeline.text.chunking.tokens import tokenizer_for
+from vector_pipeline_tests.support.openai_server import Fault, ServerConfig, serve_in_process
+from vector_pipeline_tests.support.openai_server.embedding import vector_of
 
 WORDS = re.findall(
     r"\w+",
@@ -164,7 +165,7 @@ def run_client(work: Work) -> tuple[int, float, float, int]:
     async def main() -> None:
         pacer: Pacer = PostgresPacer.of(work.database, config) if work.database else LocalPacer(config.limits)
         async with EmbeddingClient(config, pacer) as client:
-            await client.embed_batches(requests_of(some(work.seed, work.tokens), work.limits), deliver)
+            await flow.embed_batches(client, requests_of(some(work.seed, work.tokens), work.limits), deliver)
 
     httpx2.post(work.url.replace("/v1", "/start"))
     asyncio.run(main())

@@ -38,15 +38,15 @@ import numpy as np
 import psycopg
 
 from vector_pipeline.store.connection import Database
-from vector_pipeline.store.embedded_server import EmbeddedServer
-from vector_pipeline.store.search import search
-from vector_pipeline.text import tokens
-from vector_pipeline.text.chunking import ChunkingConfig, chunk_documents
+from vector_pipeline.store.embedded.server import EmbeddedServer
+from vector_pipeline.store.search.by_vector import search
+from vector_pipeline.text.chunking import tokens
+from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_documents
+from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline.text.readers import ReaderOptions, read_documents
-from vector_pipeline.text.tokens import tokenizer_for
-from vector_pipeline_tests.openai_server import ServerConfig, serve_in_process
-from vector_pipeline_tests.openai_server.embedding import vector_of
-from vector_pipeline_tests.openai_server.server import ProcessServer
+from vector_pipeline_tests.support.openai_server import ServerConfig, serve_in_process
+from vector_pipeline_tests.support.openai_server.embedding import vector_of
+from vector_pipeline_tests.support.openai_server.server import ProcessServer
 
 PARTS = ("edits", "kill", "kill_late", "bad", "search", "limit")
 OURS = "ours"

@@ -31,11 +31,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vector_pipeline.embedding.embedded_model import EmbeddedModel
-from vector_pipeline.text import tokens as vocabulary_of
-from vector_pipeline.text.chunking import ChunkingConfig, chunk_document
+from vector_pipeline.embedding.providers.embedded import EmbeddedModel
+from vector_pipeline.text.chunking import tokens as vocabulary_of
+from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_document
+from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.tokens import tokenizer_for
 
 LABELLED_SET = Path(__file__).parent / "labelled_set"
 LANGUAGES = {"en": "English", "ko": "Korean"}

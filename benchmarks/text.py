@@ -24,10 +24,10 @@ from pathlib import Path
 
 import tiktoken
 
-from vector_pipeline.text.chunking import ChunkingConfig, chunk_document, chunk_documents
+from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_document, chunk_documents
+from vector_pipeline.text.chunking.tokens import PATTERN, tokenizer_for, vocabulary
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers import ReaderOptions, read_documents
-from vector_pipeline.text.tokens import PATTERN, tokenizer_for, vocabulary
 
 CORPUS = Path(__file__).parents[1] / "examples" / "sample_corpus"
 ENGLISH = ("handbook/history.md", "handbook/borrowing-tools.md", "guides/bicycle-tyre.md", "handbook/opening-hours.md")
@@ -132,7 +132,7 @@ def measure_awkward() -> None:
 
 
 def peer_seconds(folder: Path, name: str, files: list[bytes]) -> float | None:
-    from vector_pipeline.text import tokens
+    from vector_pipeline.text.chunking import tokens
 
     python = folder / "venv" / "bin" / "python"
     if not python.exists():

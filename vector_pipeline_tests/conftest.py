@@ -18,8 +18,11 @@ from moto.server import ThreadedMotoServer
 from psycopg import sql
 
 from vector_pipeline.store.connection import Database
-from vector_pipeline.store.embedded_server import EmbeddedServer
+from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
+
+# Fixtures that tests of several rooms use.
+pytest_plugins = ["vector_pipeline_tests.support.pipelines"]
 
 HOME_OF_RUN = "HOME_OF_TEST_RUN"
 SERVER_ENDS_SECONDS = 15.0

@@ -12,8 +12,8 @@ import click
 from vector_pipeline.cli import reports
 from vector_pipeline.cli.output import Progress, emit_json, fail
 from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.pipeline import open_pipeline
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="One JSON object on stdout.")
 
@@ -55,8 +55,8 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
     SOURCE is a folder or a URL such as s3://bucket/folder; VECTOR_PIPELINE_SOURCE when it is left out. What earlier
     sources brought stays. Exit code 1 says that something was left undone: the report says what.
     """
-    from vector_pipeline.defs.ingest import ingest as run_ingest
-    from vector_pipeline.stages.forget import forget_root as forget
+    from vector_pipeline.local.ingest import ingest as run_ingest
+    from vector_pipeline.queries.forget import forget_root as forget
 
     settings = Settings.from_environment()
     location = source or settings.source
@@ -87,7 +87,7 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
 @as_json
 def search(query: str, k: int, source: str | None, where: str | None, json_wanted: bool) -> None:
     """Find the chunks nearest in meaning to QUERY."""
-    from vector_pipeline.stages.asking import search as run_search
+    from vector_pipeline.queries.search import search as run_search
 
     if not query.strip():
         raise ConfigurationError("the query is empty; ask something")
@@ -116,7 +116,7 @@ def _object(text: str | None) -> dict[str, Any] | None:
 @as_json
 def status(path: str | None, json_wanted: bool) -> None:
     """Say what is loaded, pending and rejected, and why; with PATH, of that file."""
-    from vector_pipeline.stages.status import read_status
+    from vector_pipeline.queries.status import read_status
 
     with open_pipeline(Settings.from_environment()) as pipeline:
         found = read_status(pipeline, path)
@@ -131,7 +131,7 @@ def status(path: str | None, json_wanted: bool) -> None:
 @as_json
 def estimate(source: str | None, json_wanted: bool) -> None:
     """Say what ingesting SOURCE would take, before anything is paid: tokens, requests, minutes, dollars."""
-    from vector_pipeline.stages.estimate import estimate as run_estimate
+    from vector_pipeline.queries.estimate import estimate as run_estimate
 
     settings = Settings.from_environment()
     location = source or settings.source
@@ -155,7 +155,7 @@ def space() -> None:
 @as_json
 def space_list(json_wanted: bool) -> None:
     """List the spaces, and what each misses."""
-    from vector_pipeline.stages.status import spaces_json
+    from vector_pipeline.queries.status import spaces_json
 
     with (
         open_pipeline(Settings.from_environment()) as pipeline,
@@ -172,7 +172,7 @@ def space_list(json_wanted: bool) -> None:
 @as_json
 def space_start(json_wanted: bool) -> None:
     """Start filling a space for the model and dimensions that the settings name."""
-    from vector_pipeline.stages.changing_model import start
+    from vector_pipeline.queries.change_model import start
 
     with open_pipeline(Settings.from_environment()) as pipeline:
         found = start(pipeline)
@@ -184,7 +184,7 @@ def space_start(json_wanted: bool) -> None:
 @as_json
 def space_switch(name: str, json_wanted: bool) -> None:
     """Make space NAME the one that searches see."""
-    from vector_pipeline.stages.changing_model import switch
+    from vector_pipeline.queries.change_model import switch
 
     with open_pipeline(Settings.from_environment()) as pipeline:
         switched = switch(pipeline, name)

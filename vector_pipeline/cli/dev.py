@@ -13,14 +13,14 @@ from pathlib import Path
 
 from vector_pipeline.cli.output import fail
 from vector_pipeline.defs.build import build_definitions
-from vector_pipeline.defs.instance import dagster_home, open_instance
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.own_config import bring_up_to_date
 from vector_pipeline.defs.resources import SourceResource
 from vector_pipeline.defs.runs import release_abandoned
 from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.local.instance import dagster_home, open_instance
+from vector_pipeline.local.own_config import bring_up_to_date
+from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.pipeline import open_pipeline
 from vector_pipeline.store.connection import Connection
 
 # Dagster recommends another command of its own in place of `dagster dev`, to whoever runs ours.

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vector_pipeline.sources.source import printable
+from vector_pipeline.sources.base import printable
 
 # The counts that the bar is drawn from.
 FILES_TO_LOAD, FILES_LOADED = "files to load", "files loaded"

@@ -7,15 +7,15 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from vector_pipeline.cli.output import emit, fail
-from vector_pipeline.sources.source import printable
+from vector_pipeline.sources.base import printable
 from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files
 
 if TYPE_CHECKING:
     # Importing Dagster takes a second and openai half of one, which commands that use neither can do without.
-    from vector_pipeline.defs.ingest import IngestReport
-    from vector_pipeline.stages.estimate import Estimate
-    from vector_pipeline.stages.pipeline import Pipeline
-    from vector_pipeline.store.search import SearchResult
+    from vector_pipeline.local.ingest import IngestReport
+    from vector_pipeline.pipeline.pipeline import Pipeline
+    from vector_pipeline.queries.estimate import Estimate
+    from vector_pipeline.store.search.by_vector import SearchResult
 
 # Rejected files that are listed; `status` lists all. Of files that a scan left out `status` lists as many.
 SHOWN = 20

@@ -16,11 +16,11 @@ from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.defs.runs import ACTIVE, TRIGGER
 from vector_pipeline.errors import PipelineError
+from vector_pipeline.pipeline.model import client_config
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.arrivals import in_progress
-from vector_pipeline.stages.asking import client_config
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
+from vector_pipeline.store.locks import in_progress
 
 INTERVAL_SECONDS = 120
 
@@ -45,7 +45,7 @@ def build_batches_job(names: Names, resources: Mapping[str, object]) -> dg.JobDe
         database: PostgresResource = getattr(context.resources, postgres)
         api: OpenAIResource = getattr(context.resources, openai)
         # Imports openai, which building the definitions does not have to wait for.
-        from vector_pipeline.stages.backfill import harvest
+        from vector_pipeline.stages.embeddings.batches import harvest
 
         with explained():
             found = harvest(database.pipeline, api.client_config(), log=context.log.info)
@@ -99,7 +99,7 @@ def _tick(
 ) -> dg.SensorResult | dg.SkipReason:
     if pipeline.settings.uses_embedded_model:
         return dg.SkipReason("the embedded model answers at once and knows no batches")
-    from vector_pipeline.stages.backfill import outstanding
+    from vector_pipeline.stages.embeddings.batches import outstanding
 
     state = outstanding(pipeline, client_config(pipeline.settings))
     if state.ready:

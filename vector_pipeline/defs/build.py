@@ -19,8 +19,8 @@ from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.resources import postgres_resource, source_resource
 from vector_pipeline.defs.schedules import build_backfill_schedule, build_backfill_sensor, build_scan_schedule
 from vector_pipeline.defs.sensors import build_index_automation, build_source_files_sensor
+from vector_pipeline.pipeline.pipeline import Pipeline, stage_base
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.pipeline import Pipeline, stage_base
 
 
 def build_definitions(settings: Settings | None = None, *, opened: Pipeline | None = None) -> dg.Definitions:

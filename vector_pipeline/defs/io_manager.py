@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 
 from vector_pipeline.defs.failures import explained
-from vector_pipeline.stages.stage_files import StageFiles
+from vector_pipeline.pipeline.stage_files import StageFiles
 
 
 class ParquetStages(dg.ConfigurableIOManager):

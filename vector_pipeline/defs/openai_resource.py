@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from vector_pipeline.embedding.values import ClientConfig
+from vector_pipeline.pipeline.model import client_config
+from vector_pipeline.queries.embed import embed_texts
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.asking import client_config, embed_texts
 
 Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

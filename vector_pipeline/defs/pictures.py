@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from vector_pipeline.sources.source import printable
+from vector_pipeline.sources.base import printable
 
 WIDTH, HEIGHT, BARS = 480, 160, 24
 

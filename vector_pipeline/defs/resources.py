@@ -11,15 +11,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
-import psycopg
 
 from vector_pipeline.defs.failures import explained, failure
 from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings, variable
-from vector_pipeline.sources.source import Source, open_source
-from vector_pipeline.stages.arrivals import Locks
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
+from vector_pipeline.sources.base import Source
+from vector_pipeline.sources.opening import open_source
 from vector_pipeline.store import manifest
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.failures import PostgresError
+from vector_pipeline.store.run_locks import RunLocks
 
 
 @dataclass(slots=True)
@@ -27,7 +29,7 @@ class PostgresResource:
     """The pipeline's database, open while the run lasts, and what the run holds in it."""
 
     pipeline: Pipeline
-    _locks: Locks
+    _locks: RunLocks
 
     def hold(self, context: dg.AssetExecutionContext, arrival: str) -> bool:
         """Take an arrival for this run, waiting while another has it; kept until the run ends.
@@ -54,7 +56,7 @@ class PostgresResource:
             with self.pipeline.database.connect(role="failure") as connection:
                 manifest.fail_attempt(connection, arrival, reason)
                 counts = manifest.count_files(connection, arrival)
-        except (PipelineError, psycopg.Error):
+        except (PipelineError, PostgresError):
             return {}
         return {
             "files_loaded": dg.MetadataValue.int(counts.loaded),
@@ -72,7 +74,7 @@ def postgres_resource(settings: Settings, opened: Pipeline | None) -> dg.Resourc
             with explained():
                 pipeline = opened or stack.enter_context(open_pipeline(settings))
                 run = context.run.run_id if context.run else ""
-                locks = stack.enter_context(Locks(pipeline.database, f"run {run}"))
+                locks = stack.enter_context(RunLocks(pipeline.database, f"run {run}"))
                 locks.hold_run(run)
             yield PostgresResource(pipeline, locks)
 
@@ -88,7 +90,7 @@ class SourceResource:
 
     location: str | None
 
-    def open(self, connection: manifest.Connection) -> list[Source]:
+    def open(self, connection: Connection) -> list[Source]:
         """The source that the settings name; else all that were ingested before.
 
         Raises ConfigurationError where there is neither.

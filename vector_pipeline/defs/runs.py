@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import dagster as dg
 
 from vector_pipeline.defs.names import Names
-from vector_pipeline.stages.arrivals import alive
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.locks import alive
 
 STAGES = ("documents", "chunks", "token_batches", "embeddings", "document_rows")
 """The assets that are partitioned by arrival."""

@@ -17,12 +17,12 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, TRIGGER, is_active, release_abandoned, runs_of
 from vector_pipeline.defs.ticks import SCAN_EVERY_SECONDS, have_scanned, scan_in_tick, told, wants_run
 from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings, variable
-from vector_pipeline.stages.arrivals import in_progress
-from vector_pipeline.stages.budget import committed_in_all
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
+from vector_pipeline.stages.embeddings.budget import committed_in_all
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.locks import in_progress
 
 
 def build_backfill_schedule(

@@ -19,10 +19,10 @@ from vector_pipeline.defs.ticks import (
     told,
 )
 from vector_pipeline.errors import PipelineError
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.arrivals import in_progress
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
+from vector_pipeline.store.locks import in_progress
 
 # Runs that the sensor has queued or under way at a time, and arrivals that one tick registers at most: a first scan
 # of a large source comes in portions.

@@ -12,10 +12,11 @@ from vector_pipeline.defs.assets.source_files import ScanConfig
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.resources import SourceResource
 from vector_pipeline.defs.runs import ACTIVE
-from vector_pipeline.sources.source import Source
-from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.sources.base import Source
 from vector_pipeline.stages.scan import ScanResult, scan
 from vector_pipeline.store import manifest
+from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.scans import LastScan, last_scans
 
 # Ticks of the sensor.
@@ -40,7 +41,7 @@ def notice_seconds(source: Source) -> float:
 
 
 def scan_in_tick(
-    connection: manifest.Connection,
+    connection: Connection,
     pipeline: Pipeline,
     trigger: str,
     *,
@@ -61,7 +62,7 @@ def scan_in_tick(
     return [scan(pipeline.database, source, options) for source in sources]
 
 
-def wants_run(connection: manifest.Connection, pipeline: Pipeline) -> bool:
+def wants_run(connection: Connection, pipeline: Pipeline) -> bool:
     """Whether a source is to be scanned by a run: a tick with `remote` leaves it, or it never was scanned to its end."""
     sources = SourceResource(pipeline.settings.source).open(connection)
     known = _last_scans(connection)
@@ -106,11 +107,11 @@ def told(results: Sequence[ScanResult]) -> str:
     return f"{found}. {warnings}" if warnings else found
 
 
-def _last_scans(connection: manifest.Connection) -> dict[str, LastScan]:
+def _last_scans(connection: Connection) -> dict[str, LastScan]:
     return {last.root: last for last in last_scans(connection)}
 
 
-def _takes_long(connection: manifest.Connection, source: Source, last: LastScan | None, remote: bool) -> bool:
+def _takes_long(connection: Connection, source: Source, last: LastScan | None, remote: bool) -> bool:
     known = manifest.count_present(connection, source.root)
     if known > FILES_PER_TICK or (remote and last is not None and last.seconds > SCAN_SECONDS):
         return True

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -18,7 +18,10 @@ import httpx2
 import numpy as np
 import openai
 
-from vector_pipeline.embedding.answers import (
+from vector_pipeline.embedding.models import KNOWN_MODELS
+from vector_pipeline.embedding.pacing.pacer import Pacer, RateHeaders, Ticket, wait
+from vector_pipeline.embedding.requests import weigh
+from vector_pipeline.embedding.responses import (
     BrokenAnswer,
     Decoded,
     HiddenError,
@@ -28,9 +31,6 @@ from vector_pipeline.embedding.answers import (
     classify,
     decode_vectors,
 )
-from vector_pipeline.embedding.flow import Flow
-from vector_pipeline.embedding.models import KNOWN_MODELS
-from vector_pipeline.embedding.pacing import Pacer, RateHeaders, Ticket, wait
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput, Progress, Usage
 from vector_pipeline.errors import (
     ConfigurationError,
@@ -39,7 +39,6 @@ from vector_pipeline.errors import (
     QuotaExhausted,
     one_line,
 )
-from vector_pipeline.text.packing import weigh
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -146,22 +145,6 @@ class EmbeddingClient:
                     # The requests that follow need not find it out again.
                     self._most_inputs = min(self._most_inputs, max(1, len(part) // 2))
                 todo.extend(reversed(_parts(part, answer)))
-
-    async def embed_batches(
-        self,
-        batches: Iterable[Sequence[EmbeddingInput]],
-        deliver: Callable[[Answer], Awaitable[None]],
-        *,
-        progress: Callable[[Progress], None] | None = None,
-    ) -> Usage:
-        """Embed requests side by side and hand each answer to `deliver` as it comes; returns what was used.
-
-        `batches` may block and may raise: it is taken from on a thread of its own, one request at a time, when
-        there is room for it under `max_in_flight`. At the first error nothing more is sent, what is under way is
-        finished and delivered, and then the error is raised; answers that `deliver` failed to take are in
-        `undelivered`.
-        """
-        return await Flow(self, iter(batches), deliver, progress).run()
 
     async def reserve(self, inputs: Sequence[EmbeddingInput], *, urgent: bool = False) -> Ticket:
         """Wait for the pacer's leave to send these texts in one request."""

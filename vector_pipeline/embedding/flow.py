@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vector_pipeline.embedding.pacing import Ticket
+from vector_pipeline.embedding.pacing.pacer import Ticket
+from vector_pipeline.embedding.pacing.width import Width
 from vector_pipeline.embedding.values import Answer, EmbeddingInput, Progress, Usage
-from vector_pipeline.embedding.width import Width
 
 if TYPE_CHECKING:
     from vector_pipeline.embedding.client import EmbeddingClient
@@ -54,8 +54,24 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
             raise
 
 
-class Flow:
-    """One call of `EmbeddingClient.embed_batches`."""
+async def embed_batches(
+    client: EmbeddingClient,
+    batches: Iterable[Sequence[EmbeddingInput]],
+    deliver: Callable[[Answer], Awaitable[None]],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> Usage:
+    """Embed requests side by side and hand each answer to `deliver` as it comes; returns what was used.
+
+    `batches` may block and may raise: it is iterated on a thread of its own, one request at a time, when another
+    request may be sent. After the first error nothing more is sent, the requests under way are finished and
+    delivered, and then the error is raised; answers that `deliver` did not take are in `client.undelivered`.
+    """
+    return await _Flow(client, iter(batches), deliver, progress).run()
+
+
+class _Flow:
+    """One call of `embed_batches`."""
 
     def __init__(
         self,

@@ -8,8 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from vector_pipeline.embedding.answers import Vectors
-from vector_pipeline.embedding.limits import Limits
+from vector_pipeline.embedding.pacing.limits import Limits
+from vector_pipeline.embedding.responses import Vectors
 from vector_pipeline.errors import ConfigurationError
 
 # What is shorter is no secret but a word, and may stand in any message.

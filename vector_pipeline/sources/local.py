@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vector_pipeline.errors import SourceError
-from vector_pipeline.sources.source import ListedFile, PassedOver, printable
+from vector_pipeline.sources.base import ListedFile, PassedOver, printable
 
 
 @dataclass(frozen=True, slots=True)

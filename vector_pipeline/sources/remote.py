@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Self, cast
 import fsspec
 
 from vector_pipeline.errors import ConfigurationError, SourceError
-from vector_pipeline.sources.source import ListedFile, PassedOver
+from vector_pipeline.sources.base import ListedFile, PassedOver
 
 
 @dataclass(frozen=True, slots=True)

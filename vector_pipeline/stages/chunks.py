@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 
-from vector_pipeline.stages.schemas import ChunkRow, DocumentRow
+from vector_pipeline.stages.streams import ChunkRow, DocumentRow
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
-from vector_pipeline.text.chunking import ChunkingConfig, chunk_documents
+from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_documents
+from vector_pipeline.text.chunking.tokens import Tokenizer
 from vector_pipeline.text.documents import Chunk, Document, content_hash
-from vector_pipeline.text.tokens import Tokenizer
 
 NO_TEXT = "holds no text to search in; add some, or delete the file"
 

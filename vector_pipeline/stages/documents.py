@@ -16,10 +16,11 @@ from typing import BinaryIO, cast
 import orjson
 
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.sources.source import Source, open_source
-from vector_pipeline.stages.schemas import DocumentRow
+from vector_pipeline.sources.base import Source
+from vector_pipeline.sources.opening import open_source
+from vector_pipeline.stages.streams import DocumentRow
 from vector_pipeline.store import manifest
-from vector_pipeline.store.connection import Database
+from vector_pipeline.store.connection import Connection, Database, commit_without_waiting
 from vector_pipeline.store.manifest import RACY, OwnedFile
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers import ReadCounts, ReaderOptions, read_documents
@@ -48,7 +49,7 @@ class DocumentsOutcome:
     """Path to reason; still pending, since it changed while it was read or the store failed."""
 
 
-def files_to_read(connection: manifest.Connection, arrival: str) -> list[OwnedFile]:
+def files_to_read(connection: Connection, arrival: str) -> list[OwnedFile]:
     """The pending files of an arrival; all that it still owns where none is pending (asked for by hand)."""
     owned = [file for file in manifest.owned_files(connection, arrival) if file.status != "deleted"]
     return [file for file in owned if file.status == "pending"] or owned
@@ -63,7 +64,7 @@ def read_arrival(
     """
     with database.connect(role="documents") as connection:
         # What is noted here costs a second look if it is lost, and waiting for the disk per file costs most of the time.
-        connection.execute("SET synchronous_commit = off")
+        commit_without_waiting(connection)
         files = files_to_read(connection, arrival)
         outcome.deletions = sum(file.gone for file in files)
         present = [file for file in files if not file.gone]
@@ -74,7 +75,7 @@ def read_arrival(
 
 
 def _read_file(
-    connection: manifest.Connection,
+    connection: Connection,
     arrival: str,
     source: Source,
     file: OwnedFile,
@@ -86,7 +87,7 @@ def _read_file(
             if source.fingerprint(file.path) != file.fingerprint.removesuffix(RACY):
                 outcome.postponed[file.path] = "changed while it was read; the next scan takes it up"
                 return
-            _note_bytes(connection, arrival, file, digest)
+            manifest.note_bytes_hash(connection, arrival, file, digest)
             documents, counts = _documents(stream, size, file.path, options)
             outcome.files += 1
             outcome.bytes += size
@@ -156,13 +157,6 @@ def read_or_reject(
     except Exception as error:
         # It must not stop the other files; the type helps whoever reports it.
         raise FileRejected(f"could not be read ({type(error).__name__}: {str(error)[:200]})") from error
-
-
-def _note_bytes(connection: manifest.Connection, arrival: str, file: OwnedFile, digest: bytes) -> None:
-    connection.execute(
-        "UPDATE source_files SET bytes_hash = %s WHERE source_key = %s AND fingerprint = %s AND arrival = %s",
-        (digest, file.source_key, file.fingerprint, arrival),
-    )
 
 
 def _row(file: OwnedFile, document: Document, encoding: str) -> DocumentRow:

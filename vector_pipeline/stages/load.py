@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-import psycopg
-
 from vector_pipeline.errors import DatabaseUnavailable, one_line
-from vector_pipeline.stages.schemas import ChunkRow
+from vector_pipeline.stages.streams import ChunkRow
 from vector_pipeline.store import manifest, rejected_texts, rows, spaces
 from vector_pipeline.store.chunks import ChunkRow as StoredChunk
 from vector_pipeline.store.chunks import SourceRows
-from vector_pipeline.store.connection import Database
+from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.failures import ConnectionLost, PostgresError
 
 
 @dataclass(slots=True)
@@ -71,15 +70,15 @@ def load_chunks(
 
 
 def _load_group(
-    connection: manifest.Connection, arrival: str, group: list[SourceRows]
+    connection: Connection, arrival: str, group: list[SourceRows]
 ) -> Iterator[tuple[list[SourceRows], rows.LoadOutcome]]:
     """Load a group in one transaction, and where Postgres refuses that, each of its files in one of its own."""
     try:
         yield group, rows.load_sources(connection, arrival, group)
         return
-    except psycopg.OperationalError as error:
+    except ConnectionLost as error:
         raise DatabaseUnavailable(f"Postgres went away while rows were loaded ({one_line(error)})") from error
-    except psycopg.Error as error:
+    except PostgresError as error:
         if len(group) == 1:
             outcome = rows.LoadOutcome(skipped={group[0].path: f"Postgres refuses its rows: {one_line(error)}"})
             yield group, outcome
@@ -89,7 +88,7 @@ def _load_group(
 
 
 def _explain_missing(
-    connection: manifest.Connection,
+    connection: Connection,
     arrival: str,
     group: list[SourceRows],
     outcome: rows.LoadOutcome,

@@ -6,7 +6,6 @@ side by side in path order, so memory is bounded by what changed in one arrival,
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import time
 from collections import Counter
@@ -14,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import BinaryIO
 
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.sources.source import ListedFile, PassedOver, Source, printable
+from vector_pipeline.pipeline.scan_options import ScanOptions
+from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printable
+from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
 from vector_pipeline.store import manifest, scans
-from vector_pipeline.store.connection import Database
+from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.locks import lock_scan
 from vector_pipeline.store.manifest import RACY, FileChange, KnownFile
 from vector_pipeline.text.readers import readable
 
@@ -35,25 +36,6 @@ KINDS_SHOWN = 5
 KEPT = 1_000
 
 STILL_WRITTEN = "changed a moment ago and may still be written; the next scan looks again"
-
-
-@dataclass(frozen=True, slots=True)
-class ScanOptions:
-    """How a scan goes about it.
-
-    `quiet_seconds` leaves files alone that changed within that time (the sensor's; by hand it is 0).
-    `confirm_deletions` takes a listing for true however short it is. With `max_arrivals` a scan ends after it has
-    registered so many, so that the first one of a large source comes in portions, and with `max_seconds` after so long.
-    """
-
-    max_files: int = 1_000
-    max_bytes: int = 64 * 1024 * 1024
-    quiet_seconds: float = 0.0
-    max_deleted_share: float = 0.5
-    max_arrivals: int | None = None
-    max_seconds: float | None = None
-    confirm_deletions: bool = False
-    trigger: str = "cli"
 
 
 @dataclass(slots=True)
@@ -140,9 +122,7 @@ def scan(
     """
     with database.connect(role="scan") as writer, database.connect(role="scan listing") as reader:
         # Session locks go with the connection: a scan that is killed blocks nobody.
-        writer.execute(
-            "SELECT pg_advisory_lock(hashtextextended('scan:' || current_schema() || ':' || %s, 0))", (source.root,)
-        )
+        lock_scan(writer, source.root)
         _refuse_nested(manifest.known_roots(writer), source.root)
         run = _Scan(source, options, ScanResult(source.root), writer)
         # Closed explicitly, so that an error on the way does not leave the reading transaction open.
@@ -167,7 +147,7 @@ class _Scan:
     source: Source
     options: ScanOptions
     result: ScanResult
-    writer: manifest.Connection
+    writer: Connection
     gathered: list[FileChange] = field(default_factory=list)
     gathered_bytes: int = 0
     gone: list[str] = field(default_factory=list)
@@ -307,44 +287,3 @@ class _Scan:
         if self.options.confirm_deletions or self.known <= FEW_FILES:
             return False
         return gone > self.options.max_deleted_share * self.known
-
-
-def side_by_side(
-    listing: Iterator[ListedFile | PassedOver], known_files: Iterator[KnownFile]
-) -> Iterator[tuple[ListedFile | PassedOver | None, KnownFile | None]]:
-    """A listing and the manifest, both in path order, as pairs: None stands where one of them lacks the file."""
-    known = next(known_files, None)
-    for listed in listing:
-        if isinstance(listed, PassedOver):
-            yield listed, None
-            continue
-        while known is not None and known.path < listed.path:
-            yield None, known
-            known = next(known_files, None)
-        if known is not None and known.path == listed.path:
-            yield listed, known
-            known = next(known_files, None)
-        else:
-            yield listed, None
-    while known is not None:
-        yield None, known
-        known = next(known_files, None)
-
-
-def has_same_bytes(source: Source, listed: ListedFile, known: KnownFile) -> bool:
-    """Whether a file that looks different still has the bytes it was last read with; False where reading is dear."""
-    if known.size != listed.size or known.bytes_hash is None or not source.reads_cheaply:
-        return False
-    try:
-        with source.open(listed.path) as stream:
-            return hash_bytes(stream) == known.bytes_hash
-    except OSError:
-        return False  # its arrival finds out what is wrong, and says so
-
-
-def hash_bytes(stream: BinaryIO) -> bytes:
-    """BLAKE2b-128 of all bytes of a binary stream, read in pieces."""
-    digest = hashlib.blake2b(digest_size=16)
-    while piece := stream.read(1 << 20):
-        digest.update(piece)
-    return digest.digest()

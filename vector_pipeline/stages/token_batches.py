@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from vector_pipeline.stages.model import Target
-from vector_pipeline.stages.schemas import ChunkRow, PlannedText
+from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
+from vector_pipeline.pipeline.model import Target
+from vector_pipeline.stages.streams import ChunkRow, PlannedText
 from vector_pipeline.store import vectors
 from vector_pipeline.store.connection import Database
-from vector_pipeline.text.packing import RequestLimits, pack, weigh
 
 # Hashes asked for at once: one round trip for a thousand chunks is nothing beside embedding them.
 LOOKUP = 2_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import manifest
 from vector_pipeline.store.sweep import sweep
 

@@ -10,9 +10,7 @@ import uuid
 from collections.abc import Iterable
 
 from vector_pipeline.store.connection import Connection
-
-# The first half of a two-part advisory lock key that no other lock of the pipeline uses.
-_LOCK_CLASS = 0x76656374
+from vector_pipeline.store.locks import CLAIM_CLASS, lock_claim_owner
 
 # A claim is forgotten after this, and twice the time that transient failures are retried (a request, and the storing
 # of its answer), whatever its owner does.
@@ -27,7 +25,7 @@ class Claims:
         self._connection = connection
         self._space = space
         self._owner = random.getrandbits(31)
-        connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCK_CLASS, self._owner))
+        lock_claim_owner(connection, self._owner)
 
     def claim(self, hashes: Iterable[bytes]) -> set[bytes]:
         """Claim what nobody else has claimed; returns what is ours now."""
@@ -39,7 +37,7 @@ class Claims:
             "c.owner <> %(owner)s AND (c.claimed_at < now() - make_interval(secs => %(expiry)s) OR NOT EXISTS ("
             "SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = %(class)s AND "
             "l.objid = c.owner))",
-            {"space": self._space, "keys": keys, "owner": self._owner, "expiry": self._expiry, "class": _LOCK_CLASS},
+            {"space": self._space, "keys": keys, "owner": self._owner, "expiry": self._expiry, "class": CLAIM_CLASS},
         )
         rows = self._connection.execute(
             "INSERT INTO embedding_claims (space, content_hash, owner) SELECT %s, h, %s FROM unnest(%s::uuid[]) AS h "

@@ -22,6 +22,11 @@ SHARED_SCHEMA = "vector_pipeline_shared"
 """What all pipelines of a database share: the rate limits' state, money spent."""
 
 
+def commit_without_waiting(connection: Connection) -> None:
+    """Return from commits before they are on disk: a crash of the server loses the last ones, and breaks nothing."""
+    connection.execute("SET synchronous_commit = off")
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """Where Postgres is, and which schema is the pipeline's own."""

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.locks import try_lock_index
 from vector_pipeline.store.spaces import (
     CANDIDATES_TRIED,
     WORTH_AN_INDEX,
@@ -90,10 +91,7 @@ def maintain_index(
     no space yet, nothing is done and the list is empty.
     """
     with database.connect(role="vector index") as connection:
-        lock = connection.execute(
-            "SELECT pg_try_advisory_lock(hashtextextended('vector index:' || current_schema(), 0))"
-        ).fetchone()
-        if not lock or not lock[0]:
+        if not try_lock_index(connection):
             log("another process is maintaining the index; nothing to do here")
             return []
         return [

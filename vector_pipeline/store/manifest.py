@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-Connection = psycopg.Connection[Any]
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.locks import Lock, lock_in_transaction
+
 Status = Literal["pending", "loaded", "rejected", "deleted"]
 
 # Appended to the fingerprint of a file that had changed so shortly before it was listed that another change could
@@ -104,7 +105,7 @@ def register_arrival(connection: Connection, root: str, trigger: str, changes: S
     Whatever arrival owned the files before owns them no longer: a run of it loads what it still owns.
     """
     with connection.transaction():
-        _lock_allocation(connection)
+        lock_in_transaction(connection, Lock.ARRIVAL_KEYS)
         key = _next_key(connection)
         connection.execute(
             "INSERT INTO arrivals (key, root, trigger, files, bytes) VALUES (%s, %s, %s, %s, %s)",
@@ -128,10 +129,6 @@ def register_arrival(connection: Connection, root: str, trigger: str, changes: S
         return key
 
 
-def _lock_allocation(connection: Connection) -> None:
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('arrival keys:' || current_schema(), 0))")
-
-
 def _next_key(connection: Connection) -> str:
     """A key above every earlier one, even where this machine's clock is behind another's."""
     row = connection.execute("SELECT max(key) FROM arrivals").fetchone()
@@ -139,6 +136,14 @@ def _next_key(connection: Connection) -> str:
     second = max(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), last[:16])
     number = int(last[17:]) + 1 if last[:16] == second else 1
     return f"{second}-{number:03d}"
+
+
+def note_bytes_hash(connection: Connection, arrival: str, file: OwnedFile, digest: bytes) -> None:
+    """Note the BLAKE2b-128 of a file's bytes, where the arrival still owns the file as it was listed."""
+    connection.execute(
+        "UPDATE source_files SET bytes_hash = %s WHERE source_key = %s AND fingerprint = %s AND arrival = %s",
+        (digest, file.source_key, file.fingerprint, arrival),
+    )
 
 
 def refresh_fingerprints(connection: Connection, root: str, fingerprints: Mapping[str, str]) -> None:
@@ -163,12 +168,6 @@ def owned_files(connection: Connection, arrival: str) -> list[OwnedFile]:
             (arrival,),
         )
         return cursor.fetchall()
-
-
-def arrival_root(connection: Connection, arrival: str) -> str | None:
-    """The root that an arrival's files lie under, None for a key that was never registered."""
-    row = connection.execute("SELECT root FROM arrivals WHERE key = %s", (arrival,)).fetchone()
-    return row[0] if row else None
 
 
 def pending_arrivals(connection: Connection, *, due: bool = False) -> list[str]:

@@ -18,6 +18,7 @@ from vector_pipeline.store import vectors
 from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, UuidArray, chunk_row
 from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.locks import Lock, lock_in_transaction
 from vector_pipeline.store.sections import (
     Changes,
     Placed,
@@ -27,7 +28,7 @@ from vector_pipeline.store.sections import (
     standing_of,
     write_places,
 )
-from vector_pipeline.store.spaces import LOAD_OR_SWEEP, Space, in_state, select_spaces
+from vector_pipeline.store.spaces import Space, in_state, select_spaces
 
 ROWS_IN_BLOCK = 256
 
@@ -54,7 +55,7 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
     with connection.transaction():
         # One after the other on the server, but not each waited for: at a small edit most of the time would be that.
         with connection.pipeline():
-            connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+            lock_in_transaction(connection, Lock.LOADS, shared=True)
             complete, changes = _compared(connection, arrival, batch, outcome)
             if complete:
                 delete_rows(connection, changes.gone)
@@ -199,7 +200,7 @@ def _mark_loaded(connection: Connection, arrival: str, sources: Sequence[SourceR
 def delete_sources(connection: Connection, arrival: str, source_keys: Sequence[uuid.UUID]) -> int:
     """Take files out of the table that an arrival found deleted and still owns; returns the rows deleted."""
     with connection.transaction():
-        connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+        lock_in_transaction(connection, Lock.LOADS, shared=True)
         owned = [
             row[0]
             for row in connection.execute(

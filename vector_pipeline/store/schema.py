@@ -14,6 +14,7 @@ from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
+from vector_pipeline.store.locks import lock_migrations
 from vector_pipeline.store.spaces import CANDIDATES_TRIED
 
 # pgvector before this version could corrupt an HNSW index in VACUUM; iterative scans and halfvec are older.
@@ -88,7 +89,7 @@ def _applied(connection: Connection, database: Database) -> set[int]:
 def _apply(connection: Connection, database: Database, files: dict[int, str]) -> list[int]:
     # One lock for the database, not for the schema: pgvector and the shared schema are common to all pipelines.
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('vector_pipeline migrations', 0))")
+        lock_migrations(connection)
         vector = _ensure_pgvector(connection, database)
         for name in (database.schema, SHARED_SCHEMA):
             exists = connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()

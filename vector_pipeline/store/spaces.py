@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMismatch
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.locks import Lock, lock_in_transaction
 
 # What pgvector's HNSW can index (https://github.com/pgvector/pgvector#hnsw).
 MOST_VECTOR_DIMENSIONS = 2_000
@@ -26,10 +27,6 @@ MOST_HALFVEC_DIMENSIONS = 4_000
 # Vectors are written once and never updated, so they are kept inside their row: it halves an exact search's time and
 # takes the least space. A page holds one row of at most this size.
 INLINE_BYTES = 8_160
-
-# Loads and answers take this advisory lock together; the sweep, the switch of a space and the swap of an index, which
-# may take away what a load relies on, take it alone.
-LOAD_OR_SWEEP = "SELECT pg_advisory_xact_lock{shared}(hashtextextended('sweep:' || current_schema(), 0))"
 
 # A switch waits this long for readers to finish, lets those pass that queued behind it, and tries again.
 LOCK_TIMEOUT = "2s"
@@ -201,7 +198,7 @@ def alone(connection: Connection, work: Callable[[], None]) -> None:
         try:
             with connection.transaction():
                 connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
-                connection.execute(LOAD_OR_SWEEP.format(shared=""))
+                lock_in_transaction(connection, Lock.LOADS)
                 work()
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             time.sleep(0.2 * (attempt + 1))
@@ -301,7 +298,7 @@ def _create(connection: Connection, model: str, dimensions: int, state: State) -
     element_type: Literal["vector", "halfvec"] = "vector" if dimensions <= MOST_VECTOR_DIMENSIONS else "halfvec"
     space = Space(_name(model, dimensions), model, dimensions, element_type, state)
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('spaces:' || current_schema(), 0))")
+        lock_in_transaction(connection, Lock.SPACES)
         existing = next((s for s in list_spaces(connection) if s.name == space.name or s.state == state), None)
         if existing is not None:
             return existing  # another run made it meanwhile

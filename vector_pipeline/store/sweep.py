@@ -5,7 +5,8 @@ from __future__ import annotations
 from psycopg import sql
 
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.spaces import LOAD_OR_SWEEP, count_vectors, list_spaces
+from vector_pipeline.store.locks import Lock, lock_in_transaction
+from vector_pipeline.store.spaces import count_vectors, list_spaces
 
 SWEPT_AT_ONCE = 5_000
 
@@ -32,7 +33,7 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
             ).format(table=sql.Identifier(table))
             while True:
                 with connection.transaction():
-                    connection.execute(LOAD_OR_SWEEP.format(shared=""))
+                    lock_in_transaction(connection, Lock.LOADS)
                     count = connection.execute(statement, (grace_seconds, SWEPT_AT_ONCE)).rowcount
                 removed += count
                 if count < SWEPT_AT_ONCE:

@@ -12,7 +12,8 @@ from psycopg import sql
 from vector_pipeline.errors import SpaceMismatch
 from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, Vectors, vector_rows
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.spaces import LOAD_OR_SWEEP, Space
+from vector_pipeline.store.locks import Lock, lock_in_transaction
+from vector_pipeline.store.spaces import Space
 
 ROWS_IN_BLOCK = 64
 
@@ -46,7 +47,7 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
         )
     with connection.transaction():
         with connection.pipeline():
-            connection.execute(LOAD_OR_SWEEP.format(shared="_shared"))
+            lock_in_transaction(connection, Lock.LOADS, shared=True)
             connection.execute("SAVEPOINT before_copy")
         # Sorted, so that two runs that bring the same hashes wait for one another and do not deadlock.
         places = sorted({h: i for i, h in enumerate(hashes)}.items())

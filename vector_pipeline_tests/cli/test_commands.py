@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from vector_pipeline_tests.defs.dev import wait_for
-from vector_pipeline_tests.openai_server import RunningServer, ServerConfig, serve
+from vector_pipeline_tests.support.dev import wait_for
+from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
 
 COMMAND = (sys.executable, "-m", "vector_pipeline.cli")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vector_pipeline_tests.defs.dev import wait_for
+from vector_pipeline_tests.support.dev import wait_for
 
 # A process with one below it, as `dagster dev` has its code server and that has the runs.
 CHILD = """

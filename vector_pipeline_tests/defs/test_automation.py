@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
-from vector_pipeline.stages.pipeline import Pipeline
+from vector_pipeline.pipeline.pipeline import Pipeline
 
 
 def materialized(instance: dg.DagsterInstance, asset: str, partition: str | None = None) -> None:

@@ -11,12 +11,12 @@ import dagster as dg
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
-from vector_pipeline.defs.ingest import ingest
-from vector_pipeline.defs.instance import open_instance
+from vector_pipeline.local.ingest import ingest
+from vector_pipeline.local.instance import open_instance
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
+from vector_pipeline.queries.status import read_status
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
-from vector_pipeline.stages.status import read_status
-from vector_pipeline_tests.openai_server import RunningServer, ServerConfig, serve
+from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
 
 
 @contextmanager

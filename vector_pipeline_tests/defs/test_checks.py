@@ -8,9 +8,8 @@ from pathlib import Path
 import dagster as dg
 
 from vector_pipeline.defs.build import build_definitions
-from vector_pipeline.stages.pipeline import Pipeline
-
-from .conftest import Ingest
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline_tests.support.pipelines import Ingest
 
 
 def _check(pipeline: Pipeline, instance: dg.DagsterInstance, name: str) -> dg.AssetCheckEvaluation:

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from vector_pipeline_tests.defs.dev import STAGES, running_dev, wait_for
-from vector_pipeline_tests.openai_server import ServerConfig, serve
+from vector_pipeline_tests.support.dev import STAGES, running_dev, wait_for
+from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -16,13 +16,13 @@ import psutil
 import pytest
 import yaml
 
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
+from vector_pipeline.queries.search import search
+from vector_pipeline.queries.status import read_status
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.asking import search
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
-from vector_pipeline.stages.status import read_status
-from vector_pipeline_tests.defs.dev import wait_for
 from vector_pipeline_tests.defs.test_examples import EXAMPLES
-from vector_pipeline_tests.openai_server import ServerConfig, serve
+from vector_pipeline_tests.support.dev import wait_for
+from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -34,7 +34,7 @@ def deployed(folder: Path, log: Path) -> Iterator[None]:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     dagster = [sys.executable, "-m"]
-    code = ["dagster", "api", "grpc", "--module-name", "vector_pipeline_tests.defs.impatient", "--port", port]
+    code = ["dagster", "api", "grpc", "--module-name", "vector_pipeline_tests.support.impatient", "--port", port]
     server = {"grpc_server": {"host": "localhost", "port": int(port), "location_name": "vector_pipeline"}}
     (folder / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [server]}))
     daemon = ["dagster._daemon", "run", "--workspace", str(folder / "workspace.yaml")]

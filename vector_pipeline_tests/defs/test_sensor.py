@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.arrivals import Locks
-from vector_pipeline.stages.pipeline import Pipeline, open_pipeline
 from vector_pipeline.store import manifest
+from vector_pipeline.store.run_locks import RunLocks
 
 SENSORS = "vector_pipeline.defs.sensors"
 
@@ -58,7 +58,7 @@ def test_new_files_are_registered_and_asked_for(pipeline: Pipeline, instance: dg
 def test_what_is_queued_or_held_is_not_asked_for_again(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     first, second = requests(pipeline, instance)
     launch(pipeline, instance, first)
-    with Locks(pipeline.database, "other run") as locks:
+    with RunLocks(pipeline.database, "other run") as locks:
         locks.hold_arrival(second.partition_key or "")
         skipped = tick(pipeline, instance)
     assert isinstance(skipped, dg.SkipReason)
@@ -177,7 +177,7 @@ def test_a_run_whose_process_is_gone_is_failed_and_its_arrival_asked_for_again(
     pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scan, an index or an arrival must not wait for ever for what `kill -9` left at "started"."""
-    monkeypatch.setattr("vector_pipeline.stages.arrivals.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("vector_pipeline.store.locks.SETTLE_SECONDS", 0.0)
     first, second = requests(pipeline, instance)
     dead, alive = launch(pipeline, instance, first), launch(pipeline, instance, second)
     index = instance.create_run_for_job(
@@ -186,7 +186,7 @@ def test_a_run_whose_process_is_gone_is_failed_and_its_arrival_asked_for_again(
     )
     for run in (dead, alive, index):
         instance.handle_run_event(run.run_id, dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name))
-    with Locks(pipeline.database, "test") as locks:
+    with RunLocks(pipeline.database, "test") as locks:
         locks.hold_run(alive.run_id)
         assert requests(pipeline, instance) == []  # they may be about to say that they are alive
         monkeypatch.setattr("vector_pipeline.defs.runs.START_SECONDS", -1.0)

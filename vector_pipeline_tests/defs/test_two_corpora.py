@@ -9,12 +9,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from vector_pipeline.defs.instance import open_instance
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.runs import release_abandoned
+from vector_pipeline.local.instance import open_instance
+from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.pipeline import open_pipeline
-from vector_pipeline_tests.openai_server import ServerConfig, serve
+from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two_corpora.py"
 PARAGRAPHS = "\n\n".join(f"This is paragraph {n}, and it says something of its own." for n in range(6))
@@ -96,7 +96,7 @@ def test_the_runs_of_another_pipeline_are_not_taken_for_abandoned(
     definitions: dg.Definitions, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vector_pipeline.defs.runs.START_SECONDS", -1.0)
-    monkeypatch.setattr("vector_pipeline.stages.arrivals.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("vector_pipeline.store.locks.SETTLE_SECONDS", 0.0)
     law, news = (Settings.from_environment(name=name, db_schema=name) for name in folders)
     with open_instance(law) as instance:
         run = instance.create_run_for_job(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.pipeline import Pipeline
 from vector_pipeline.stages.upkeep import STAGES, keep_in_order
-from vector_pipeline_tests.defs.conftest import Ingest
+from vector_pipeline_tests.support.pipelines import Ingest
 
 
 @pytest.fixture

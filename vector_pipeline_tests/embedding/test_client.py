@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from vector_pipeline.embedding import batch_api
+from vector_pipeline.embedding import flow
+from vector_pipeline.embedding.batch import api as batch_api
 from vector_pipeline.embedding.client import Answer, EmbeddingClient, EmbeddingInput
 from vector_pipeline.embedding.flow import MOST_UNDELIVERED
-from vector_pipeline.embedding.pacing import LocalPacer
+from vector_pipeline.embedding.pacing.pacer import LocalPacer
 from vector_pipeline.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -26,8 +27,8 @@ from vector_pipeline.errors import (
     ProviderUnavailable,
     QuotaExhausted,
 )
-from vector_pipeline_tests.embedding.asking import KEY, assert_right, config, embed, embed_batches, inputs, many
-from vector_pipeline_tests.openai_server import Fault, ServerConfig, serve
+from vector_pipeline_tests.support.asking import KEY, assert_right, config, embed, embed_batches, inputs, many
+from vector_pipeline_tests.support.openai_server import Fault, ServerConfig, serve
 
 
 def test_vectors_come_in_the_order_of_the_texts_however_the_server_orders_them() -> None:
@@ -267,7 +268,7 @@ def test_answers_that_could_not_be_stored_are_handed_back() -> None:
                         raise DatabaseUnavailable("Postgres is away")
 
                 with pytest.raises(DatabaseUnavailable):
-                    await client.embed_batches((many(2, n * 2) for n in range(1_000)), fail)
+                    await flow.embed_batches(client, (many(2, n * 2) for n in range(1_000)), fail)
                 return client
 
         client = asyncio.run(main())
@@ -328,7 +329,7 @@ def test_nothing_new_is_sent_while_answers_cannot_be_stored() -> None:
 
             async with EmbeddingClient(config(server), LocalPacer()) as client:
                 returning = asyncio.create_task(come_back())
-                await client.embed_batches((many(2, n * 2) for n in range(60)), keep)
+                await flow.embed_batches(client, (many(2, n * 2) for n in range(60)), keep)
                 await returning
 
         asyncio.run(main())
@@ -411,7 +412,7 @@ def test_progress_tells_what_was_used_against_the_limit() -> None:
 
                 async def keep(_: Answer) -> None: ...
 
-                await client.embed_batches([many(3), many(3, 3)], keep, progress=lambda p: lines.append(str(p)))
+                await flow.embed_batches(client, [many(3), many(3, 3)], keep, progress=lambda p: lines.append(str(p)))
 
         asyncio.run(main())
     assert "1,000,000 tokens a minute" in lines[-1]
@@ -560,7 +561,7 @@ def test_answers_that_come_faster_than_they_are_stored_do_not_pile_up() -> None:
                 stored += 1
 
             async with EmbeddingClient(config(server, max_in_flight=8), LocalPacer()) as client:
-                await client.embed_batches((many(2, n * 2) for n in range(100)), keep)
+                await flow.embed_batches(client, (many(2, n * 2) for n in range(100)), keep)
 
         asyncio.run(main())
         assert server.seen.requests == stored == 100

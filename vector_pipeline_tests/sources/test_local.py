@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.sources.source import ListedFile, PassedOver, open_source
+from vector_pipeline.sources.base import ListedFile, PassedOver
+from vector_pipeline.sources.opening import open_source
 from vector_pipeline.text.readers import readable
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fsspec
 
-from vector_pipeline.sources.source import ListedFile, open_source
+from vector_pipeline.sources.base import ListedFile
+from vector_pipeline.sources.opening import open_source
 from vector_pipeline.text.readers import readable
 
 

@@ -9,17 +9,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from vector_pipeline.pipeline.model import client_config, targets
+from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.asking import client_config
-from vector_pipeline.stages.embeddings import embed_plan
+from vector_pipeline.stages.embeddings.plan import embed_plan
 from vector_pipeline.stages.load import load_chunks
-from vector_pipeline.stages.model import targets
-from vector_pipeline.stages.pipeline import open_pipeline
-from vector_pipeline.stages.schemas import ChunkRow, PlannedText
+from vector_pipeline.stages.streams import ChunkRow, PlannedText
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline_tests.embedding.asking import many
-from vector_pipeline_tests.openai_server import ServerConfig, serve
-from vector_pipeline_tests.store.corpus import embed, hash_of, key_of, own, scalar
+from vector_pipeline_tests.support.asking import many
+from vector_pipeline_tests.support.corpus import embed, hash_of, key_of, own, scalar
+from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vector_pipeline.sources.source import open_source
-from vector_pipeline.stages.forget import forget_root
-from vector_pipeline.stages.scan import ScanOptions, scan
+from vector_pipeline.pipeline.scan_options import ScanOptions
+from vector_pipeline.queries.forget import forget_root
+from vector_pipeline.sources.opening import open_source
+from vector_pipeline.stages.scan import scan
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.scans import LastScan, last_scans
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.pipeline.pipeline import open_pipeline, prepare_home
+from vector_pipeline.pipeline.scan_options import ScanOptions
+from vector_pipeline.queries.forget import forget_root
 from vector_pipeline.settings import Settings
-from vector_pipeline.sources.source import open_source
-from vector_pipeline.stages.forget import forget_root
-from vector_pipeline.stages.pipeline import open_pipeline, prepare_home
-from vector_pipeline.stages.scan import ScanOptions, scan
+from vector_pipeline.sources.opening import open_source
+from vector_pipeline.stages.scan import scan
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 

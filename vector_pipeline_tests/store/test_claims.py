@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline_tests.store.corpus import hash_of
+from vector_pipeline_tests.support.corpus import hash_of
 
 ONE, TWO, THREE = hash_of("one"), hash_of("two"), hash_of("three")
 

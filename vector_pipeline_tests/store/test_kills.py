@@ -17,12 +17,12 @@ import psycopg
 import pytest
 
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline.store.embedded_server import EmbeddedServer
+from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.schema import migrate
-from vector_pipeline.store.search import search
-from vector_pipeline_tests.store.corpus import load, scalar, vectors_of
-from vector_pipeline_tests.store.endless_load import CHUNKS, EDITED, version
+from vector_pipeline.store.search.by_vector import search
+from vector_pipeline_tests.support.corpus import load, scalar, vectors_of
+from vector_pipeline_tests.support.endless_load import CHUNKS, EDITED, version
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def home() -> Iterator[Path]:
 
 
 def start(url: str, number: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "vector_pipeline_tests.store.endless_load", url, str(number)]
+    command = [sys.executable, "-m", "vector_pipeline_tests.support.endless_load", url, str(number)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import delete_sources, load_sources
-from vector_pipeline_tests.store.corpus import embed, key_of, load, own, rows_of, scalar, space_of
+from vector_pipeline_tests.support.corpus import embed, key_of, load, own, rows_of, scalar, space_of
 
 
 def _table(connection: Connection, path: str = "a.txt") -> list[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from vector_pipeline.store import schema, sections
 from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import LoadOutcome, delete_sources, load_sources
-from vector_pipeline_tests.store.corpus import embed, key_of, load, own, rows_of, scalar
+from vector_pipeline_tests.support.corpus import embed, key_of, load, own, rows_of, scalar
 
 MOST = 8
 ANY_CONNECTION = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,7 +11,7 @@ from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMisma
 from vector_pipeline.store import spaces
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import load_sources
-from vector_pipeline.store.search import search
+from vector_pipeline.store.search.by_vector import search
 from vector_pipeline.store.spaces import (
     active_space,
     count_missing,
@@ -22,7 +22,7 @@ from vector_pipeline.store.spaces import (
     start_space,
     switch_space,
 )
-from vector_pipeline_tests.store.corpus import embed, load, own, rows_of, scalar, vectors_of
+from vector_pipeline_tests.support.corpus import embed, load, own, rows_of, scalar, vectors_of
 
 
 def test_settings_of_another_model_are_refused_and_both_named(connection: Connection) -> None:

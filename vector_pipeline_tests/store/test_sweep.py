@@ -9,7 +9,7 @@ from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.sweep import count_mismatches, orphans, sweep
 from vector_pipeline.store.vectors import missing
-from vector_pipeline_tests.store.corpus import embed, hash_of, load, own, rows_of, scalar, space_of
+from vector_pipeline_tests.support.corpus import embed, hash_of, load, own, rows_of, scalar, space_of
 
 
 def _age(connection: Connection, days: int) -> None:

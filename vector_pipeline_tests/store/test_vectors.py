@@ -12,7 +12,7 @@ from vector_pipeline.errors import ConfigurationError, SpaceMismatch
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.spaces import open_space
 from vector_pipeline.store.vectors import missing, store_vectors
-from vector_pipeline_tests.store.corpus import embed, hash_of, scalar, space_of, vectors_of
+from vector_pipeline_tests.support.corpus import embed, hash_of, scalar, space_of, vectors_of
 
 
 @pytest.mark.parametrize(("dimensions", "element_type"), [(3, "vector"), (2_000, "vector"), (3_072, "halfvec")])

@@ -11,7 +11,7 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema, histogram
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.stages.chunks import ChunksOutcome, chunk_rows, reject_empty
-from vector_pipeline.stages.schemas import CHUNKS, ChunkRow, DocumentRow, from_reader, to_reader
+from vector_pipeline.stages.streams import CHUNKS, ChunkRow, DocumentRow, from_reader, to_reader
 
 COLUMNS = {
     "source": ("string", "path of the file under its root"),

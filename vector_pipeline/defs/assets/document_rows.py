@@ -7,7 +7,7 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema, outcome_table
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.stages.load import LoadResult, load_chunks
-from vector_pipeline.stages.schemas import ChunkRow, from_reader
+from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest
 
 COLUMNS = {

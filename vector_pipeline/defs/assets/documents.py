@@ -9,7 +9,7 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema, outcome_table
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.stages.documents import DocumentsOutcome, read_arrival
-from vector_pipeline.stages.schemas import DOCUMENTS, DocumentRow, to_reader
+from vector_pipeline.stages.streams import DOCUMENTS, DocumentRow, to_reader
 
 COLUMNS = {
     "source": ("string", "path of the file under its root"),

@@ -10,8 +10,8 @@ from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.pictures import column_schema, outcome_table
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.defs.runs import spend_until
-from vector_pipeline.stages.embeddings import EmbedResult, embed_plan
-from vector_pipeline.stages.schemas import PlannedText, from_reader
+from vector_pipeline.stages.embeddings.plan import EmbedResult, embed_plan
+from vector_pipeline.stages.streams import PlannedText, from_reader
 
 COLUMNS = {
     "content_hash": ("uuid", "BLAKE2b-128 of the text"),

@@ -9,9 +9,9 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.pictures import column_schema
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.embedding.models import usd
-from vector_pipeline.stages.model import targets
-from vector_pipeline.stages.pipeline import Pipeline
-from vector_pipeline.stages.schemas import TOKEN_BATCHES, ChunkRow, PlannedText, from_reader, to_reader
+from vector_pipeline.pipeline.model import targets
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.stages.streams import TOKEN_BATCHES, ChunkRow, PlannedText, from_reader, to_reader
 from vector_pipeline.stages.token_batches import PlanOutcome, plan
 
 COLUMNS = {

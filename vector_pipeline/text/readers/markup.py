@@ -9,7 +9,7 @@ import regex
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.encodings import decode
+from vector_pipeline.text.encodings.decode import decode
 from vector_pipeline.text.readers import front_matter
 from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline.text.readers.metadata import document

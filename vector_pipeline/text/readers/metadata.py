@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.encodings import clean
+from vector_pipeline.text.encodings.decode import clean
 
 MAX_CHARACTERS = 64 * 1024
 """Of the metadata of a document, since every chunk of it carries a copy."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.encodings import decode
+from vector_pipeline.text.encodings.decode import decode
 from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline.text.readers.metadata import document
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.encodings import TextStream, clean
+from vector_pipeline.text.encodings.decode import TextStream, clean
 from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline.text.readers.metadata import Unstorable, document
 

@@ -1,0 +1,1 @@
+"""Providers of embeddings, one file each."""

@@ -1,0 +1,121 @@
+"""Runs of pending arrivals in this process, one after the other, and what they add to a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from vector_pipeline.defs.assets.source_files import register_arrivals, scan_metadata
+from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.runs import TRIGGER, was_interrupted
+from vector_pipeline.local.report import IngestReport
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.store import manifest
+from vector_pipeline.store.locks import in_progress
+
+# Dagster's own log lines, 42 a run, would drown the report; what matters of a failure is in its description.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run_arrivals(
+    pipeline: Pipeline,
+    instance: dg.DagsterInstance,
+    arrivals: list[str],
+    report: IngestReport,
+    say: Callable[[str], None],
+) -> None:
+    """Run the job `ingest` for each arrival, then `index` once, and add what they did to the report.
+
+    Raises ConfigurationError where the settings make no definitions, and KeyboardInterrupt where a run was interrupted.
+    """
+    names = Names(pipeline.settings.name)
+    definitions = build_definitions(pipeline.settings, opened=pipeline)
+    register_arrivals(instance, names, arrivals)
+    with pipeline.database.connect(role="ingest") as connection:
+        counts = manifest.count_files(connection)
+    # The scan was none of Dagster's: the UI is told of it as it is of the sensor's.
+    scanned = dg.AssetMaterialization(
+        names.asset("source_files"), metadata=scan_metadata(report.scans, counts, arrivals)
+    )
+    instance.report_runless_asset_event(scanned)
+    job = definitions.resolve_job_def(names.of("ingest"))
+
+    def run(arrival: str) -> dg.ExecuteInProcessResult | None:
+        # Whoever had it when this began (a run of the daemon's) has finished it by the time it is our turn.
+        with pipeline.database.connect(role="ingest") as connection:
+            while in_progress(connection, [arrival]):
+                time.sleep(0.5)
+            if not manifest.count_files(connection, arrival).pending:
+                return None
+        return job.execute_in_process(
+            partition_key=arrival, instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False
+        )
+
+    # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
+    # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
+    for arrival in arrivals:
+        result = run(arrival)
+        if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
+            # Dagster catches Ctrl-C and takes it for a failure of the run.
+            raise KeyboardInterrupt
+        _add(report, pipeline, arrival, result)
+        say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
+    index = definitions.resolve_job_def(names.of("index"))
+    result = index.execute_in_process(instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False)
+    if not result.success:
+        report.failures.append(f"vector_index: {_reason(result)}")
+
+
+def _add(report: IngestReport, pipeline: Pipeline, arrival: str, result: dg.ExecuteInProcessResult | None) -> None:
+    report.arrivals += 1
+    if result is not None:
+        found = _metadata(result)
+        report.chunks += found.get("chunks.chunks", 0)
+        report.requests += found.get("embeddings.requests", 0)
+        report.embedded += found.get("embeddings.texts", 0)
+        report.tokens += found.get("embeddings.tokens", 0)
+        report.usd += found.get("embeddings.usd", 0.0)
+        report.reused += found.get("token_batches.chunks_reused", 0)
+        report.rows += found.get("document_rows.dagster/row_count", 0)
+        report.loaded += found.get("document_rows.files_loaded", 0)
+        report.deleted += found.get("document_rows.files_deleted", 0)
+        if "embeddings.stopped" in found:
+            report.failures.append(str(found["embeddings.stopped"]))
+        if not result.success:
+            reason = _reason(result)
+            report.failures.append(f"arrival {arrival}: {reason}")
+            with pipeline.database.connect(role="ingest") as connection:
+                manifest.fail_attempt(connection, arrival, reason)
+    with pipeline.database.connect(role="ingest") as connection:
+        report.pending += manifest.count_files(connection, arrival).pending
+        for state in manifest.files_with_status(connection, "rejected", arrival=arrival):
+            report.rejected[state.path] = state.error or ""
+
+
+def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """Numbers on the materializations of a run, as 'asset.key'."""
+    found: dict[str, Any] = {}
+    for event in result.get_asset_materialization_events():
+        key = event.asset_key
+        if key is not None:
+            for name, value in event.materialization.metadata.items():
+                found[f"{key.path[-1]}.{name}"] = value.value
+    return found
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """The line of the first step that failed, as the person is to read it."""
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        description = event.step_failure_data.user_failure_data
+        if description is not None and description.description:
+            return f"{event.step_key}: {description.description}"
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            return f"{event.step_key}: {' '.join(error.message.split())[:500]}"
+    return "failed before its first step; see the run in the UI"

@@ -1,0 +1,78 @@
+"""`ingest` by hand: scan, then run every pending arrival through Dagster in this process.
+
+The command line calls this; it is the same job on the same instance that the daemon runs, so what is loaded here is
+seen in the UI as well. Dagster is imported where there is something for it to do: that takes longer than the scan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
+from vector_pipeline.local.report import IngestReport
+from vector_pipeline.pipeline.model import check_model
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.sources.opening import open_source
+from vector_pipeline.stages.scan import scan
+from vector_pipeline.store import manifest
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+__all__ = ["IngestReport", "ingest"]
+
+
+def ingest(
+    pipeline: Pipeline,
+    locations: Sequence[str],
+    *,
+    instance: dg.DagsterInstance | None = None,
+    confirm_deletions: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> IngestReport:
+    """Bring the table in step with some sources; `say` is told each step in a line.
+
+    Without an instance that of the settings is opened, once it is needed: where runs are to be made, or where it may
+    hold some for started whose process is gone.
+
+    Raises ConfigurationError or SourceError where a source or the instance cannot be used, and SpaceMismatch where the
+    table holds another model's vectors; what fails later is in the report. An interruption (Ctrl-C, SIGTERM) is a
+    KeyboardInterrupt, whatever it hits.
+    """
+    began = time.monotonic()
+    report = IngestReport()
+    settings = pipeline.settings
+    sources = [open_source(location) for location in locations]
+    with ExitStack() as stack:
+        with pipeline.database.connect(role="ingest") as connection:
+            # Before anything is scanned: a model that was forgotten or mistyped must not wait for the first request.
+            check_model(connection, settings)
+            if instance is None and may_have_started_runs(settings):
+                instance = stack.enter_context(open_instance_in_process(settings))
+            if instance is not None:
+                from vector_pipeline.defs.names import Names
+                from vector_pipeline.defs.runs import release_abandoned
+
+                release_abandoned(instance, Names(settings.name), connection)
+            options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
+            for source in sources:
+                result = scan(
+                    pipeline.database, source, options, progress=lambda _: pipeline.advance("files listed", 1_000)
+                )
+                say(f"{source.root}: {result}")
+                report.scans.append(result)
+                if result.warning:
+                    report.failures.append(result.warning)
+            manifest.mark_stale_pending(connection, pipeline.fingerprint)
+            arrivals = manifest.pending_arrivals(connection)
+            pipeline.advance("files to load", manifest.count_files(connection).pending)
+        if arrivals:
+            from vector_pipeline.local.arrival_runs import run_arrivals
+
+            instance = instance or stack.enter_context(open_instance_in_process(settings))
+            run_arrivals(pipeline, instance, arrivals, report, say)
+    report.seconds = time.monotonic() - began
+    return report

@@ -1,0 +1,120 @@
+"""Dagster's instance for the command line and for `dev`: its folder, its dagster.yaml, and what its runs left behind.
+
+Importing this module does not import Dagster, which takes longer than an `ingest` that has nothing to do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.local.own_config import own_config
+from vector_pipeline.settings import Settings, variable
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+# Keys of dagster.yaml that put runs elsewhere than into the SQLite files under the instance's folder.
+STORAGE_KEYS = frozenset(
+    {
+        "storage",
+        "run_storage",
+        "event_log_storage",
+        "schedule_storage",
+        "local_artifact_storage",
+        "instance_class",
+    }
+)
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The instance's folder, made if need be, with a dagster.yaml of ours where it has none.
+
+    Raises ConfigurationError where it cannot be written.
+    """
+    home = (settings.dagster_home or settings.home / "dagster").absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        config = home / "dagster.yaml"
+        if not config.exists():
+            config.write_text(own_config(), "utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{home} cannot be written ({error.strerror}); give this user the right to, or set {variable('home')} "
+            f"to another folder"
+        ) from error
+    return home
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The instance in `dagster_home`."""
+    import dagster as dg
+
+    home = dagster_home(settings)
+    try:
+        return dg.DagsterInstance.from_config(str(home))
+    except Exception as error:
+        raise _unusable(home, error) from error
+
+
+def open_instance_in_process(settings: Settings) -> dg.DagsterInstance:
+    """The same instance for runs in this process: on kept connections, and with output left on the terminal.
+
+    Copying output takes four processes a run, and would put a live display into the file. Where dagster.yaml says where
+    output goes or where runs are kept, that is done.
+    """
+    import dagster as dg
+
+    # Of Dagster 1.13: there is no public way to open an instance with some of its parts exchanged.
+    from dagster._core.instance import InstanceRef
+
+    home = dagster_home(settings)
+    try:
+        config = _config(home)
+        overrides: dict[str, Any] = {}
+        if "compute_logs" not in config:
+            overrides["compute_logs"] = _part("terminal_logs", "TerminalLogs", home / "storage")
+        if STORAGE_KEYS.isdisjoint(config):
+            overrides["run_storage"] = _part("sqlite_storage", "KeptRunStorage", home / "history")
+            overrides["event_log_storage"] = _part("sqlite_storage", "KeptEventLog", home / "history" / "runs")
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+    except Exception as error:
+        raise _unusable(home, error) from error
+
+
+def _part(module: str, name: str, folder: Path) -> dict[str, Any]:
+    return {"module": f"vector_pipeline.local.{module}", "class": name, "config": {"base_dir": str(folder)}}
+
+
+def may_have_started_runs(settings: Settings) -> bool:
+    """Whether Dagster may hold a run for started: one that is under way, or that died with its process.
+
+    Reads the file that Dagster 1.13 keeps runs in, which takes a millisecond; True where they are kept elsewhere or
+    that cannot be told, so that Dagster itself is asked. Raises ConfigurationError where the folder cannot be written.
+    """
+    home = dagster_home(settings)
+    try:
+        if not STORAGE_KEYS.isdisjoint(_config(home)):
+            return True
+        address = (home / "history" / "runs.db").as_uri() + "?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            found = connection.execute("SELECT EXISTS (SELECT 1 FROM runs WHERE status = 'STARTED')").fetchone()
+    except (sqlite3.Error, OSError, ValueError, yaml.YAMLError):
+        return True
+    return bool(found[0])
+
+
+def _config(home: Path) -> dict[str, Any]:
+    config = yaml.safe_load((home / "dagster.yaml").read_text("utf-8")) or {}
+    if not isinstance(config, dict):
+        raise ValueError("no mapping of keys")
+    return config
+
+
+def _unusable(home: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"Dagster cannot use {home / 'dagster.yaml'}: {' '.join(str(error).split())[:300]}")

@@ -1,0 +1,86 @@
+"""The dagster.yaml that this package writes into a home of its own: written once, and kept up to date until edited.
+
+Its last line carries the digest of all above it, so that one which nobody has touched is told from one that somebody
+edited, whatever version wrote it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# What begins a file of ours, edited or not. Any other is the user's own, and none of our business.
+BEGINNING = "# Dagster's instance for one machine"
+
+STAMP = "# Brought up to date by `vector-pipeline dev` as long as nobody edits it; sha256 of all above: "
+
+# SHA-256 of the files that were written before they carried a stamp.
+UNSTAMPED = frozenset(
+    {
+        "fedb2f5b5e53052b2c81f47481ba8a19f59f4588834397b3eb4a7a96c1f490e7",
+        "e07c38573ae5288b64c9b5704d2a778f638b40a56fb2c5f71060f12266a85d8a",
+        "ff2df4b339b168cc71adc9ea9beb222bc5f60106e0af0b9d256589ebb86e9687",
+    }
+)
+
+
+def own_config() -> str:
+    """The text of dagster.yaml as this version writes it."""
+    return _stamped((resources.files("vector_pipeline.local") / "dagster.yaml").read_text("utf-8"))
+
+
+def bring_up_to_date(config: Path) -> str | None:
+    """Write a dagster.yaml anew that an earlier version wrote and nobody edited; returns what to say, if anything.
+
+    One that was edited is left as it is, and what this version has otherwise is said. Raises OSError where it cannot
+    be read or written.
+    """
+    text, new = config.read_text("utf-8"), own_config()
+    if text == new or not text.startswith(BEGINNING):
+        return None
+    if _is_unedited(text):
+        # Beside it and then in its place: a process that starts meanwhile reads the one or the other, and no half.
+        fresh = config.with_name(f".{config.name}.new")
+        fresh.write_text(new, "utf-8")
+        fresh.replace(config)
+        return f"{config} is brought up to date"
+    differs = ", ".join(_differences(_parsed(text), _parsed(new)))
+    return f"{config} was edited and is left as it is; this version has otherwise: {differs}" if differs else None
+
+
+def _stamped(text: str) -> str:
+    return f"{text}\n{STAMP}{_digest(text)}\n"
+
+
+def _is_unedited(text: str) -> bool:
+    above, found, stamp = text.rpartition(f"\n{STAMP}")
+    return _digest(above) == stamp.strip() if found else _digest(text) in UNSTAMPED
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None  # Dagster says what is wrong with it
+
+
+def _differences(theirs: Any, ours: Any, at: str = "") -> Iterator[str]:
+    """'concurrency.pools.granularity: run (there: op)', one for each key that is otherwise; none for what they added."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key, value in ours.items():
+            name = f"{at}.{key}" if at else str(key)
+            if key in theirs:
+                yield from _differences(theirs[key], value, name)
+            else:
+                yield f"{name} (there: none)"
+    elif theirs != ours and at:
+        yield f"{at}: {ours} (there: {theirs})"

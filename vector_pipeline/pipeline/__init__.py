@@ -1,0 +1,1 @@
+"""Composition: the one place that turns Settings into values."""

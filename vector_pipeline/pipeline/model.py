@@ -1,0 +1,99 @@
+"""Which model answers, and which spaces an arrival's texts are embedded into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vector_pipeline.embedding.models import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, TIERS, resolve_dimensions
+from vector_pipeline.embedding.pacing.limits import Limits
+from vector_pipeline.embedding.values import ClientConfig
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.settings import Settings, variable
+from vector_pipeline.store import spaces
+from vector_pipeline.store.connection import Connection
+
+
+def model_name(settings: Settings) -> str:
+    """The model that will answer: the embedded one unless a key or a base URL is set."""
+    return EMBEDDED_MODEL if settings.uses_embedded_model else settings.model
+
+
+def model_dimensions(settings: Settings) -> int | None:
+    """Dimensions of its vectors; None for a model that is not known before its first answer."""
+    if not settings.uses_embedded_model:
+        return resolve_dimensions(settings.model, settings.dimensions)
+    if settings.dimensions not in (None, EMBEDDED_DIMENSIONS):
+        raise ConfigurationError(
+            f"{variable('dimensions')} is {settings.dimensions}, but the embedded model has {EMBEDDED_DIMENSIONS}; "
+            f"unset it, or set {variable('openai_api_key')} or {variable('openai_base_url')} to use another model"
+        )
+    return EMBEDDED_DIMENSIONS
+
+
+def account_limits(settings: Settings) -> Limits | None:
+    """What the account may do: the tier's published limits under those that are set; None to learn them.
+
+    Limits that are set hold even where the API would allow more.
+    """
+    tier = TIERS.get(settings.tier or "")
+    tokens = settings.tokens_per_minute or (tier.tokens_per_minute if tier else None)
+    requests = settings.requests_per_minute or (tier.requests_per_minute if tier else None)
+    per_day = settings.requests_per_day or (tier.requests_per_day if tier else None)
+    if not (tokens or requests or per_day):
+        return None
+    chosen = settings.tokens_per_minute or settings.requests_per_minute or settings.requests_per_day
+    return Limits(tokens, requests, per_day, binding=bool(chosen))
+
+
+def client_config(settings: Settings) -> ClientConfig:
+    """What the client is made with: the settings, and the tier's published limits under those that are set."""
+    return ClientConfig(
+        model=model_name(settings),
+        dimensions=model_dimensions(settings),
+        base_url=settings.openai_base_url,
+        api_key=settings.openai_api_key,
+        organization=settings.openai_organization,
+        project=settings.openai_project,
+        timeout_seconds=settings.timeout_seconds,
+        retry_seconds=settings.retry_seconds,
+        max_in_flight=settings.max_in_flight,
+        limits=account_limits(settings),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What texts are embedded into: a space, or what becomes one with the first answer of an unknown model."""
+
+    model: str
+    space: spaces.Space | None
+
+    @property
+    def name(self) -> str:
+        """What plans and claims call it."""
+        return self.space.name if self.space else self.model
+
+    @property
+    def dimensions(self) -> int | None:
+        """Dimensions that answers must have; None before the first one of an unknown model."""
+        return self.space.dimensions if self.space else None
+
+
+def check_model(connection: Connection, settings: Settings) -> None:
+    """Raise SpaceMismatch where the table holds vectors of another model than the settings name."""
+    if spaces.active_space(connection) is not None:
+        spaces.open_space(connection, model_name(settings), model_dimensions(settings))
+
+
+def targets(connection: Connection, settings: Settings) -> Sequence[Target]:
+    """The active space and, while one fills, the filling space; the first one is made where there is none.
+
+    Raises SpaceMismatch where the active space belongs to another model than the settings name.
+    """
+    dimensions = model_dimensions(settings)
+    if dimensions is None and spaces.active_space(connection) is None:
+        return [Target(model_name(settings), None)]
+    active = spaces.open_space(connection, model_name(settings), dimensions)
+    filling = spaces.filling_space(connection)
+    return [Target(space.model, space) for space in (active, filling) if space is not None]

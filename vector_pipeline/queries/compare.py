@@ -1,0 +1,117 @@
+"""Whether the table says what the disk says: a source is listed again and held against the manifest. Writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vector_pipeline.sources.base import ListedFile, PassedOver, Source
+from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
+from vector_pipeline.store import manifest
+from vector_pipeline.store.connection import Database
+from vector_pipeline.store.manifest import RACY, KnownFile
+from vector_pipeline.text.readers import readable
+
+# Differences that are kept to be shown; all are counted.
+SHOWN = 200
+
+Kind = Literal["missing", "deleted", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file that the disk and the table do not agree on.
+
+    `missing` from the table; `deleted` on disk and still in the table; `changed` on disk since it was read.
+    """
+
+    path: str
+    kind: Kind
+
+
+@dataclass(slots=True)
+class Comparison:
+    """How a source and the table stand to one another, in files.
+
+    `pending` files are known to differ, and their arrival is to load them; `waiting` ones changed so shortly ago
+    that they are left alone as yet. Neither is a difference.
+    """
+
+    root: str
+    same: int = 0
+    pending: int = 0
+    waiting: int = 0
+    missing: int = 0
+    deleted: int = 0
+    changed: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    """The first of those that differ, in path order."""
+    passed_over: int = 0
+    """What the listing did not follow or could not enter."""
+
+    @property
+    def differs(self) -> int:
+        """Files on which the two do not agree."""
+        return self.missing + self.deleted + self.changed
+
+    def _add(self, path: str, kind: Kind) -> None:
+        setattr(self, kind, getattr(self, kind) + 1)
+        if len(self.differences) < SHOWN:
+            self.differences.append(Difference(path, kind))
+
+
+def compare(database: Database, source: Source, *, quiet_seconds: float = 0.0) -> Comparison:
+    """List a source and hold it against the manifest; memory does not grow with the number of files.
+
+    Raises SourceError where the listing fails.
+    """
+    found = Comparison(source.root)
+    with (
+        database.connect(role="compare") as connection,
+        closing(manifest.known_files(connection, source.root)) as known_files,
+    ):
+        for listed, known in _visible(source, known_files, found):
+            _judge(source, found, listed, known, quiet_seconds)
+    return found
+
+
+def _visible(
+    source: Source, known_files: Iterator[KnownFile], found: Comparison
+) -> Iterator[tuple[ListedFile | None, KnownFile | None]]:
+    """Both sides by path, without what lies in folders that could not be entered: nothing is known of that."""
+    hidden: list[str] = []
+    for listed, known in side_by_side(source.walk(readable), known_files):
+        if isinstance(listed, PassedOver):
+            found.passed_over += 1
+            if listed.hides_files:
+                hidden.append(listed.path + "/")
+        elif listed is not None or known is None or not f"{known.path}/".startswith(tuple(hidden)):
+            yield listed, known
+
+
+def _judge(
+    source: Source, found: Comparison, listed: ListedFile | None, known: KnownFile | None, quiet_seconds: float
+) -> None:
+    if known is not None and known.status == "pending":
+        found.pending += 1
+    elif listed is None:
+        if known is not None and known.status != "deleted":
+            found._add(known.path, "deleted")
+    elif known is not None and known.status != "deleted" and _is_same(source, listed, known):
+        found.same += 1
+    elif time.time() - listed.modified < quiet_seconds:
+        found.waiting += 1
+    else:
+        found._add(listed.path, "missing" if known is None or known.status == "deleted" else "changed")
+
+
+def _is_same(source: Source, listed: ListedFile, known: KnownFile) -> bool:
+    if listed.fingerprint == known.fingerprint:
+        return True
+    if has_same_bytes(source, listed, known):
+        return True
+    # Where reading is dear, a fingerprint taken too soon after a change is believed as far as it goes.
+    return not source.reads_cheaply and known.fingerprint == listed.fingerprint + RACY

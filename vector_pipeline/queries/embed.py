@@ -1,0 +1,64 @@
+"""Texts to vectors, one call: a search's question, or what assets of other people want embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vector_pipeline.embedding.pacing.pacer import LocalPacer, Pacer
+from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
+from vector_pipeline.embedding.values import EmbeddingInput
+from vector_pipeline.errors import InputRejected
+from vector_pipeline.pipeline.model import client_config
+from vector_pipeline.settings import Settings
+from vector_pipeline.store.connection import Database
+from vector_pipeline.store.shared.pacing import PostgresPacer
+from vector_pipeline.text.chunking.tokens import tokenizer_for
+from vector_pipeline.text.documents import content_hash
+
+if TYPE_CHECKING:
+    # The client imports openai, which takes a third of a second: where something is to be sent, and not before.
+    from vector_pipeline.embedding.client import EmbeddingClient
+
+Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+async def embed_texts(settings: Settings, texts: str | Sequence[str]) -> Vectors:
+    """Vectors of one text, shape (dimensions,), or of many, shape (len(texts), dimensions); float32.
+
+    Raises ProviderRefused, ProviderUnavailable, and InputRejected naming a text that cannot be embedded.
+    """
+    from vector_pipeline.embedding.client import EmbeddingClient
+    from vector_pipeline.embedding.providers.embedded import EmbeddedModel
+
+    config = client_config(settings)
+    pacer: Pacer = LocalPacer(config.limits)
+    if settings.database_url is not None:
+        database = Database(settings.database_url.get_secret_value(), settings.db_schema)
+        pacer = PostgresPacer.of(database, config)
+    transport = EmbeddedModel().transport() if settings.uses_embedded_model else None
+    try:
+        async with EmbeddingClient(config, pacer, transport) as client:
+            vectors = await embed_with(client, [texts] if isinstance(texts, str) else list(texts), urgent=False)
+    finally:
+        await pacer.close()
+    return vectors[0] if isinstance(texts, str) else vectors
+
+
+async def embed_with(client: EmbeddingClient, texts: Sequence[str], *, urgent: bool) -> Vectors:
+    """Vectors of some texts, shape (len(texts), dimensions), float32; equal texts are sent once.
+
+    `urgent` requests do not wait behind a bulk load. Raises as `embed_texts` does.
+    """
+    tokenizer = tokenizer_for(client.config.model)
+    # Equal texts are sent once; each gets its vector.
+    inputs = {text: EmbeddingInput(text, tokenizer.count(text), content_hash(text)) for text in texts}
+    found: dict[bytes, Vectors] = {}
+    for batch in pack(inputs.values(), RequestLimits(), lambda i: weigh(i.tokens, i.text)):
+        answer = await client.embed(batch, urgent=urgent)
+        if answer.rejected:
+            raise InputRejected(next(iter(answer.rejected.values())))
+        found.update(zip((i.content_hash for i in answer.inputs), answer.vectors, strict=True))
+    return np.array([found[inputs[text].content_hash] for text in texts], dtype=np.float32)

@@ -1,0 +1,126 @@
+"""What ingesting a source would take, found out without writing or paying anything.
+
+New and changed files are read, cut and counted, and what has a vector already is left out.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from vector_pipeline.embedding.models import usd
+from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.pipeline.model import client_config, model_dimensions
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.sources.base import ListedFile, Source
+from vector_pipeline.sources.opening import open_source
+from vector_pipeline.stages.documents import read_or_reject
+from vector_pipeline.store import manifest, spaces, vectors
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.manifest import RACY
+from vector_pipeline.text.chunking.chunker import chunk_documents
+from vector_pipeline.text.chunking.tokens import Tokenizer
+from vector_pipeline.text.documents import content_hash
+from vector_pipeline.text.readers import readable
+
+LOOKUP = 2_000
+
+
+@dataclass(slots=True)
+class Estimate:
+    """What it would take; money in USD, None where the price is not known, minutes None without a known rate."""
+
+    model: str
+    files: int = 0
+    chunks: int = 0
+    tokens: int = 0
+    requests: int = 0
+    reused: int = 0
+    minutes: float | None = None
+    usd: float | None = None
+    usd_batch: float | None = None
+    rejected: list[dict[str, str]] = field(default_factory=list)
+
+
+def estimate(pipeline: Pipeline, location: str) -> Estimate:
+    """Read, cut and count what `ingest` would. Memory: 16 bytes and some for each distinct text to be embedded."""
+    found = Estimate(pipeline.model)
+    source = open_source(location)
+    weights: dict[bytes, tuple[int, int]] = {}
+    with (
+        pipeline.database.connect(role="estimate") as connection,
+        pipeline.database.connect(role="estimate listing") as reader,
+        closing(manifest.known_files(reader, source.root)) as known_files,
+    ):
+        space = spaces.active_space(connection)
+        if space is not None and (space.model, space.dimensions) != (
+            pipeline.model,
+            model_dimensions(pipeline.settings) or space.dimensions,
+        ):
+            space = spaces.filling_space(connection)
+        known = {f.path: f.fingerprint.removesuffix(RACY) for f in known_files if f.status == "loaded" and not f.gone}
+        gathered: dict[bytes, tuple[int, int]] = {}
+        tokenizer = pipeline.tokenizer()
+        for listed in source.walk(readable):
+            if isinstance(listed, ListedFile) and known.get(listed.path) != listed.fingerprint:
+                _count_file(pipeline, tokenizer, source, listed.path, found, gathered)
+                pipeline.advance("files counted", 1)
+                if len(gathered) >= LOOKUP:
+                    _keep_missing(connection, space, gathered, weights)
+        _keep_missing(connection, space, gathered, weights)
+    found.reused = found.chunks - len(weights)
+    found.tokens = sum(tokens for tokens, _ in weights.values())
+    _price(pipeline, found, [weight for _, weight in weights.values()])
+    return found
+
+
+def _count_file(
+    pipeline: Pipeline,
+    tokenizer: Tokenizer,
+    source: Source,
+    path: str,
+    found: Estimate,
+    gathered: dict[bytes, tuple[int, int]],
+) -> None:
+    weights: dict[bytes, tuple[int, int]] = {}
+    chunks = 0
+    try:
+        with source.open(path) as stream:
+            documents = read_or_reject(stream, path, pipeline.reader_options)
+            for _, of_document in chunk_documents(documents, tokenizer, pipeline.chunking):
+                chunks += len(of_document)
+                for chunk in of_document:
+                    weights[content_hash(chunk.text)] = (chunk.tokens, weigh(chunk.tokens, chunk.text))
+    except (FileRejected, OSError) as error:
+        found.rejected.append({"source": path, "error": str(error)})
+        return
+    found.files += 1
+    found.chunks += chunks
+    gathered.update(weights)
+
+
+def _keep_missing(
+    connection: Connection,
+    space: spaces.Space | None,
+    gathered: dict[bytes, tuple[int, int]],
+    weights: dict[bytes, tuple[int, int]],
+) -> None:
+    missing = set(gathered) if space is None else vectors.missing(connection, space, list(gathered))
+    weights.update((key, gathered[key]) for key in missing)
+    gathered.clear()
+
+
+def _price(pipeline: Pipeline, found: Estimate, weights: list[int]) -> None:
+    limits: RequestLimits = pipeline.request_limits
+    found.requests = sum(1 for _ in pack(weights, limits, lambda weight: weight))
+    price = pipeline.settings.usd_per_million_tokens
+    found.usd = usd(pipeline.model, found.tokens, usd_per_million_tokens=price)
+    found.usd_batch = usd(pipeline.model, found.tokens, batch=True, usd_per_million_tokens=price)
+    rate = client_config(pipeline.settings).limits
+    if rate is not None:
+        by_tokens = sum(weights) / rate.tokens_per_minute if rate.tokens_per_minute else 0.0
+        by_requests = found.requests / rate.requests_per_minute if rate.requests_per_minute else 0.0
+        found.minutes = round(max(by_tokens, by_requests), 3)
+    elif pipeline.settings.uses_embedded_model:
+        found.minutes = 0.0

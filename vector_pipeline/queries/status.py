@@ -1,0 +1,103 @@
+"""What `status` says: files by state, what is wrong with those that are not loaded or known, spaces, sizes."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.store import manifest, scans, sizes, spaces
+from vector_pipeline.store.connection import Connection
+
+
+def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
+    """The state of the table; with a path, of that file too."""
+    with pipeline.database.connect(role="status") as connection:
+        counts = manifest.count_files(connection)
+        found: dict[str, Any] = {
+            "database": pipeline.database.safe_url,
+            "model": pipeline.model,
+            "files": {
+                "loaded": counts.loaded,
+                "pending": counts.pending,
+                "rejected": counts.rejected,
+                "deleted": counts.deleted,
+            },
+            "roots": manifest.known_roots(connection),
+            "scans": _scans(connection),
+            "rejected": _listed(connection, "rejected"),
+            "pending": _listed(connection, "pending"),
+            "rows": sizes.count_chunks(connection),
+            "spaces": spaces_json(connection),
+        }
+        found["sizes"] = on_disk = {
+            "rows": sizes.bytes_on_disk(connection, "chunks", "chunk_sections"),
+            "files": sizes.bytes_on_disk(connection, "source_files", "arrivals"),
+            "vectors": sum(space["bytes"] for space in found["spaces"]),
+            "indexes": sum(space["index_bytes"] for space in found["spaces"]),
+        }
+        found["bytes"] = sum(on_disk.values())
+        if path is not None:
+            found["file"] = [
+                {
+                    "root": state.root,
+                    "source": state.path,
+                    "status": state.status,
+                    "error": state.error,
+                    "documents": state.documents,
+                    "chunks": state.chunks,
+                    "tokens": state.tokens,
+                    "arrival": state.arrival,
+                }
+                for state in manifest.states_of(connection, path)
+            ]
+        return found
+
+
+def _scans(connection: Connection) -> list[dict[str, Any]]:
+    """What the last scan of each root left out, with the names."""
+    return [
+        {
+            "root": found.root,
+            "ended_at": found.ended_at.astimezone(UTC).isoformat(timespec="seconds"),
+            "withheld": found.withheld,
+            "waiting": found.waiting,
+            "passed_over": found.passed_over,
+            "left_out": [{"source": path, "reason": reason} for path, reason in found.names],
+            "not_read": found.not_read,
+        }
+        for found in scans.last_scans(connection)
+    ]
+
+
+def _listed(connection: Connection, status: manifest.Status) -> list[dict[str, Any]]:
+    return [
+        {"root": state.root, "source": state.path, "error": state.error}
+        for state in manifest.files_with_status(connection, status)
+    ]
+
+
+def spaces_json(connection: Connection) -> list[dict[str, Any]]:
+    """The spaces as `space list` and `status` show them."""
+    listed = []
+    for space in spaces.list_spaces(connection):
+        landing = spaces.count_vectors(connection, space.landing)
+        vectors = spaces.count_vectors(connection, space.embeddings) + landing
+        index_bytes = sizes.bytes_on_disk(connection, space.index)
+        listed.append(
+            {
+                "name": space.name,
+                "model": space.model,
+                "dimensions": space.dimensions,
+                "active": space.state == "active",
+                "state": space.state,
+                "vectors": vectors,
+                "missing": spaces.count_missing(connection, space),
+                "landing": landing,
+                "recall": space.recall,
+                "ef_search": space.ef_search,
+                "bytes": sizes.bytes_on_disk(connection, space.embeddings, space.landing) - index_bytes,
+                "index_bytes": index_bytes,
+            }
+        )
+    return listed

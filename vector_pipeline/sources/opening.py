@@ -1,0 +1,33 @@
+"""Which kind of source a location names: a folder of this machine, or a URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vector_pipeline.errors import ConfigurationError, SourceError
+from vector_pipeline.sources.base import Source
+from vector_pipeline.sources.local import LocalSource
+
+
+def open_source(location: str) -> Source:
+    """The source that a path or URL names.
+
+    Raises ConfigurationError where it does not exist, is no folder, or names a protocol whose package is not
+    installed; SourceError where it cannot be reached.
+    """
+    if "://" in location and not location.startswith("file://"):
+        # It imports fsspec: where a URL is opened, and not before.
+        from vector_pipeline.sources.remote import RemoteSource
+
+        return RemoteSource.at(location)
+    path = Path(location.removeprefix("file://")).expanduser()
+    if not path.exists():
+        raise ConfigurationError(
+            f"source '{location}' does not exist; give a folder or a URL such as s3://bucket/folder"
+        )
+    if not path.is_dir():
+        raise ConfigurationError(f"source '{location}' is a file; give the folder that holds it")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise SourceError(f"source '{location}' cannot be entered; give this user the right to read it")
+    return LocalSource(str(path.resolve()))

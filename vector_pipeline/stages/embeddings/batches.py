@@ -1,0 +1,233 @@
+"""The plan through the Batch API: half the price, and nobody waits for it.
+
+Each run harvests what has been answered, submits what is new and says what is still out; the files whose vectors
+are out stay pending, and a later run loads them. What the API refused within a batch goes the ordinary way, which
+finds the culprit. A run in `sync` mode harvests too, and leaves alone what is out: it has been ordered already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import openai
+
+from vector_pipeline.embedding.batch import api as batch_api
+from vector_pipeline.embedding.models import BATCH_DISCOUNT, TIERS
+from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
+from vector_pipeline.errors import BudgetReached
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.stages.embeddings.budget import Budget, usd_out_in_batches
+from vector_pipeline.stages.streams import PlannedText
+from vector_pipeline.store import rejected_texts, vectors
+from vector_pipeline.store.claims import Claims
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.locks import submission
+from vector_pipeline.store.shared.batches import PostgresBatchLedger
+from vector_pipeline.store.spaces import Space, list_spaces
+
+# Hashes asked for at once.
+LOOKUP = 2_000
+
+
+@dataclass(slots=True)
+class Backfill:
+    """What one run brought in and sent out; `singly` are the texts that go the ordinary way."""
+
+    harvested: batch_api.Harvest = field(default_factory=batch_api.Harvest)
+    submitted: batch_api.Submitted = field(default_factory=batch_api.Submitted)
+    stored: int = 0
+    singly: list[PlannedText] = field(default_factory=list)
+    out: int = 0
+    """Texts of the plan that batches are to answer, those just submitted among them."""
+    ordered: float = 0.0
+    """USD that what was submitted is going to cost, as far as the price is known."""
+    stopped: str | None = None
+    """Why not all was submitted."""
+
+    def __str__(self) -> str:
+        return (
+            f"batches: {self.harvested.inputs:,} texts came back, {self.submitted.inputs:,} were submitted, "
+            f"{self.out:,} of this plan are out, {self.submitted.left:,} wait for room in the account's queue"
+        )
+
+
+def backfill(
+    pipeline: Pipeline,
+    space: Space,
+    plan: Iterable[PlannedText],
+    config: ClientConfig,
+    *,
+    spend_until: float | None = None,
+    spent: float = 0.0,
+    ordered: float = 0.0,
+    log: Callable[[str], None] = lambda _: None,
+) -> Backfill:
+    """Harvest and submit for one space, until all that was ever spent is `spend_until` USD. Waits for no batch.
+
+    `spent` and `ordered` are what the run has spent, and submitted to other spaces, before: USD.
+    Raises ProviderRefused, ProviderUnavailable and DatabaseError; what was harvested before is stored, what was
+    submitted is in the ledger.
+    """
+    result = Backfill()
+    database = pipeline.database
+    with (
+        database.connect(role="batches") as connection,
+        database.connect(role="claims") as claiming,
+        batch_api.open_api(config) as api,
+    ):
+        ledger = PostgresBatchLedger(connection, database.schema, config.bucket)
+        result.harvested, result.stored = _harvest(pipeline, space, api, config, ledger, log)
+        # Opened now, so that a day's limit counts what has just come in.
+        budget = _budget(pipeline, space, spend_until, spent, ordered)
+        # One at a time: between the look at what is out and the note of what goes out nobody else submits.
+        with submission(connection, f"{database.schema} {space.name}"):
+            budget.committed = usd_out_in_batches(connection, pipeline)
+            claims = Claims(claiming, space.name, retry_seconds=config.retry_seconds)
+            run = _Submission(pipeline, space, ledger, connection, claims, budget, result)
+            result.submitted = _submit(api, config, run, plan, pipeline)
+        result.out += result.submitted.inputs + result.submitted.left
+        result.ordered = result.submitted.tokens * (budget.price_per_token or 0.0)
+    log(str(result))
+    return result
+
+
+def harvest(
+    pipeline: Pipeline, config: ClientConfig, *, log: Callable[[str], None] = lambda _: None
+) -> batch_api.Harvest:
+    """Bring in whatever the account's batches have been answered, for all spaces; returns without waiting.
+
+    Raises as `backfill` does.
+    """
+    total = batch_api.Harvest()
+    with pipeline.database.connect(role="batches") as connection:
+        for space in list_spaces(connection):
+            of_space = config.for_model(space.model, space.dimensions)
+            ledger = PostgresBatchLedger(connection, pipeline.database.schema, of_space.bucket)
+            if not any(batch.space == space.name for batch in ledger.unfinished()):
+                continue
+            with batch_api.open_api(of_space) as api:
+                found, _ = _harvest(pipeline, space, api, of_space, ledger, log)
+            total.add(found)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """How it stands with batches: how many are out, and how many of them a harvest would bring further.
+
+    `last_finished` is when the last one was brought in, ISO 8601, empty where none ever was.
+    """
+
+    batches: int
+    ready: int
+    last_finished: str
+
+
+def outstanding(pipeline: Pipeline, config: ClientConfig) -> Outstanding:
+    """How it stands with the account's batches: a small request for each that is out.
+
+    Raises ProviderRefused, ProviderUnavailable and DatabaseError.
+    """
+    batches = ready = 0
+    last = ""
+    with pipeline.database.connect(role="batches") as connection:
+        for space in list_spaces(connection):
+            of_space = config.for_model(space.model, space.dimensions)
+            ledger = PostgresBatchLedger(connection, pipeline.database.schema, of_space.bucket)
+            last = max(last, ledger.last_finished())
+            if out := sum(batch.space == space.name for batch in ledger.unfinished()):
+                batches += out
+                with batch_api.open_api(of_space) as api:
+                    ready += len(batch_api.ready(api, of_space, ledger, space.name))
+    return Outstanding(batches, ready, last)
+
+
+def _budget(
+    pipeline: Pipeline, space: Space, spend_until: float | None = None, spent: float = 0.0, ordered: float = 0.0
+) -> Budget:
+    budget = Budget.open(pipeline, space.model, spent, ordered=ordered, spend_until=spend_until)
+    if budget.price_per_token is not None:
+        budget.price_per_token *= BATCH_DISCOUNT
+    return budget
+
+
+def _harvest(
+    pipeline: Pipeline,
+    space: Space,
+    api: openai.OpenAI,
+    config: ClientConfig,
+    ledger: PostgresBatchLedger,
+    log: Callable[[str], None],
+) -> tuple[batch_api.Harvest, int]:
+    """Bring in what is there for one space; returns that and how many vectors were new."""
+    stored = 0
+    budget = _budget(pipeline, space)
+    with pipeline.database.connect(role="answers") as answers:
+
+        def store(_: str, answer: Answer) -> None:
+            nonlocal stored
+            hashes = [i.content_hash for i in answer.inputs]
+            with answers.transaction():
+                new = vectors.store_vectors(answers, space, hashes, answer.vectors)
+                # After a harvest that was cut off the same lines come again, stored and counted already.
+                if new:
+                    budget.record(answers, answer.tokens)
+            stored += new
+            pipeline.advance("texts embedded", len(hashes))
+
+        found = batch_api.harvest(api, config, ledger, store, space=space.name)
+    for problem in found.problems:
+        log(problem)
+    return found, stored
+
+
+def _submit(
+    api: openai.OpenAI, config: ClientConfig, run: _Submission, plan: Iterable[PlannedText], pipeline: Pipeline
+) -> batch_api.Submitted:
+    tier = TIERS.get(pipeline.settings.tier or "")
+    return batch_api.submit(
+        api,
+        config,
+        run.ledger,
+        run.space.name,
+        run.wanted(plan),
+        limits=pipeline.request_limits,
+        queue_tokens=tier.batch_queue_tokens if tier else None,
+    )
+
+
+@dataclass(slots=True)
+class _Submission:
+    pipeline: Pipeline
+    space: Space
+    ledger: PostgresBatchLedger
+    connection: Connection
+    claims: Claims
+    budget: Budget
+    result: Backfill
+
+    def wanted(self, plan: Iterable[PlannedText]) -> Iterator[EmbeddingInput]:
+        """What is to be submitted: not stored, not out, not refused, not being sent now, within the budget."""
+        texts = iter(plan)
+        while group := list(islice(texts, LOOKUP)):
+            by_hash = {text.content_hash: text for text in group}
+            # Claimed until the ledger has them, so that no run sends them the ordinary way meanwhile.
+            mine = self.claims.claim(by_hash)
+            missing = vectors.missing(self.connection, self.space, list(by_hash))
+            self.result.out += len(missing - mine)
+            missing &= mine
+            names = [self.space.name, self.space.model]
+            missing -= set(rejected_texts.reasons(self.connection, names, list(missing)))
+            out = self.ledger.under_way(self.space.name, list(missing))
+            singly = self.ledger.to_send_singly(self.space.name, list(missing - out))
+            self.result.out += len(out)
+            self.result.singly += [text for key, text in by_hash.items() if key in singly]
+            for key in [key for key in by_hash if key in missing - out - singly]:
+                try:
+                    self.budget.reserve(by_hash[key].token_count)
+                except BudgetReached as reached:
+                    self.result.stopped = str(reached)
+                    return
+                yield EmbeddingInput(by_hash[key].text, by_hash[key].token_count, key)

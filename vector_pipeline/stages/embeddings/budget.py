@@ -1,0 +1,146 @@
+"""How much may be spent: per run, and per day or night by all pipelines of a database together."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from vector_pipeline.embedding.models import usd
+from vector_pipeline.errors import BudgetReached, ConfigurationError
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.settings import variable
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.shared import spending
+from vector_pipeline.store.shared.batches import tokens_out
+from vector_pipeline.store.spaces import list_spaces
+
+
+@dataclass(slots=True)
+class Budget:
+    """What a run may spend; `reserve` before a request is sent, `record` when it was answered. USD.
+
+    Runs side by side see one another's spending with each answer, so a limit that they share is passed by no more
+    than the requests that are under way.
+    """
+
+    model: str
+    price_per_token: float | None
+    per_run: float | None
+    shared: dict[str, float]
+    """Limits of what all runs spend together, under the names of their settings: of the day, and of a night."""
+    spent_by_others: dict[str, float]
+    """What counts against each of them."""
+    committed: float = 0.0
+    """What batches that are out are going to cost; it is spent when they come in."""
+    ordered: float = 0.0
+    """What of those the run itself submitted to other spaces."""
+    reserved: float = 0.0
+    spent: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(
+        cls,
+        pipeline: Pipeline,
+        model: str,
+        spent_in_run: float = 0.0,
+        *,
+        ordered: float = 0.0,
+        spend_until: float | None = None,
+    ) -> Budget:
+        """The budget of a run, which ends also where all that was ever spent comes to `spend_until`.
+
+        `spent_in_run` is what it spent before, `ordered` what batches are going to cost that it submitted.
+        Raises ConfigurationError where a limit is set and the price is not known.
+        """
+        settings = pipeline.settings
+        million = usd(model, 1_000_000, usd_per_million_tokens=settings.usd_per_million_tokens)
+        limits = {"max_cost_usd_per_day": settings.max_cost_usd_per_day, "backfill_max_cost_usd": spend_until}
+        shared = {name: limit for name, limit in limits.items() if limit is not None}
+        if million is None and (shared or settings.max_cost_usd is not None):
+            raise ConfigurationError(
+                f"a budget is set, but the price of {model} is not known; set {variable('usd_per_million_tokens')}"
+            )
+        spent_before: dict[str, float] = {}
+        if shared:
+            with pipeline.database.connect(role="budget") as connection:
+                spent_before = {name: _spent(connection, name) - spent_in_run for name in shared}
+        return cls(
+            model=model,
+            price_per_token=None if million is None else million / 1_000_000,
+            per_run=settings.max_cost_usd,
+            ordered=ordered,
+            shared=shared,
+            spent_by_others=spent_before,
+            reserved=spent_in_run,
+            spent=spent_in_run,
+        )
+
+    def reserve(self, tokens: int) -> None:
+        """Count a request before it is sent. Raises BudgetReached where it would pass a limit."""
+        if self.price_per_token is None:
+            return
+        cost = tokens * self.price_per_token
+        with self._lock:
+            after = self.reserved + cost
+            if self.per_run is not None and self.ordered + after > self.per_run:
+                raise _reached("max_cost_usd", self.per_run, self.ordered + self.reserved, "this run")
+            for name, limit in self.shared.items():
+                before = self.spent_by_others[name] + self.committed
+                if before + after > limit:
+                    raise _reached(name, limit, before + self.reserved, f"{_SINCE[name]} or out in batches, by all runs")
+            self.reserved = after
+
+    def record(self, connection: Connection, tokens: int, *, reserved: int | None = None) -> None:
+        """Note what an answer cost; `reserved` is for how many tokens its request was counted, if not for as many.
+
+        Some models count in their own way, and a request may have been paid twice.
+        """
+        if self.price_per_token is None:
+            return
+        cost = tokens * self.price_per_token
+        unforeseen = 0.0 if reserved is None else cost - reserved * self.price_per_token
+        spending.record(connection, self.model, cost, tokens)
+        spent = {name: _spent(connection, name) for name in self.shared}
+        with self._lock:
+            self.spent += cost
+            self.reserved += unforeseen
+            self.spent_by_others = {name: max(0.0, by_all - self.spent) for name, by_all in spent.items()}
+
+    @property
+    def spent_in_run(self) -> float | None:
+        """USD spent by this run; None where the price is not known."""
+        return None if self.price_per_token is None else self.spent
+
+
+def usd_out_in_batches(connection: Connection, pipeline: Pipeline) -> float:
+    """What the pipeline's batches that are out are going to cost, as far as prices are known."""
+    models = {space.name: space.model for space in list_spaces(connection)}
+    price = pipeline.settings.usd_per_million_tokens
+    return sum(
+        usd(models[space], tokens, batch=True, usd_per_million_tokens=price) or 0.0
+        for space, tokens in tokens_out(connection, pipeline.database.schema).items()
+        if space in models
+    )
+
+
+def committed_in_all(connection: Connection, pipeline: Pipeline) -> float:
+    """USD ever spent by all runs, and what the pipeline's batches that are out are going to cost.
+
+    What a night may spend is counted from here and not from the day's spending, which midnight sets to nothing.
+    """
+    return spending.spent_in_all(connection) + usd_out_in_batches(connection, pipeline)
+
+
+_SINCE = {"max_cost_usd_per_day": "today", "backfill_max_cost_usd": "since the first day"}
+
+
+def _spent(connection: Connection, limit: str) -> float:
+    return spending.spent_today(connection) if limit == "max_cost_usd_per_day" else spending.spent_in_all(connection)
+
+
+def _reached(setting: str, limit: float, spent: float, by: str) -> BudgetReached:
+    return BudgetReached(
+        f"{variable(setting)} allows no more: the next request would pass ${limit:.4f}, with ${spent:.4f} spent "
+        f"{by}; what was paid is kept, and the next run goes on from there"
+    )

@@ -1,0 +1,51 @@
+"""A listing and the manifest, walked side by side in path order: memory does not grow with the number of files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from vector_pipeline.sources.base import ListedFile, PassedOver, Source
+from vector_pipeline.store.manifest import KnownFile
+
+
+def side_by_side(
+    listing: Iterator[ListedFile | PassedOver], known_files: Iterator[KnownFile]
+) -> Iterator[tuple[ListedFile | PassedOver | None, KnownFile | None]]:
+    """A listing and the manifest, both in path order, as pairs: None stands where one of them lacks the file."""
+    known = next(known_files, None)
+    for listed in listing:
+        if isinstance(listed, PassedOver):
+            yield listed, None
+            continue
+        while known is not None and known.path < listed.path:
+            yield None, known
+            known = next(known_files, None)
+        if known is not None and known.path == listed.path:
+            yield listed, known
+            known = next(known_files, None)
+        else:
+            yield listed, None
+    while known is not None:
+        yield None, known
+        known = next(known_files, None)
+
+
+def has_same_bytes(source: Source, listed: ListedFile, known: KnownFile) -> bool:
+    """Whether a file that looks different still has the bytes it was last read with; False where reading is dear."""
+    if known.size != listed.size or known.bytes_hash is None or not source.reads_cheaply:
+        return False
+    try:
+        with source.open(listed.path) as stream:
+            return hash_bytes(stream) == known.bytes_hash
+    except OSError:
+        return False  # its arrival finds out what is wrong, and says so
+
+
+def hash_bytes(stream: BinaryIO) -> bytes:
+    """BLAKE2b-128 of all bytes of a binary stream, read in pieces."""
+    digest = hashlib.blake2b(digest_size=16)
+    while piece := stream.read(1 << 20):
+        digest.update(piece)
+    return digest.digest()

@@ -1,0 +1,105 @@
+"""The locks that one run holds on itself and on its arrivals, taken again when Postgres comes back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal, Self
+
+import psycopg
+
+from vector_pipeline.errors import PipelineError
+from vector_pipeline.store import locks, manifest
+from vector_pipeline.store.connection import Database
+from vector_pipeline.store.locks import Lock
+
+Name = Literal[Lock.ARRIVAL, Lock.RUN]
+
+POLL_SECONDS = 1.0
+LOG_EVERY_SECONDS = 30.0
+
+# How often a holder looks whether its connection is still there.
+LOOK_EVERY_SECONDS = 5.0
+
+
+class RunLocks:
+    """What one run holds: advisory locks on a connection of their own, taken again where Postgres was away.
+
+    Use as a context manager; all are given back at its end, or when the process dies.
+    """
+
+    def __init__(self, database: Database, role: str, *, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
+        self._database = database
+        self._role = role
+        self._look_every_seconds = look_every_seconds
+        self._connection = database.connect(role=role)
+        self._held: list[tuple[Name, str]] = []
+        self._mutex = threading.Lock()
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name=f"locks of {role}", daemon=True)
+        self._keeper.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._ended.set()
+        self._keeper.join()
+        with suppress(psycopg.Error):
+            # A server notices only a moment after it that a connection was closed.
+            locks.unlock_all(self._connection)
+        self._connection.close()
+
+    def hold_run(self, run: str) -> None:
+        """Say that a run of Dagster's is alive; its id is nobody else's."""
+        with self._mutex:
+            locks.try_lock_named(self._connection, Lock.RUN, run)
+            self._held.append((Lock.RUN, run))
+
+    def hold_arrival(self, arrival: str, *, log: Callable[[str], None] | None = None) -> bool:
+        """Hold an arrival, waiting while somebody else does; returns whether somebody did.
+
+        `log` is told about the wait now and then.
+        """
+        if (Lock.ARRIVAL, arrival) in self._held:
+            return False
+        began = told = time.monotonic()
+        waited = False
+        while not self._take_arrival(arrival):
+            waited = True
+            now = time.monotonic()
+            if log and (now == told or now - told >= LOG_EVERY_SECONDS):
+                log(f"arrival {arrival} is being worked on elsewhere; waiting ({now - began:,.0f} s so far)")
+                told = now
+            time.sleep(POLL_SECONDS)
+        return waited
+
+    def _take_arrival(self, arrival: str) -> bool:
+        with self._mutex:
+            if not locks.try_lock_named(self._connection, Lock.ARRIVAL, arrival):
+                return False
+            manifest.begin_attempt(self._connection, arrival)
+            self._held.append((Lock.ARRIVAL, arrival))
+            return True
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._look_every_seconds):
+            with self._mutex, suppress(psycopg.Error, PipelineError):  # still away; the next look tries again
+                self._look()
+
+    def _look(self) -> None:
+        with suppress(psycopg.OperationalError):
+            self._connection.execute("SELECT")
+            return
+        connection = self._database.connect(role=self._role)
+        self._connection.close()
+        self._connection = connection
+        for kind, name in self._held:
+            # Whoever took an arrival meanwhile keeps it: two at once cost time, and nothing else.
+            locks.try_lock_named(connection, kind, name)

@@ -1,0 +1,1 @@
+"""State that pipelines of one database share: pacing, spending, batches of the Batch API."""

@@ -1,0 +1,161 @@
+"""The ledger of the Batch API, shared by all pipelines of a database (see embedding.batch_ledger)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from psycopg import sql
+
+from vector_pipeline.embedding.batch.ledger import OpenBatch
+from vector_pipeline.embedding.values import EmbeddingInput
+from vector_pipeline.store.connection import SHARED_SCHEMA, Connection
+from vector_pipeline.store.locks import batch
+
+_BATCHES = sql.Identifier(SHARED_SCHEMA, "batches")
+_LINES = sql.Identifier(SHARED_SCHEMA, "batch_lines")
+
+
+def tokens_out(connection: Connection, owner: str) -> dict[str, int]:
+    """Tokens in batches of a pipeline that are not finished, by the name of their space."""
+    rows = connection.execute(
+        sql.SQL("SELECT space, sum(tokens)::bigint FROM {} WHERE owner = %s AND state <> 'finished' GROUP BY 1").format(
+            _BATCHES
+        ),
+        (owner,),
+    )
+    return dict(rows.fetchall())
+
+
+class PostgresBatchLedger:
+    """A pipeline's part of the ledger. `owner` is its schema; the connection is in autocommit.
+
+    Only batches of one account and model (`bucket`) are seen: another account knows nothing of them.
+    """
+
+    def __init__(self, connection: Connection, owner: str, bucket: str) -> None:
+        self._connection = connection
+        self._owner = owner
+        self._bucket = bucket
+
+    def plan(self, key: str, space: str, bucket: str, lines: Sequence[Sequence[EmbeddingInput]]) -> None:
+        """See BatchLedger."""
+        inputs = sum(map(len, lines))
+        tokens = sum(i.tokens for line in lines for i in line)
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.execute(
+                sql.SQL(
+                    "INSERT INTO {} (key, owner, space, bucket, state, inputs, tokens) "
+                    "VALUES (%s, %s, %s, %s, 'planned', %s, %s)"
+                ).format(_BATCHES),
+                (key, self._owner, space, bucket, inputs, tokens),
+            )
+            cursor.executemany(
+                sql.SQL("INSERT INTO {} (batch, line, hashes, token_counts) VALUES (%s, %s, %s, %s)").format(_LINES),
+                [
+                    (key, n, [uuid.UUID(bytes=i.content_hash) for i in line], [i.tokens for i in line])
+                    for n, line in enumerate(lines)
+                ],
+            )
+
+    def uploaded(self, key: str, file_id: str) -> None:
+        """See BatchLedger."""
+        self._set(key, "state = 'uploaded', file_id = %s", file_id)
+
+    def submitted(self, key: str, batch_id: str) -> None:
+        """See BatchLedger."""
+        self._set(key, "state = 'submitted', submitted_at = now(), error = NULL, batch_id = %s", batch_id)
+
+    def sent_back(self, key: str, reason: str) -> None:
+        """See BatchLedger."""
+        self._set(key, "state = 'uploaded', batch_id = NULL, error = %s", reason)
+
+    def refused(self, key: str, lines: Sequence[int]) -> None:
+        """See BatchLedger."""
+        self._connection.execute(
+            sql.SQL("UPDATE {} SET refused = true WHERE batch = %s AND line = ANY(%s)").format(_LINES),
+            (key, list(lines)),
+        )
+
+    def finished(self, key: str, outcome: str, error: str | None) -> None:
+        """See BatchLedger. Of its lines only those are kept that the API refused."""
+        with self._connection.transaction():
+            self._set(key, "state = 'finished', finished_at = now(), outcome = %s, error = %s", outcome, error)
+            self._connection.execute(sql.SQL("DELETE FROM {} WHERE batch = %s AND NOT refused").format(_LINES), (key,))
+
+    def unfinished(self) -> list[OpenBatch]:
+        """See BatchLedger."""
+        rows = self._connection.execute(
+            sql.SQL(
+                "SELECT key::text, space, state, file_id, batch_id, inputs, tokens, "
+                "coalesce(extract(epoch FROM now() - submitted_at) / 3600, 0)::float8 FROM {} "
+                "WHERE owner = %s AND bucket = %s AND state <> 'finished' ORDER BY created_at, key"
+            ).format(_BATCHES),
+            (self._owner, self._bucket),
+        )
+        return [OpenBatch(*row) for row in rows]
+
+    def lines(self, key: str) -> dict[int, list[EmbeddingInput]]:
+        """See BatchLedger."""
+        rows = self._connection.execute(
+            sql.SQL("SELECT line, hashes, token_counts FROM {} WHERE batch = %s").format(_LINES), (key,)
+        )
+        return {
+            line: [EmbeddingInput("", tokens, h.bytes) for h, tokens in zip(hashes, counts, strict=True)]
+            for line, hashes, counts in rows
+        }
+
+    def queued_tokens(self, bucket: str) -> int:
+        """See BatchLedger."""
+        row = self._connection.execute(
+            sql.SQL("SELECT coalesce(sum(tokens), 0)::bigint FROM {} WHERE bucket = %s AND state <> 'finished'").format(
+                _BATCHES
+            ),
+            (bucket,),
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[bool]:
+        """See BatchLedger."""
+        with batch(self._connection, key) as mine:
+            yield mine
+
+    def last_finished(self) -> str:
+        """When the last of the pipeline's batches was brought in, ISO 8601; empty where none ever was."""
+        row = self._connection.execute(
+            sql.SQL("SELECT coalesce(max(finished_at)::text, '') FROM {} WHERE owner = %s AND bucket = %s").format(
+                _BATCHES
+            ),
+            (self._owner, self._bucket),
+        ).fetchone()
+        return str(row[0]) if row else ""
+
+    def under_way(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
+        """Those of some hashes that an unfinished batch of the pipeline is to answer."""
+        return self._among(space, hashes, "b.state <> 'finished'")
+
+    def to_send_singly(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
+        """Those of some hashes that were in a line that the API refused: the ordinary way finds the culprit."""
+        return self._among(space, hashes, "l.refused")
+
+    def _among(self, space: str, hashes: Sequence[bytes], condition: str) -> set[bytes]:
+        if not hashes:
+            return set()
+        keys = [uuid.UUID(bytes=h) for h in hashes]
+        rows = self._connection.execute(
+            # The first condition on hashes is what the index answers; the second picks them out of their lines.
+            sql.SQL(
+                "SELECT DISTINCT h FROM {batches} b JOIN {lines} l ON l.batch = b.key, unnest(l.hashes) h "
+                "WHERE b.owner = %s AND b.space = %s AND b.bucket = %s AND {condition} "
+                "AND l.hashes && %s::uuid[] AND h = ANY(%s)"
+            ).format(batches=_BATCHES, lines=_LINES, condition=sql.SQL(condition)),
+            (self._owner, space, self._bucket, keys, keys),
+        )
+        return {row[0].bytes for row in rows}
+
+    def _set(self, key: str, assignments: str, *values: object) -> None:
+        self._connection.execute(
+            sql.SQL("UPDATE {} SET {} WHERE key = %s").format(_BATCHES, sql.SQL(assignments)), (*values, key)
+        )

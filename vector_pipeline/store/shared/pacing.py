@@ -1,0 +1,158 @@
+"""The rate limits' state in a row of Postgres, shared by every run on every machine that uses the same account.
+
+The arithmetic is `embedding.account`'s: read the row, compute, write it over the version that was read, and start
+again if somebody was faster. No lock is held in between, so that a stopped process keeps nobody waiting. While
+Postgres is away each process goes on from the state that it saw last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import orjson
+import psycopg
+from psycopg import sql
+
+from vector_pipeline.embedding.pacing.account import Account, Ticket
+from vector_pipeline.embedding.pacing.limits import Limits, RateHeaders
+from vector_pipeline.embedding.pacing.pacer import PacerBase
+from vector_pipeline.embedding.pacing.width import LearnedWidth
+from vector_pipeline.embedding.values import ClientConfig
+from vector_pipeline.errors import DatabaseError
+from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
+
+T = TypeVar("T")
+
+# After Postgres went away it is tried again this much later: connecting may take seconds itself.
+AWAY_SECONDS = 5.0
+
+# Nobody is faster this often in a row unless something is wrong; then this process goes on by itself for a while.
+MOST_ATTEMPTS = 200
+
+CLOCK_TOLERANCE_SECONDS = 60.0
+
+_TABLE = sql.Identifier(SHARED_SCHEMA, "pacing")
+_READ = sql.SQL("SELECT version, state, extract(epoch FROM clock_timestamp())::float8 FROM {} WHERE bucket = %s").format(
+    _TABLE
+)
+_WRITE = sql.SQL(
+    "UPDATE {} SET version = version + 1, state = %s, updated_at = clock_timestamp() WHERE bucket = %s AND version = %s"
+).format(_TABLE)
+_CREATE = sql.SQL("INSERT INTO {} (bucket) VALUES (%s) ON CONFLICT DO NOTHING").format(_TABLE)
+
+
+class PostgresPacer(PacerBase):
+    """A pacer whose state all users of an account share (see embedding.pacing.Pacer)."""
+
+    def __init__(self, database: Database, bucket: str, limits: Limits | None = None) -> None:
+        super().__init__()
+        self._database = database
+        self._bucket = bucket
+        self._preset = limits
+        self._connection: Connection | None = None
+        # One thread, since a connection serves one statement at a time, and of its own, since the writing of answers
+        # may keep the common ones busy.
+        self._thread: ThreadPoolExecutor | None = None
+        self._account = Account.new(limits, 0.0)
+        self._clock_offset = -time.monotonic()
+        """The server's clock less ours."""
+        self._away_until = 0.0
+
+    @classmethod
+    def of(cls, database: Database, config: ClientConfig) -> PostgresPacer:
+        """The pacer of a client's account."""
+        return cls(database, config.bucket, config.limits)
+
+    async def pause(self, seconds: float) -> None:
+        """See Pacer."""
+        await self._change(lambda account, now: account.pause(seconds, now))
+
+    async def limits(self) -> Limits | None:
+        """See Pacer."""
+        return self._account.limits
+
+    async def kept_width(self) -> LearnedWidth | None:
+        """See Pacer."""
+        return await self._change(lambda account, now: account.kept_width(now))
+
+    async def keep_width(self, learned: LearnedWidth) -> None:
+        """See Pacer."""
+        await self._change(lambda account, now: account.keep_width(learned, now))
+
+    async def close(self) -> None:
+        """See Pacer."""
+        if self._thread is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+            self._thread.shutdown(wait=False)
+            self._thread = None
+
+    async def _take(self, weight: int, *, urgent: bool) -> tuple[Ticket | None, float]:
+        return await self._change(lambda account, now: account.take(weight, now, urgent=urgent))
+
+    async def _settle(self, ticket: Ticket, headers: RateHeaders | None, before: tuple[int, int]) -> None:
+        await self._change(lambda account, now: account.settle(ticket, headers, now, before=before))
+
+    async def _change(self, change: Callable[[Account, float], T]) -> T:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "pacing")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._change_now, change)
+
+    def _change_now(self, change: Callable[[Account, float], T]) -> T:
+        if time.monotonic() >= self._away_until:
+            try:
+                return self._change_row(change)
+            except (psycopg.Error, DatabaseError):
+                # Whatever is the matter with Postgres, who stores the answers will say so; pacing goes on.
+                self._disconnect()
+                self._away_until = time.monotonic() + AWAY_SECONDS
+        return change(self._account, time.monotonic() + self._clock_offset)
+
+    def _change_row(self, change: Callable[[Account, float], T]) -> T:
+        connection = self._connected()
+        for attempt in range(MOST_ATTEMPTS):
+            row = connection.execute(_READ, (self._bucket,), prepare=True).fetchone()
+            if row is None:
+                connection.execute(_CREATE, (self._bucket,))
+                continue
+            version, state, now = row
+            self._clock_offset = now - time.monotonic()
+            account = self._read(state, now)
+            before = orjson.dumps(account)
+            result = change(account, now)
+            after = orjson.dumps(account)
+            self._account = account
+            if after == before:
+                return result
+            if connection.execute(_WRITE, (after.decode(), self._bucket, version), prepare=True).rowcount:
+                return result
+            time.sleep(random.uniform(0, 0.001 * min(attempt + 1, 10)))
+        raise DatabaseError(f"the row of bucket '{self._bucket}' in {SHARED_SCHEMA}.pacing is written without pause")
+
+    def _read(self, state: dict[str, Any] | None, now: float) -> Account:
+        if state is None:
+            return Account.new(self._preset, now)
+        account = Account.from_json(state)
+        if account.is_ahead(now, CLOCK_TOLERANCE_SECONDS):
+            # The server's clock was put back: nothing would refill, nor be sent, until it is there again.
+            return Account.new(self._preset, now)
+        account.expect(self._preset or Limits(), now)
+        return account
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            connection = self._database.connect(role="pacing")
+            # Losing the last moment's reservations in a crash costs nothing; waiting for the disk each time would.
+            connection.execute("SET synchronous_commit = off")
+            connection.execute("SET statement_timeout = '5s'")
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

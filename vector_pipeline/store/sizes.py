@@ -1,0 +1,20 @@
+"""How many rows the table has, and what tables take on disk."""
+
+from __future__ import annotations
+
+from vector_pipeline.store.connection import Connection
+
+
+def count_chunks(connection: Connection) -> int:
+    """Number of rows that the view shows."""
+    row = connection.execute("SELECT count(*) FROM chunks").fetchone()
+    return int(row[0]) if row else 0
+
+
+def bytes_on_disk(connection: Connection, *relations: str) -> int:
+    """Bytes of tables with their b-trees and TOAST, or of indexes; a relation that does not exist counts 0."""
+    row = connection.execute(
+        "SELECT sum(pg_total_relation_size(to_regclass(quote_ident(name))))::bigint FROM unnest(%s::text[]) AS name",
+        (list(relations),),
+    ).fetchone()
+    return int(row[0] or 0) if row else 0

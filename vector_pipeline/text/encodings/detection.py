@@ -1,0 +1,412 @@
+"""Which encoding a text is in that is not Unicode: the one in which it reads as its most likely language.
+
+Under each encoding that the bytes decode in, each language gives the text a likelihood from the frequencies of its
+letters, their case and their neighbours. The likeliest is taken only where it is likely in itself and all readings
+that differ from it are far less so; else nothing is: rather no text than another than its author's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import regex
+
+from vector_pipeline.text.encodings.languages import SCRIPTS, Script
+
+# A little decides nearly every text; where they do not, more of it is looked at.
+_LOOKS = (1536, 8 * 1024, 32 * 1024)
+
+# How many times as likely as the next the likeliest reading must be, as a natural logarithm.
+_MARGIN = 5.0
+
+# How much likelier an encoding is that the file itself declares.
+_DECLARED = 20.0
+
+# Mean logarithms of the probabilities of characters outside ASCII: what a text in the language hardly falls below.
+_FLOOR_LATIN = -6.0
+_FLOOR_ALPHABET = -4.3
+_FLOOR_IDEOGRAPHS = -9.25
+
+# What a common word of a language adds to its likelihood, and how many of them count: the rest is for the letters.
+_WORD_WEIGHT = 3.0
+_WORDS = 10
+# What a letter costs that the language hardly has; so many of them count likewise.
+_RARE_WEIGHT = 2.5
+
+# Characters that do not belong where they are may be so many of those outside ASCII.
+_ODD_SHARE = 0.02
+
+# Fewer letters than these may be anything.
+_ENOUGH_LETTERS = 4
+_ENOUGH_IDEOGRAPHS = 2
+
+_UNEXPECTED = -16.0
+_FOREIGN = -13.5
+# Of 25 letters one is a capital.
+_CAPITAL = math.log(0.04)
+_PUNCTUATION = "’“”–—…‘»«°„§·€£©®™¿¡½¼×№\u00a0•†"
+_PUNCTUATION_CJK = "、。「」『』（）！？：；，．“”‘’…—·～〜《》【】〈〉\u3000○●◎※→ー０-９Ａ-Ｚａ-ｚ"
+# Encodings that few files are in have to be the likelier.
+_HANDICAP = {
+    "euc_jp": -1.0,
+    "iso8859_15": -2.0,
+    "iso8859_2": -1.0,
+    "mac_roman": -8.0,
+    "cp850": -6.0,
+    "koi8_u": -1.0,
+    "cp866": -3.0,
+    "iso8859_4": -6.0,
+    "iso8859_5": -5.0,
+    "mac_cyrillic": -8.0,
+    "iso8859_7": -2.0,
+}
+# Codecs of the same encoding with more characters, tried where the first does not decode the text.
+_SUPERSETS = {
+    "shift_jis": ("cp932",),
+    "big5": ("cp950", "big5hkscs"),
+    "cp874": ("iso8859_11",),
+    "cp1255": ("iso8859_8",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A sample as text under an encoding and a language, and how likely it is."""
+
+    encoding: str
+    script: Script
+    text: str = field(repr=False)
+    likelihood: float
+    mean: float
+    odd: int
+    """Characters that the language is not written with, or not in such a place."""
+    foreign: int
+    """Characters outside ASCII."""
+    enough: bool
+    """Whether it has letters enough to be taken, and not only to cast doubt on others."""
+
+    @property
+    def single_byte(self) -> bool:
+        """Whether each byte is a character, so that nearly all bytes decode."""
+        return not _is_ideographic(self.script)
+
+
+def most_likely(data: bytes, *, declared: str = "") -> Reading | None:
+    """How text that is not UTF-8 reads; None where it cannot be decided. A declared encoding is believed sooner."""
+    for size in _LOOKS:
+        reading = _decided(_sample(data, size), declared)
+        if reading is not None or len(data) <= size:
+            break
+    return reading
+
+
+def _decided(sample: bytes, declared: str) -> Reading | None:
+    readings = sorted(_readings(sample, declared), key=lambda reading: -reading.likelihood)
+    if not readings or not _is_likely(readings[0]):
+        return None
+    best = readings[0]
+    others = [reading for reading in readings if reading.text != best.text]
+    other = max(others, key=lambda reading: reading.likelihood - _HANDICAP.get(reading.encoding, 0.0), default=None)
+    # A seldom encoding has to be the likelier to be taken, and is not ruled out by that.
+    certain = other is None or best.likelihood - other.likelihood + _HANDICAP.get(other.encoding, 0.0) >= _MARGIN
+    return best if certain else None
+
+
+def _is_likely(reading: Reading) -> bool:
+    """Whether a text in the language reads like this at all."""
+    return reading.enough and reading.mean >= _floor(reading.script) and reading.odd <= _ODD_SHARE * reading.foreign
+
+
+def _floor(script: Script) -> float:
+    if _is_ideographic(script):
+        return _FLOOR_IDEOGRAPHS
+    return _FLOOR_LATIN if script.rate < 1.0 else _FLOOR_ALPHABET
+
+
+def _readings(sample: bytes, declared: str) -> Iterator[Reading]:
+    texts: dict[str, tuple[str, Counter[str], Counter[str], Context] | None] = {}
+    for script in SCRIPTS:
+        for encoding in script.encodings:
+            if encoding not in texts:
+                text = _decoded(sample, encoding)
+                texts[encoding] = (
+                    (text, Counter(text), Counter(_WORD.findall(text.lower())), _context(text))
+                    if text is not None
+                    else None
+                )
+            found = texts[encoding]
+            if found is not None:
+                reading = _reading(encoding, script, *found)
+                if reading is not None:
+                    if encoding == declared:
+                        reading = replace(reading, likelihood=reading.likelihood + _DECLARED)
+                    yield reading
+
+
+def _reading(
+    encoding: str, script: Script, text: str, counts: Counter[str], words: Counter[str], context: Context
+) -> Reading | None:
+    """What a text is under an encoding and a script; None where it has no letter of the script."""
+    probabilities, ascii_letter = _probabilities(script)
+    ascii_part, foreign_part = 0.0, context.likelihood
+    foreign, letters, odd, latin = 0, 0, context.odd, 0
+    for character, count in counts.items():
+        if character > "\x7f":
+            foreign += count
+            known = probabilities.get(character)
+            if known is None:
+                known = _rest(script, character)
+                odd += count if known <= _UNEXPECTED else 0
+            letters += count if known > _FOREIGN and character not in _MARKS else 0
+            foreign_part += count * known
+        elif character.isalpha():
+            latin += count
+            ascii_part += count * ascii_letter
+    if script.rate < 1.0:
+        # Texts in the Latin alphabet are mostly ASCII, and of the rest have punctuation only, often.
+        enough = latin >= _ENOUGH_LETTERS
+    else:
+        enough = letters >= (_ENOUGH_IDEOGRAPHS if _is_ideographic(script) else _ENOUGH_LETTERS)
+    if not foreign or (script.rate == 1.0 and not letters):
+        return None
+    known_words = sum(count for word, count in words.items() if word in script.words)
+    rare_letters = sum(counts[letter] for letter in script.rare)
+    ascii_part -= _RARE_WEIGHT * min(rare_letters, _WORDS)
+    likelihood = ascii_part + foreign_part + _WORD_WEIGHT * min(known_words, _WORDS) + _HANDICAP.get(encoding, 0.0)
+    mean = foreign_part / foreign - math.log(script.rate)
+    return Reading(encoding, script, text, likelihood, mean, odd, foreign, enough)
+
+
+def codecs_of(encoding: str) -> tuple[str, ...]:
+    """An encoding and those with more characters that go by the same name."""
+    return encoding, *_SUPERSETS.get(encoding, ())
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    for codec in codecs_of(encoding):
+        try:
+            return data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+    return None
+
+
+def odd_places(text: str, script: Script) -> list[int]:
+    """Where a text has characters that a language is not written with, or not there."""
+    strangers = [c for c in set(text) if c > "\x7f" and _is_stranger(script, c)]
+    places = []
+    if strangers:
+        places += [found.start() for found in regex.finditer(f"[{regex.escape(''.join(strangers))}]", text)]
+    if not _is_ideographic(script) and not text.isascii():
+        places += [found.start() for found in _ODD_PLACE.finditer(text)]
+    return sorted(places)
+
+
+def unlikely_place(text: str, script: Script) -> int | None:
+    """Where a part of a text begins that is not likely in the language, though its characters are of it."""
+    if script.rate < 1.0:
+        # The few characters outside ASCII of a passage say nothing.
+        return None
+    probabilities, _ = _probabilities(script)
+    floor = _PASSAGE_IDEOGRAPHS if _is_ideographic(script) else _PASSAGE_ALPHABET
+    table = {
+        c: 0.0 if c <= "\x7f" else probabilities[c] if c in probabilities else _rest(script, c)
+        for c in set(text) | set("".join(set(text)).lower())
+    }
+    for start in range(0, len(text), _PASSAGE):
+        passage = text[start : start + _PASSAGE].lower()
+        foreign = len(passage) - len(passage.encode("ascii", "ignore"))
+        if foreign >= _PASSAGE_LETTERS and sum(map(table.__getitem__, passage)) < floor * foreign:
+            return start
+    return None
+
+
+# A passage of so many characters, with so many outside ASCII at least, varies more than a text does. Where it is in
+# another encoding the mean is -9.4 or less for ideographs (measured on Korean, Chinese and Japanese, by turns).
+_PASSAGE = 128
+_PASSAGE_LETTERS = 48
+_PASSAGE_IDEOGRAPHS = -9.25
+_PASSAGE_ALPHABET = -5.2
+
+
+def is_plausible(text: str) -> bool:
+    """Whether a text without encoding errors is one at all: of assigned characters, most letters of one script."""
+    if _NO_TEXT.search(text):
+        return False
+    foreign = [character for character in text if character > "\x7f" and character.isalpha()]
+    if not foreign:
+        return True
+    han = sum("\u3400" <= character <= "\u9fff" for character in foreign)
+    if han * 2 > len(foreign):
+        return sum(character in _COMMON_HAN for character in foreign) * 3 > len(foreign)
+    blocks = Counter(0x30 if "\u3000" <= c <= "\u9fff" else min(ord(c) >> 8, 0xAC) for c in foreign)
+    (_, first), *others = blocks.most_common(2)
+    return (first + (others[0][1] if others else 0)) * 10 > len(foreign) * 8
+
+
+_NO_TEXT = regex.compile(r"[\p{Cn}\p{Co}\x01-\x08\x0e-\x1f\x7f-\x9f]")
+_COMMON_HAN = frozenset("".join(script.letters for script in SCRIPTS))
+
+
+_MARKS = frozenset(_PUNCTUATION + _PUNCTUATION_CJK)
+_WORD = regex.compile(r"(?<![^\W\d_])[a-z]{2,}(?![^\W\d_])")
+
+
+@cache
+def _probabilities(script: Script) -> tuple[dict[str, float], float]:
+    """Logarithms of the probabilities of a script's letters and of an ASCII letter in it."""
+    ideographic = _is_ideographic(script)
+    punctuation = _PUNCTUATION_CJK if ideographic else _PUNCTUATION
+    share = 0.1 if ideographic else 0.02
+    # Of Latin letters these are the few outside ASCII; punctuation is as frequent whatever they are.
+    share, of_punctuation = (0.0, 0.008) if script.rate < 1.0 else (share, share)
+    ranks = [1 / (rank + 2) for rank in range(len(punctuation))]
+    found = {mark: math.log(of_punctuation * r / sum(ranks)) for mark, r in zip(punctuation, ranks, strict=True)}
+    # A few letters make up most of a text and the others share the rest: 1 / (rank + k) comes near to it.
+    k = 20 if ideographic else 2 if script.rate < 1.0 else 4
+    weights = [1 / (rank + k) for rank in range(len(script.letters))]
+    whole = script.rate * (1.0 - script.rest_share - share) / sum(weights)
+    for letter, weight in zip(script.letters, weights, strict=True):
+        found.setdefault(letter, math.log(weight * whole))
+        if letter.upper() != letter and len(letter.upper()) == 1:
+            found.setdefault(letter.upper(), math.log(weight * whole) + _CAPITAL)
+    if "ı" in script.letters:
+        found["İ"] = math.log(script.rate * 0.01)
+    return found, math.log(1.0 - script.rate) if script.rate < 1.0 else 0.0
+
+
+def _rest(script: Script, character: str) -> float:
+    """The logarithm of the probability of a character that is none of a script's letters."""
+    if _is_stranger(script, character):
+        return _UNEXPECTED
+    if script.rest and _class_of(script.rest).match(character):
+        return math.log(script.rest_share / _REST_SIZES.get(script.name, 60))
+    # Another writing that the encoding was made for too: characters in Korean, Greek in Chinese.
+    return _FOREIGN
+
+
+def _is_stranger(script: Script, character: str) -> bool:
+    """Whether a character is none that texts in the language have."""
+    if character in _probabilities(script)[0]:
+        return False
+    core = _CORES.get(script.name)
+    if core is not None:
+        return "\uff61" <= character <= "\uff9f" or not _encodes(character, core)
+    return not (script.rest and _class_of(script.rest).match(character))
+
+
+# How many characters the rest of a script shares among.
+_REST_SIZES = {"Korean": 2000, "Japanese": 2500, "Chinese, simplified": 3500, "Chinese, traditional": 5000}
+# The encodings that hold what is in running use; those that grew from them hold thousands of others.
+_CORES = {
+    "Korean": "euc_kr",
+    "Japanese": "cp932",
+    "Chinese, simplified": "gb2312",
+    "Chinese, traditional": "big5",
+}
+
+
+@cache
+def _class_of(characters: str) -> regex.Pattern[str]:
+    return regex.compile(f"[{characters}]")
+
+
+def _encodes(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_ideographic(script: Script) -> bool:
+    return script.name in _CORES
+
+
+# What is read in a wrong encoding has capitals inside words, letters of two alphabets in a word, signs in a word.
+_RAISED = regex.compile(r"(?V1)\p{Ll}(?=[\p{Lu}--[A-Z]])|[\p{Ll}--[a-z]](?=\p{Lu})")
+_FOREIGN_CAPITAL = regex.compile(r"(?V1)[\p{Lu}--[A-Z]]")
+_FOREIGN_SMALL = regex.compile(r"(?V1)[\p{Ll}--[a-z]]")
+_OTHER = r"[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}]"
+_MIXED = regex.compile(rf"(?V1)[a-zA-Zß-ÿ](?={_OTHER})|{_OTHER}(?=[a-zA-Zß-ÿ])")
+_SIGNS = r"[[\u0080-\u00bf\u02c0-\u02df\u2010-\u22ff×÷]--[’‘·\u00adªº‐–—\u00a0]]"
+_SIGN_IN_WORD = regex.compile(rf"(?V1)(?<=\p{{L}}){_SIGNS}(?=\p{{L}})")
+# A Latin letter by itself, and none of those that are a word somewhere.
+_NO_WORD = regex.compile(r"(?V1)\b[\p{Latin}--[a-zA-ZàáâéèêìíòóôùúåæöøªºÀÁÂÉÈÊÍÓÔÚÅÆÖØ]]\b")
+_APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")
+_CONTROL = regex.compile(r"[\x80-\x9f]")
+_ODD_PLACE = regex.compile(
+    "(?V1)" + "|".join(p.pattern.removeprefix("(?V1)") for p in (_RAISED, _MIXED, _SIGN_IN_WORD)) + r"|[\x80-\x9f]"
+)
+_LETTERS = regex.compile(r"(?V1)[\p{L}--[\p{Latin}\u0e80-\U0010ffff]]+")
+_VOWELLESS = regex.compile(
+    r"(?V1)\b(?:[\p{Cyrillic}--[аеёиоуыэюяіїєр]]{3,}|[\p{Greek}--[αειουηωάέήίόύώϊϋΐΰ]]{3,})\b", regex.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the neighbours of characters outside ASCII add to a text's likelihood, as a logarithm."""
+
+    likelihood: float = 0.0
+    odd: int = 0
+
+
+def _context(text: str) -> Context:
+    raised, mixed, signs, controls = (
+        len(pattern.findall(text)) for pattern in (_RAISED, _MIXED, _SIGN_IN_WORD, _CONTROL)
+    )
+    # Of another alphabet than the Latin there are whole words, if there is anything.
+    runs = [len(run) for run in _LETTERS.findall(text)]
+    lone = runs.count(1)
+    lone = lone if lone * 2 > sum(runs) else 0
+    lone += len(_VOWELLESS.findall(text)) + len(_NO_WORD.findall(text))
+    # Capitals are seldom but in texts all of capitals, which are seldom themselves.
+    capitals, small = len(_FOREIGN_CAPITAL.findall(text)), len(_FOREIGN_SMALL.findall(text))
+    likelihood = -_CAPITAL * capitals - 6.0 if capitals > small else 0.0
+    likelihood += 2.0 * min(len(_APOSTROPHE.findall(text)), _WORDS)
+    likelihood -= 5.0 * raised + 6.0 * mixed + 8.0 * (signs + lone)
+    return Context(likelihood - 12.0 * controls, raised + mixed + signs + controls + lone)
+
+
+_FEW_PLACES = 48
+_PLACE_BYTES = 96
+
+
+def _sample(data: bytes, size: int) -> bytes:
+    """The parts of a file that say most of its encoding: where it leaves ASCII, and where it has seldom bytes."""
+    if len(data) <= size:
+        return data
+    first = _HIGH.search(data)
+    start = first.start() if first else 0
+    pieces = []
+    for quarter in range(4):
+        found = _HIGH.search(data, start + (len(data) - start) * quarter // 4)
+        if found is None:
+            break
+        pieces.append(_between_words(data, found.start(), size // 4))
+    sampled = frozenset(b"".join(pieces))
+    missing = [place for byte in range(128, 256) if byte not in sampled and (place := data.find(byte)) >= 0]
+    pieces += [_between_words(data, place, _PLACE_BYTES) for place in missing[:_FEW_PLACES]]
+    return b" ".join(pieces)
+
+
+def _between_words(data: bytes, position: int, size: int) -> bytes:
+    """About so many bytes around a position, cut at bytes below 0x30, which are never part of a longer character."""
+    low = max(0, position - size // 2)
+    while low < position and low > 0 and data[low - 1] >= 0x30:
+        low += 1
+    if low == position > 0 and data[low - 1] >= 0x30:
+        # No such byte near: from the beginning, then, where a character begins for certain.
+        low = 0
+    end = low + size
+    while low + size < len(data) and end > low and data[end - 1] >= 0x30:
+        end -= 1
+    return data[low : end if end > low else low + size]
+
+
+_HIGH = regex.compile(rb"[\x80-\xff]")

@@ -1,0 +1,76 @@
+"""The embedded model, and the SDK reaching it in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from vector_pipeline.embedding.client import Answer, ClientConfig, EmbeddingClient, EmbeddingInput
+from vector_pipeline.embedding.pacing.pacer import LocalPacer
+from vector_pipeline.embedding.providers.embedded import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, EmbeddedModel
+from vector_pipeline_tests.support.asking import inputs, many
+
+
+@pytest.fixture(scope="module")
+def model() -> EmbeddedModel:
+    return EmbeddedModel()
+
+
+def ask(model: EmbeddedModel, asked: list[EmbeddingInput]) -> Answer:
+    async def main() -> Answer:
+        config = ClientConfig(EMBEDDED_MODEL, dimensions=EMBEDDED_DIMENSIONS)
+        async with EmbeddingClient(config, LocalPacer(), model.transport()) as client:
+            return await client.embed(asked)
+
+    return asyncio.run(main())
+
+
+def test_the_official_sdk_gets_vectors_and_the_tokens_that_they_came_to(model: EmbeddedModel) -> None:
+    answer = ask(model, many(20))
+    assert answer.vectors.shape == (20, EMBEDDED_DIMENSIONS)
+    assert answer.tokens == sum(i.tokens for i in many(20))
+    assert answer.model == EMBEDDED_MODEL
+    np.testing.assert_allclose(np.linalg.norm(answer.vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_what_is_near_in_meaning_is_near_in_space(model: EmbeddedModel) -> None:
+    bread, loaf, tyre = model.embed(["how to bake bread", "baking a loaf of sourdough", "mending a bicycle tyre"])
+    assert bread @ loaf > bread @ tyre
+
+
+def test_a_text_has_the_same_vector_whatever_stands_beside_it(model: EmbeddedModel) -> None:
+    texts = ["one", "two words", "김치를 담그는 법", "long " * 3_000, "\x00", " "]
+    together = model.embed(texts)
+    for text, vector in zip(texts, together, strict=True):
+        np.testing.assert_allclose(model.embed([text])[0], vector, atol=1e-5)
+
+
+def test_a_text_without_known_tokens_still_has_a_direction(model: EmbeddedModel) -> None:
+    assert np.linalg.norm(model.embed([""])[0]) == pytest.approx(1.0)
+
+
+def test_it_keeps_the_apis_own_limits(model: EmbeddedModel) -> None:
+    asked = [*many(3), *inputs("word " * 9_000), *many(3, 3), *inputs("more " * 8_000)]
+    answer = ask(model, asked)
+    assert list(answer.rejected) == [asked[3].content_hash]
+    assert len(answer.inputs) == 7
+
+
+def test_memory_is_bounded_where_one_text_is_long_and_many_are_short(model: EmbeddedModel) -> None:
+    texts = ["word " * 8_000, *(f"short {n}" for n in range(2_000))]
+    tracemalloc.start()
+    model.embed(texts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64_000_000
+
+
+def test_loading_it_leaves_the_processs_logging_alone() -> None:
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
+    EmbeddedModel()
+    assert (list(root.handlers), root.level) == before

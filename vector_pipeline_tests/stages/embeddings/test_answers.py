@@ -1,0 +1,303 @@
+"""Paid answers are never lost: not while Postgres is away, and not by two runs that want the same texts."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg import sql
+
+from vector_pipeline.embedding.client import EmbeddingInput
+from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from vector_pipeline.pipeline.model import client_config, targets
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
+from vector_pipeline.settings import Settings
+from vector_pipeline.stages.embeddings.plan import EmbedResult, embed_plan
+from vector_pipeline.stages.streams import PlannedText
+from vector_pipeline.store import spaces, vectors
+from vector_pipeline.store.shared.spending import spent_today
+from vector_pipeline_tests.support.asking import inputs, many
+from vector_pipeline_tests.support.interrupted_run import TEXTS
+from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
+
+
+@contextmanager
+def opened(home: Path, url: str, server: RunningServer, **values: Any) -> Iterator[Pipeline]:
+    settings = Settings.of(home=home, database_url=url, openai_base_url=server.url, openai_api_key="sk-test", **values)
+    with open_pipeline(settings) as pipeline:
+        yield pipeline
+
+
+def embed(pipeline: Pipeline, inputs: list[EmbeddingInput], per_request: int = 20) -> EmbedResult:
+    with pipeline.database.connect() as connection:
+        (target,) = targets(connection, pipeline.settings)
+    plan = [
+        PlannedText(number // per_request, target.name, i.content_hash, i.text, i.tokens)
+        for number, i in enumerate(inputs)
+    ]
+    return embed_plan(pipeline, plan, client_config(pipeline.settings))
+
+
+def missing(pipeline: Pipeline, inputs: list[EmbeddingInput]) -> int:
+    with pipeline.database.connect() as connection:
+        space = spaces.active_space(connection)
+        assert space is not None
+        return len(vectors.missing(connection, space, [i.content_hash for i in inputs]))
+
+
+def billed(server: RunningServer) -> int:
+    """Texts that the server answered and wants money for."""
+    return sum(server.seen.billed.values())
+
+
+@contextmanager
+def away(url: str) -> Iterator[None]:
+    """The database refuses connections, and those that there were are gone."""
+    name = url.split("@/")[1].split("?")[0]
+    with psycopg.connect(url.replace(f"@/{name}?", "@/postgres?"), autocommit=True) as admin:
+        allow = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+        admin.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            yield
+        finally:
+            admin.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+
+
+@contextmanager
+def read_only(url: str) -> Iterator[None]:
+    """Whoever connects to the database from now on may only read."""
+    name = url.split("@/")[1].split("?")[0]
+    with psycopg.connect(url.replace(f"@/{name}?", "@/postgres?"), autocommit=True) as admin:
+        database = sql.Identifier(name)
+        admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
+        try:
+            yield
+        finally:
+            admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database))
+
+
+@pytest.mark.parametrize(
+    ("model", "first"),
+    # The first text of a model whose dimensions only its answer tells goes alone.
+    [("text-embedding-3-small", 60), ("somebodys/own-model", 1)],
+)
+def test_answers_that_postgres_never_took_are_kept_in_a_file_and_stored_by_the_next_run(
+    tmp_path: Path, fresh_database_url: str, model: str, first: int
+) -> None:
+    asked = many(60)
+    with (
+        serve(ServerConfig(model=model, latency=1.0)) as server,
+        opened(tmp_path, fresh_database_url, server, model=model, retry_seconds=1.0) as pipeline,
+    ):
+        with ThreadPoolExecutor(1) as pool:
+            run = pool.submit(embed, pipeline, asked, 60)
+            server.wait_for_requests(1)
+            with away(fresh_database_url), pytest.raises(DatabaseUnavailable, match=r"kept in .*spilled.* next run"):
+                run.result()
+        assert billed(server) == first
+        assert len(list((tmp_path / "spilled").rglob("*.npz"))) == 1
+
+        more = embed(pipeline, [*asked, *many(5, start=60)])
+        assert missing(pipeline, asked) == 0
+        assert (more.usage.inputs, billed(server)) == (65 - first, 65)
+        assert list((tmp_path / "spilled").rglob("*.npz")) == []
+
+
+def test_two_runs_that_want_the_same_texts_pay_for_them_once(tmp_path: Path, fresh_database_url: str) -> None:
+    asked = many(200)
+    start = threading.Barrier(2)
+
+    def run(pipeline: Pipeline, wanted: list[EmbeddingInput]) -> EmbedResult:
+        start.wait()
+        return embed(pipeline, wanted)
+
+    with (
+        serve(ServerConfig(latency=0.2)) as server,
+        opened(tmp_path, fresh_database_url, server) as pipeline,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        runs = [pool.submit(run, pipeline, wanted) for wanted in (asked, asked[::-1])]
+        results = [run.result() for run in runs]
+        assert missing(pipeline, asked) == 0
+        assert billed(server) == 200
+        assert sum(result.stored for result in results) == 200
+
+
+def test_a_plan_made_before_a_model_had_a_space_is_sent_once_another_run_made_it(
+    tmp_path: Path, fresh_database_url: str
+) -> None:
+    model = "somebodys/own-model"
+    with (
+        serve(ServerConfig(model=model)) as server,
+        opened(tmp_path, fresh_database_url, server, model=model) as pipeline,
+    ):
+        embed(pipeline, many(5))
+        later = many(5, start=5)
+        plan = [PlannedText(0, model, i.content_hash, i.text, i.tokens) for i in later]
+        assert embed_plan(pipeline, plan, client_config(pipeline.settings)).stored == 5
+        assert missing(pipeline, later) == 0
+
+
+def spent(pipeline: Pipeline) -> float:
+    with pipeline.database.connect() as connection:
+        return spent_today(connection)
+
+
+def usd(server: RunningServer) -> float:
+    """What the server wants for all that it answered."""
+    return server.seen.tokens * 0.02 / 1_000_000
+
+
+def test_an_answer_that_waited_for_postgres_is_stored_and_counted_once(tmp_path: Path, fresh_database_url: str) -> None:
+    """The claims died with their connection meanwhile: giving them back fails, which is no failure of the answer's."""
+    with (
+        serve(ServerConfig(latency=1.0)) as server,
+        opened(tmp_path, fresh_database_url, server, retry_seconds=6.0) as pipeline,
+    ):
+        with ThreadPoolExecutor(1) as pool:
+            run = pool.submit(embed, pipeline, many(60), 60)
+            server.wait_for_requests(1)
+            with away(fresh_database_url):
+                time.sleep(1.5)
+            assert run.result().stored == 60
+        assert missing(pipeline, many(60)) == 0
+        assert spent(pipeline) == pytest.approx(usd(server))
+    assert list((tmp_path / "spilled").rglob("*")) == []
+
+
+def test_a_run_whose_database_went_away_says_so_in_one_line(tmp_path: Path, fresh_database_url: str) -> None:
+    with (
+        serve(ServerConfig(latency=0.2)) as server,
+        opened(tmp_path, fresh_database_url, server, retry_seconds=6.0, max_in_flight=1) as pipeline,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        run = pool.submit(embed, pipeline, many(200), 10)
+        server.wait_for_requests(3)
+        with away(fresh_database_url):
+            time.sleep(0.5)
+        with pytest.raises(DatabaseUnavailable):
+            run.result()
+        assert missing(pipeline, many(200)) == 200 - billed(server)
+        assert spent(pipeline) == pytest.approx(usd(server))
+
+
+def test_what_was_paid_for_a_kept_answer_is_counted_when_it_is_stored(tmp_path: Path, fresh_database_url: str) -> None:
+    with (
+        serve(ServerConfig(latency=1.0)) as server,
+        opened(tmp_path, fresh_database_url, server, retry_seconds=0.5) as pipeline,
+    ):
+        with ThreadPoolExecutor(1) as pool:
+            run = pool.submit(embed, pipeline, many(60), 60)
+            server.wait_for_requests(1)
+            with away(fresh_database_url), pytest.raises(DatabaseUnavailable):
+                run.result()
+        assert spent(pipeline) == 0
+        embed(pipeline, many(60))
+        assert spent(pipeline) == pytest.approx(usd(server))
+
+
+def test_an_answer_that_postgres_refuses_is_kept(tmp_path: Path, fresh_database_url: str) -> None:
+    """As after a failover: the server answers, and is read-only."""
+    with (
+        serve(ServerConfig(latency=1.0)) as server,
+        opened(tmp_path, fresh_database_url, server, retry_seconds=1.0) as pipeline,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        run = pool.submit(embed, pipeline, many(60), 60)
+        server.wait_for_requests(1)
+        with read_only(fresh_database_url), pytest.raises(DatabaseError, match=r"read-only.*kept in .*spilled"):
+            run.result()
+        embed(pipeline, many(60))
+        assert missing(pipeline, many(60)) == 0
+        assert billed(server) == 60
+
+
+def test_a_kept_answer_that_cannot_be_read_is_set_aside(tmp_path: Path, fresh_database_url: str) -> None:
+    """A disk was full, or the machine lost its power: one file must not stop every run from then on."""
+    with serve() as server, opened(tmp_path, fresh_database_url, server) as pipeline:
+        folder = tmp_path / "spilled" / "text-embedding-3-small_1536"
+        folder.mkdir(parents=True)
+        (folder / "half.npz").write_bytes(b"PK\x03\x04 and no more")
+        assert embed(pipeline, many(5)).stored == 5
+        assert [path.name for path in folder.iterdir()] == ["half.npz.unreadable"]
+
+
+def test_a_kept_answer_of_an_earlier_version_is_stored(tmp_path: Path, fresh_database_url: str) -> None:
+    with serve() as server, opened(tmp_path, fresh_database_url, server) as pipeline:
+        inputs = many(2)
+        embed(pipeline, inputs[:1])
+        folder = tmp_path / "spilled" / "text-embedding-3-small"
+        folder.mkdir(parents=True)
+        keys = np.frombuffer(inputs[1].content_hash, dtype="V16")
+        np.savez(folder / "old.npz", hashes=keys, vectors=np.ones((1, 1_536), dtype=np.float32))
+        assert embed(pipeline, inputs[1:]).usage.requests == 0
+        assert not list(folder.iterdir())
+
+
+def test_a_model_of_too_many_dimensions_is_refused_for_the_price_of_one_text(
+    tmp_path: Path, fresh_database_url: str
+) -> None:
+    model = "somebodys/wide-model"
+    with (
+        serve(ServerConfig(model=model, dimensions=4_096)) as server,
+        opened(tmp_path, fresh_database_url, server, model=model) as pipeline,
+    ):
+        with pytest.raises(ConfigurationError, match="4,096"):
+            embed(pipeline, many(60))
+        assert billed(server) == 1
+
+
+def test_only_the_first_text_of_an_unknown_model_is_not_sent_in_a_batch(tmp_path: Path, fresh_database_url: str) -> None:
+    model = "somebodys/own-model"
+    with (
+        serve(ServerConfig(model=model, batch_seconds=3_600)) as server,
+        opened(tmp_path, fresh_database_url, server, model=model, embedding_mode="batch") as pipeline,
+    ):
+        result = embed(pipeline, many(60))
+        assert (billed(server), result.stored) == (1, 1)
+        assert result.stopped == "59 texts are out in batches; a later run brings them in and loads their files"
+
+
+def test_an_interrupted_run_waits_for_what_it_has_sent(tmp_path: Path, fresh_database_url: str) -> None:
+    """Ctrl-C: what is under way is billed, and would be paid for again."""
+    with serve(ServerConfig(latency=0.5, tokens_per_minute=100_000_000)) as server:
+        command = [sys.executable, "-m", "vector_pipeline_tests.support.interrupted_run"]
+        run = subprocess.Popen([*command, str(tmp_path), fresh_database_url, server.url], stderr=subprocess.DEVNULL)
+        server.wait_for_requests(12)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=60) != 0
+        asked = many(TEXTS)
+        assert 0 < billed(server) < TEXTS
+        with opened(tmp_path, fresh_database_url, server) as pipeline:
+            assert missing(pipeline, asked) == TEXTS - billed(server)
+            embed(pipeline, asked)
+            assert missing(pipeline, asked) == 0
+        assert billed(server) == TEXTS
+
+
+def test_a_text_that_was_refused_before_there_was_a_space_is_not_sent_again(
+    tmp_path: Path, fresh_database_url: str
+) -> None:
+    model = "somebodys/own-model"
+    asked = [*inputs("a cursed text"), *many(20)]
+    with (
+        serve(ServerConfig(model=model, bad_word="cursed")) as server,
+        opened(tmp_path, fresh_database_url, server, model=model) as pipeline,
+    ):
+        first = embed(pipeline, asked)
+        assert (first.stored, list(first.rejected)) == (20, [asked[0].content_hash.hex()])
+        requests = server.seen.requests
+        embed(pipeline, asked)
+        assert server.seen.requests == requests

@@ -1,0 +1,221 @@
+"""The embedded server: shared by processes, gone after the last of them, back after every kind of death."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from vector_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from vector_pipeline.store.embedded.server import EmbeddedServer
+from vector_pipeline.store.embedded.supervisor import Layout
+
+# Another process that holds the server until its stdin is closed or it is killed.
+HOLDER = (
+    "import sys; from pathlib import Path; from vector_pipeline.store.embedded.server import EmbeddedServer; "
+    "s = EmbeddedServer.start(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read(); s.close()"
+)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    # Not under pytest's own folder, whose long name would take the socket elsewhere.
+    folder = Path(tempfile.mkdtemp(prefix="vp-"))
+    yield folder
+    _eventually(lambda: _postmaster(folder) is None)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _postmaster(home: Path) -> int | None:
+    """The pid of the running server, None where there is none."""
+    try:
+        pid = int((home / "postgres/data/postmaster.pid").read_text().splitlines()[0])
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError, ValueError):
+        return None
+    return None if state == "Z" else pid
+
+
+def _eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _hold(home: Path) -> subprocess.Popen[bytes]:
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    return holder
+
+
+def _end(holder: subprocess.Popen[bytes]) -> None:
+    holder.communicate(timeout=20)
+
+
+def _count(server: EmbeddedServer) -> int:
+    with psycopg.connect(server.url) as connection:
+        row = connection.execute("SELECT count(*) FROM kept").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_the_server_stops_after_its_last_user_and_keeps_the_data(home: Path) -> None:
+    with EmbeddedServer.start(home) as server, psycopg.connect(server.url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1")
+    _eventually(lambda: _postmaster(home) is None)
+    with EmbeddedServer.start(home) as server:
+        assert _count(server) == 1
+
+
+def test_processes_share_one_server_and_a_killed_one_neither_stops_nor_keeps_it(home: Path) -> None:
+    with EmbeddedServer.start(home):
+        pid = _postmaster(home)
+        assert pid is not None
+        holder = _hold(home)
+        assert _postmaster(home) == pid
+        holder.kill()
+        _end(holder)
+        time.sleep(0.5)
+        assert _postmaster(home) == pid
+    _eventually(lambda: _postmaster(home) is None)
+
+
+def test_the_server_outlives_the_process_that_started_it_while_it_is_in_use(home: Path) -> None:
+    starter = _hold(home)
+    with EmbeddedServer.start(home) as server:
+        starter.kill()
+        _end(starter)
+        time.sleep(2.5)
+        psycopg.connect(server.url).close()
+
+
+def test_many_that_start_at_once_get_one_server(home: Path) -> None:
+    holders = [
+        subprocess.Popen([sys.executable, "-c", HOLDER, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    for holder in holders:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+    for holder in holders:
+        _end(holder)
+        assert holder.returncode == 0
+
+
+def test_a_killed_server_loses_nothing_committed_and_starts_again(home: Path) -> None:
+    with EmbeddedServer.start(home) as server:
+        with psycopg.connect(server.url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 1")
+        pid = _postmaster(home)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        _eventually(lambda: _postmaster(home) is None)
+        with EmbeddedServer.start(home) as again:
+            assert _count(again) == 1
+
+
+@pytest.mark.parametrize("whose", ["nobody's", "somebody else's"])
+def test_a_stale_pid_file_does_not_block_the_start(home: Path, whose: str) -> None:
+    with EmbeddedServer.start(home):
+        kept = (home / "postgres/data/postmaster.pid").read_text()
+    _eventually(lambda: _postmaster(home) is None)
+    pid = os.getpid() if whose == "somebody else's" else 4_194_303
+    (home / "postgres/data/postmaster.pid").write_text("\n".join([str(pid), *kept.splitlines()[1:], ""]))
+    with EmbeddedServer.start(home) as server:
+        psycopg.connect(server.url).close()
+
+
+def test_the_starters_output_is_not_held_open(home: Path) -> None:
+    """A caller that reads the starter's output to its end must not wait for the server's."""
+    code = HOLDER.replace("sys.stdin.read(); s.close()", "import os; os._exit(0)")
+    with EmbeddedServer.start(home):
+        pass
+    _eventually(lambda: _postmaster(home) is None)
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, str(home)], capture_output=True, timeout=30, check=False)
+    with EmbeddedServer.start(home):  # so that the server is known to be still there, or there again
+        pass
+    assert done.stdout == b"held\n"
+    assert time.monotonic() - began < 25
+
+
+def test_ctrl_c_at_the_starters_terminal_does_not_reach_the_server(home: Path) -> None:
+    with EmbeddedServer.start(home):
+        pid = _postmaster(home)
+        assert pid is not None
+        assert os.getsid(pid) != os.getsid(0)
+        assert os.getpgid(pid) != os.getpgid(0)
+
+
+def test_the_server_does_not_outlive_a_killed_supervisor(home: Path) -> None:
+    with EmbeddedServer.start(home):
+        pid = _postmaster(home)
+        assert pid is not None
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        os.kill(parent, signal.SIGKILL)
+        _eventually(lambda: _postmaster(home) is None)
+        with EmbeddedServer.start(home) as again:
+            psycopg.connect(again.url).close()
+
+
+def test_a_home_with_a_long_name(home: Path) -> None:
+    deep = home / ("long " * 12) / ("name'\"" * 8)
+    deep.mkdir(parents=True)
+    socket_folder = Path(Layout(str(deep)).socket_folder)
+    with EmbeddedServer.start(deep) as server:
+        psycopg.connect(server.url).close()
+        assert list(socket_folder.iterdir())
+    _eventually(lambda: not socket_folder.exists())
+    assert _postmaster(deep) is None
+
+
+def test_a_folder_for_the_socket_that_somebody_else_made_is_refused(home: Path) -> None:
+    deep = home / ("long " * 20)
+    deep.mkdir()
+    socket_folder = Path(Layout(str(deep)).socket_folder)
+    socket_folder.symlink_to(home)
+    try:
+        with pytest.raises(ConfigurationError, match=r"is somebody else's: remove it"):
+            EmbeddedServer.start(deep)
+        socket_folder.unlink()
+        if os.geteuid() == 0:
+            socket_folder.mkdir()
+            os.chown(socket_folder, 12_345, 12_345)
+            with pytest.raises(ConfigurationError, match=r"is somebody else's: remove it"):
+                EmbeddedServer.start(deep)
+            socket_folder.rmdir()
+    finally:
+        socket_folder.unlink(missing_ok=True)
+    assert not (deep / "postgres" / "data").exists()
+
+
+def test_nobody_else_on_the_machine_may_connect(home: Path) -> None:
+    with EmbeddedServer.start(home):
+        assert stat.S_IMODE((home / "postgres" / ".s.PGSQL.5432").stat().st_mode) == 0o700
+
+
+def test_a_home_that_cannot_be_written_is_one_clear_line(home: Path) -> None:
+    (home / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot be written.*VECTOR_PIPELINE_HOME"):
+        EmbeddedServer.start(home / "file")
+
+
+def test_a_server_that_does_not_start_says_why(home: Path) -> None:
+    EmbeddedServer.start(home).close()
+    _eventually(lambda: _postmaster(home) is None)
+    with (home / "postgres/data/postgresql.conf").open("a") as config:
+        config.write("no such setting\n")
+    with pytest.raises(DatabaseUnavailable, match=r"does not start: FATAL: .*postgresql.conf"):
+        EmbeddedServer.start(home)

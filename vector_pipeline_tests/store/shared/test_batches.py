@@ -1,0 +1,296 @@
+"""The Batch API from submission to harvest, with the ledger in a real Postgres and the server over real HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from vector_pipeline.embedding.batch import api as batch_api
+from vector_pipeline.embedding.client import Answer, EmbeddingInput
+from vector_pipeline.errors import ProviderRefused, ProviderUnavailable
+from vector_pipeline.store.connection import Database
+from vector_pipeline.store.shared.batches import PostgresBatchLedger
+from vector_pipeline_tests.support.asking import config, inputs, many
+from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
+from vector_pipeline_tests.support.openai_server.embedding import vector_of
+
+SPACE = "small_1536"
+
+
+class Backfill:
+    """One run of a backfill: a ledger, and a store that remembers what was delivered."""
+
+    def __init__(self, database: Database, server: RunningServer, owner: str = "public") -> None:
+        self.connection = database.connect()
+        self.config = config(server)
+        self.ledger = PostgresBatchLedger(self.connection, owner, self.config.bucket)
+        self.stored: dict[bytes, Any] = {}
+
+    def submit(self, inputs: list[EmbeddingInput], queue_tokens: int | None = None) -> batch_api.Submitted:
+        under_way = self.ledger.under_way(SPACE, [i.content_hash for i in inputs])
+        wanted = [i for i in inputs if i.content_hash not in under_way and i.content_hash not in self.stored]
+        with batch_api.open_api(self.config) as api:
+            return batch_api.submit(api, self.config, self.ledger, SPACE, wanted, queue_tokens=queue_tokens)
+
+    def harvest(self, deliver: Callable[[str, Answer], None] | None = None) -> batch_api.Harvest:
+        with batch_api.open_api(self.config) as api:
+            return batch_api.harvest(api, self.config, self.ledger, deliver or self.deliver)
+
+    def deliver(self, space: str, answer: Answer) -> None:
+        assert space == SPACE
+        for asked, vector in zip(answer.inputs, answer.vectors, strict=True):
+            self.stored[asked.content_hash] = vector
+
+    def assert_right(self, inputs: list[EmbeddingInput]) -> None:
+        for asked in inputs:
+            assert (self.stored[asked.content_hash] == vector_of(asked.text, 1_536)).all()
+
+
+def test_what_was_submitted_comes_back_right_whatever_the_order_of_the_results(database: Database) -> None:
+    inputs = many(300)
+    with serve() as server:
+        run = Backfill(database, server)
+        submitted = run.submit(inputs)
+        assert (submitted.batches, submitted.inputs, submitted.left) == (1, 300, 0)
+        assert submitted.tokens == sum(i.tokens for i in inputs)
+        harvest = run.harvest()
+        assert (harvest.finished, harvest.inputs, harvest.out) == (1, 300, 0)
+        assert harvest.tokens == server.seen.tokens
+        run.assert_right(inputs)
+        assert run.harvest() == batch_api.Harvest()
+
+
+def test_a_batch_that_is_still_out_is_waited_for_and_not_submitted_again(database: Database) -> None:
+    with serve(ServerConfig(batch_seconds=3_600)) as server:
+        run = Backfill(database, server)
+        run.submit(many(10))
+        harvest = run.harvest()
+        assert (harvest.out, harvest.out_inputs, harvest.finished) == (1, 10, 0)
+        again = Backfill(database, server)
+        assert again.submit(many(12)).inputs == 2
+
+
+def test_a_full_queue_is_a_wait(database: Database) -> None:
+    inputs = many(100)
+    limit = sum(i.tokens for i in inputs) // 2 + 10
+    with serve(ServerConfig(batch_queue_tokens=limit)) as server:
+        run = Backfill(database, server)
+        first = run.submit(inputs, queue_tokens=limit)
+        assert first.inputs + first.left == 100
+        assert first.left > 0
+        rounds = 1
+        while len(run.stored) < 100:
+            run.harvest()
+            run.submit(inputs, queue_tokens=limit)
+            rounds += 1
+            assert rounds < 6
+        run.assert_right(inputs)
+        assert server.seen.paid_twice == 0
+
+
+def test_a_queue_that_others_filled_sends_a_batch_back_to_be_submitted_later(database: Database) -> None:
+    """The ledger knows nothing of what others queue: the batch fails at the API with token_limit_exceeded."""
+    with serve(ServerConfig(batch_queue_tokens=500, batch_seconds=0.5)) as server:
+        other = Backfill(database, server, owner="other")
+        other.submit(many(40, 1_000))
+        run = Backfill(database, server)
+        run.submit(many(30))
+        harvest = run.harvest()
+        assert harvest.finished == 0
+        for _ in range(40):
+            other.harvest()
+            if not run.harvest().out:
+                break
+        run.assert_right(many(30))
+        assert server.seen.paid_twice == 0
+
+
+@pytest.mark.parametrize("ends", ["expired", "cancelled"])
+def test_what_was_done_of_a_batch_that_ended_early_is_kept_and_only_the_rest_submitted(
+    database: Database, ends: Any
+) -> None:
+    inputs = many(600)
+    with serve(ServerConfig(batch_ends=ends)) as server:
+        run = Backfill(database, server)
+        run.submit(inputs)
+        harvest = run.harvest()
+        assert 0 < len(run.stored) < 600
+        assert harvest.problems
+        assert ends in harvest.problems[0]
+        assert run.submit(inputs).inputs == 600 - len(run.stored)
+        assert server.seen.paid_twice == 0
+
+
+def test_a_batch_that_failed_as_a_whole_is_submitted_again(database: Database) -> None:
+    with serve(ServerConfig(batch_ends="failed")) as server:
+        run = Backfill(database, server)
+        run.submit(many(10))
+        harvest = run.harvest()
+        assert harvest.problems == ["batch batch_1 failed: internal_error: The batch failed."]
+        assert run.submit(many(10)).inputs == 10
+
+
+def test_lines_that_failed_are_missing_again_and_the_others_are_stored(database: Database) -> None:
+    inputs = many(300)
+    with serve(ServerConfig(batch_fails_word="number 5 ")) as server:
+        run = Backfill(database, server)
+        run.submit(inputs)
+        run.harvest()
+        assert len(run.stored) == 300 - batch_api.MAX_INPUTS_PER_LINE
+        assert run.ledger.to_send_singly(SPACE, [i.content_hash for i in inputs]) == set()
+
+
+def test_texts_of_a_line_that_was_refused_are_to_be_sent_singly(database: Database) -> None:
+    inputs = many(300)
+    with serve(ServerConfig(bad_word="number 5 ")) as server:
+        run = Backfill(database, server)
+        run.submit(inputs)
+        run.harvest()
+        singly = run.ledger.to_send_singly(SPACE, [i.content_hash for i in inputs])
+        assert singly == {i.content_hash for i in inputs[: batch_api.MAX_INPUTS_PER_LINE]}
+        run.assert_right(inputs[batch_api.MAX_INPUTS_PER_LINE :])
+
+
+def test_a_batch_whose_submission_was_not_noted_is_found_again_and_not_paid_twice(database: Database) -> None:
+    """Killed between the API's answer and the note of it."""
+    with serve() as server:
+        run = Backfill(database, server)
+        run.submit(many(10))
+        run.connection.execute(
+            "UPDATE vector_pipeline_shared.batches SET state = 'uploaded', batch_id = NULL, submitted_at = NULL"
+        )
+        again = Backfill(database, server)
+        assert again.harvest().inputs == 10
+        again.assert_right(many(10))
+        assert server.seen.paid_twice == 0
+
+
+def test_a_batch_that_was_never_uploaded_is_planned_anew(database: Database) -> None:
+    with serve() as server:
+        run = Backfill(database, server)
+        run.ledger.plan(str(uuid.uuid4()), SPACE, run.config.bucket, [many(10)])
+        assert run.submit(many(10)).inputs == 0, "until it is clear that nobody is uploading it"
+        run.harvest()
+        assert run.submit(many(10)).inputs == 10
+
+
+def test_a_harvest_that_was_interrupted_is_repeated_whole(database: Database) -> None:
+    inputs = many(300)
+    with serve() as server:
+        run = Backfill(database, server)
+        run.submit(inputs)
+
+        def fail(space: str, answer: Answer) -> None:
+            if run.stored:
+                raise ProviderUnavailable("interrupted")
+            run.deliver(space, answer)
+
+        with pytest.raises(ProviderUnavailable):
+            run.harvest(fail)
+        assert run.harvest().inputs == 300
+        run.assert_right(inputs)
+        assert server.seen.paid_twice == 0
+
+
+def test_two_runs_do_not_harvest_the_same_batch_at_once(database: Database) -> None:
+    with serve() as server:
+        run, other = Backfill(database, server), Backfill(database, server)
+        run.submit(many(10))
+        key = run.ledger.unfinished()[0].key
+        with other.ledger.hold(key) as mine:
+            assert mine
+            assert run.harvest().out == 1
+        assert run.harvest().finished == 1
+
+
+def test_a_wrong_key_is_refused_in_one_line_without_the_key(database: Database) -> None:
+    with serve(ServerConfig()) as server:
+        run = Backfill(database, server)
+        run.config = config(server, base_url=server.url.replace("/v1", "/v2"))
+        with pytest.raises(ProviderRefused) as caught:
+            run.submit(many(2))
+        assert "sk-" not in str(caught.value)
+
+
+def test_parts_stay_below_the_limits_of_a_batch(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_api, "MAX_INPUTS", 100)
+    with serve() as server:
+        run = Backfill(database, server)
+        submitted = run.submit(many(250))
+        assert (submitted.batches, submitted.inputs) == (3, 250)
+        run.harvest()
+        run.assert_right(many(250))
+
+
+def test_a_batch_that_the_api_does_not_know_keeps_no_other_from_coming_in(database: Database) -> None:
+    with serve() as server:
+        run = Backfill(database, server)
+        run.submit(many(10))
+        run.connection.execute("UPDATE vector_pipeline_shared.batches SET batch_id = 'batch_gone'")
+        run.submit(many(20))
+        harvest = run.harvest()
+        run.assert_right(many(10, 10))
+        assert (harvest.finished, harvest.out) == (1, 1)
+        assert "another account" in harvest.problems[0]
+        assert run.submit(many(20)).inputs == 0, "it may be running still"
+        with batch_api.open_api(run.config) as api:
+            assert batch_api.ready(api, run.config, run.ledger, SPACE) == []
+
+        run.connection.execute("UPDATE vector_pipeline_shared.batches SET submitted_at = now() - interval '27 hours'")
+        with batch_api.open_api(run.config) as api:
+            assert len(batch_api.ready(api, run.config, run.ledger, SPACE)) == 1
+        harvest = run.harvest()
+        assert (harvest.finished, harvest.out) == (1, 0)
+        assert "submitted again" in harvest.problems[0]
+        assert run.submit(many(20)).inputs == 10
+
+
+def test_results_that_are_gone_are_submitted_again(database: Database) -> None:
+    with serve() as server:
+        run = Backfill(database, server)
+        run.submit(many(10))
+        with batch_api.open_api(run.config) as api:
+            results = api.batches.retrieve("batch_1").output_file_id
+            assert results is not None
+            api.files.delete(results)
+        harvest = run.harvest()
+        assert (harvest.finished, harvest.out) == (1, 0)
+        assert "results are gone" in harvest.problems[0]
+        assert run.submit(many(10)).inputs == 10
+
+
+def test_an_uploaded_file_that_is_gone_keeps_no_batch_out_for_ever(database: Database) -> None:
+    """It was kept while the queue was full, and the API keeps files for a time."""
+    with serve() as server:
+        run = Backfill(database, server)
+        key = str(uuid.uuid4())
+        run.ledger.plan(key, SPACE, run.config.bucket, [many(10)])
+        run.ledger.uploaded(key, "file-gone")
+        harvest = run.harvest()
+        assert harvest.out == 0
+        assert "file-gone" in harvest.problems[0]
+        assert run.submit(many(10)).inputs == 10
+
+
+def test_lines_are_requests_that_the_api_takes(database: Database) -> None:
+    """A hundred long texts are more than the tokens of one request."""
+    long = inputs(*(f"{n} " + "word " * 4_000 for n in range(100)))
+    with serve() as server:
+        run = Backfill(database, server)
+        run.submit(long)
+        assert run.harvest().inputs == 100
+        assert run.ledger.to_send_singly(SPACE, [i.content_hash for i in long]) == set()
+
+
+def test_a_vector_that_is_useless_is_not_ordered_again_and_again(database: Database) -> None:
+    asked = [*many(5), *inputs("a text that means nothing")]
+    with serve(ServerConfig(useless_word="means nothing")) as server:
+        run = Backfill(database, server)
+        run.submit(asked)
+        run.harvest()
+        run.assert_right(many(5))
+        assert asked[5].content_hash not in run.stored
+        assert asked[5].content_hash in run.ledger.to_send_singly(SPACE, [i.content_hash for i in asked])

@@ -1,0 +1,170 @@
+"""Text in the encodings of many languages: read right or rejected, never as other text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.text.encodings.decode import BLOCK_BYTES, clean, decode
+from vector_pipeline_tests.support.sentences import LANGUAGES, Language
+
+BY_NAME = {language.name: language for language in LANGUAGES}
+KOREAN = BY_NAME["Korean"].text
+
+
+def _texts(language: Language) -> Iterator[tuple[str, str]]:
+    """Texts by length: words, phrases, sentences, a page, 100 KB."""
+    for sentence in language.sentences:
+        words = sentence.split()
+        if len(words) == 1:
+            yield "phrase", sentence[:6]
+        for size, name in ((1, "word"), (3, "phrase")):
+            for start in range(0, len(words) - size + 1, size):
+                yield name, " ".join(words[start : start + size])
+        yield "sentence", sentence
+    yield "page", language.text
+    yield "100 KB", "\n".join(language.sentences * 200)
+
+
+def _outcomes() -> dict[str, Counter[str]]:
+    outcomes: dict[str, Counter[str]] = {}
+    for language in LANGUAGES:
+        for encoding in language.encodings:
+            for length, text in _texts(language):
+                try:
+                    data = text.encode(encoding)
+                except UnicodeEncodeError:
+                    continue
+                if text.isascii():
+                    continue
+                try:
+                    outcome = "right" if decode(data).text == text else f"wrong: {language.name} in {encoding}: {text}"
+                except FileRejected:
+                    outcome = "rejected"
+                outcomes.setdefault(length, Counter())[outcome] += 1
+    return outcomes
+
+
+def test_texts_of_every_length_are_read_right_or_rejected() -> None:
+    outcomes = _outcomes()
+    assert not [outcome for counter in outcomes.values() for outcome in counter if outcome.startswith("wrong")]
+    assert set(outcomes["page"]) == set(outcomes["100 KB"]) == {"right"}
+    # What is left in doubt is mostly short, or in encodings of the eighties.
+    assert outcomes["sentence"]["right"] > 7 * outcomes["sentence"]["rejected"]
+    assert outcomes["word"]["right"] > 300
+
+
+@pytest.mark.parametrize("language", ["Korean", "Japanese", "Chinese (simplified)", "Russian", "Greek", "Thai"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_unicode_is_read_with_and_without_its_mark(encoding: str, language: str) -> None:
+    text = BY_NAME[language].text
+    decoded = decode(text.encode(encoding))
+    assert (decoded.text, decoded.encoding, decoded.removed) == (text, encoding.removesuffix("-sig"), 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("Korean", "cp949"), ("Korean", "utf-8")),
+        (("Korean", "cp949"), ("Japanese", "shift_jis")),
+        (("Chinese (simplified)", "gb18030"), ("Chinese (simplified)", "utf-8")),
+        (("Chinese (simplified)", "gb18030"), ("Korean", "cp949")),
+        (("Japanese", "euc_jp"), ("Japanese", "shift_jis")),
+        (("French", "cp1252"), ("French", "utf-8")),
+        (("Russian", "cp1251"), ("Russian", "utf-8")),
+        (("Korean", "utf-8"), ("Korean", "cp949")),
+    ],
+)
+def test_two_encodings_in_one_file_are_rejected(first: tuple[str, str], second: tuple[str, str]) -> None:
+    large = BY_NAME[first[0]].text.encode(first[1]) + b"\n"
+    small = BY_NAME[second[0]].text.encode(second[1]) + b"\n"
+    with pytest.raises(FileRejected, match="UTF-8"):
+        decode(large * 20 + small + large * 20)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "end"), [("cp1252", "It’s naïve."), ("cp949", KOREAN), ("cp1251", BY_NAME["Russian"].text)]
+)
+def test_the_first_character_that_counts_may_come_late(encoding: str, end: str) -> None:
+    text = "It was the end of the day, and nobody had come to see what was in the box.\n" * 5_000 + end
+    assert decode(text.encode(encoding)).text == text
+
+
+def test_text_of_no_supported_encoding_is_rejected() -> None:
+    for encoding, name in (
+        ("johab", "Korean"),
+        ("cp737", "Greek"),
+        ("cp862", "Hebrew"),
+        ("cp852", "Polish"),
+        ("cp500", "English"),
+    ):
+        with pytest.raises(FileRejected, match=r"binary|cannot be told"):
+            decode(BY_NAME[name].text.encode(encoding, "ignore"))
+
+
+def test_a_reason_names_the_line() -> None:
+    with pytest.raises(FileRejected, match=r"line 1,001 \(byte 0xff\)"):
+        decode("한 줄\n".encode() * 1_000 + b"\xff" + "\n한 줄".encode() * 1_000)
+    with pytest.raises(FileRejected, match=r"line 3 \(byte 0xd8\) is not utf-16"):
+        decode(b"\xfe\xff" + "한\n두\n".encode("utf-16-be") + b"\xd8\x00\x00a")
+
+
+def test_a_declared_encoding_is_believed_where_the_bytes_agree() -> None:
+    word = "그".encode("cp949")
+    with pytest.raises(FileRejected, match="cannot be told"):
+        decode(word)
+    assert decode(word, declared="cp949").text == "그"
+    assert decode(KOREAN.encode(), declared="cp949").text == KOREAN
+    assert decode(KOREAN.encode("cp949"), declared="cp1252").text == KOREAN
+
+
+@pytest.mark.parametrize("text", ["a" * (2 * BLOCK_BYTES) + "한글", "한" * BLOCK_BYTES])
+def test_text_longer_than_a_block_is_whole(text: str) -> None:
+    assert decode(text.encode()).text == text
+
+
+@given(st.data())
+def test_sentences_shuffled_are_read_right_or_rejected(data: st.DataObject) -> None:
+    language = data.draw(st.sampled_from(LANGUAGES))
+    encoding = data.draw(st.sampled_from(language.encodings))
+    words = [word for sentence in language.sentences for word in sentence.split()]
+    text = " ".join(data.draw(st.lists(st.sampled_from(words), min_size=1, max_size=30)))
+    try:
+        decoded = decode(text.encode(encoding, "ignore"))
+    except FileRejected:
+        return
+    assert decoded.text == text.encode(encoding, "ignore").decode(encoding)
+
+
+@given(st.binary(max_size=2_000))
+def test_any_bytes_are_decoded_or_rejected(data: bytes) -> None:
+    try:
+        decoded = decode(data)
+    except FileRejected:
+        return
+    decoded.text.encode()
+    assert "\x00" not in decoded.text
+    assert "\r" not in decoded.text
+
+
+@given(st.text(st.characters(codec=None), max_size=100))
+def test_cleaned_text_is_what_postgres_and_json_take(text: str) -> None:
+    cleaned, removed = clean(text)
+    cleaned.encode()
+    assert "\x00" not in cleaned
+    assert "\r" not in cleaned
+    assert clean(cleaned) == (cleaned, 0)
+    halves = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+    lost = len(text.encode("utf-16-le", "surrogatepass")) - len(halves.encode("utf-16-le"))
+    assert removed == text.count("\x00") + lost // 2
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=200))
+def test_utf8_comes_back_as_it_was(text: str) -> None:
+    if not text.startswith("\ufeff"):
+        assert decode(text.encode()).text == text

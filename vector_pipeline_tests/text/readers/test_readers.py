@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import tracemalloc
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_document
+from vector_pipeline.text.chunking.tokens import tokenizer_for
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.encodings.decode import TextStream, clean
+from vector_pipeline.text.readers import READERS, ReadCounts, ReaderOptions, read_documents, readable
+from vector_pipeline_tests.support.awful_files import MAX_FILE_BYTES, awful_files, mended
+
+
+def _read(name: str, data: bytes, options: ReaderOptions | None = None) -> list[Document]:
+    return list(read_documents(io.BytesIO(data), name, options or ReaderOptions()))
+
+
+@pytest.mark.parametrize("times", [1, 40])
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp949", "안녕하세요. 오늘은 날씨가 좋습니다. 똠방각하"),
+        ("shift_jis", "こんにちは。今日は天気がいいですね。散歩に行きましょう。"),
+        ("gb18030", "今天天气很好，我们一起去公园散步吧。"),
+        ("cp1252", "Déjà vu: l'été à la plage, où le café coûte 3 €. "),
+        ("cp1251", "Сегодня хорошая погода, пойдём гулять в парк. "),
+        ("cp1253", "Καλημέρα, τι κάνεις σήμερα; "),
+        ("utf-16", "한국어 and English"),
+        ("utf-32", "한국어 and English"),
+        ("utf-8-sig", "한국어 and English"),
+    ],
+)
+def test_text_in_other_encodings_is_read_right_and_the_encoding_noted(encoding: str, text: str, times: int) -> None:
+    document = _read("a.txt", (text * times).encode(encoding))[0]
+    assert document.text == text * times
+    assert document.metadata.get("encoding", "utf-8") == encoding.removesuffix("-sig")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.txt", b"", "no text"),
+        ("a.txt", b" \n\t\n", "no text"),
+        ("a.txt", bytes(range(256)) * 8, "binary"),
+        ("a.txt", b"\x89PNG\r\n\x1a\n" + bytes(200), "binary"),
+        ("a.txt.gz", b"\x1f\x8bxx", "gzip"),
+        ("a.txt.gz", gzip.compress(b"hello" * 1000, mtime=0)[:-9], "gzip"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2"),
+        ("a.jsonl", b'{"text": "a"}\n[1, 2]\n', "line 2"),
+        ("a.jsonl", b'{"body": "a"}\n', "'body'"),
+        ("a.jsonl", b'{"text": "\xff"}\n', "line 1"),
+        ("a.json", b"{", "JSON"),
+        ("a.csv", b"id,text\n1,a,b\n", "line 2"),
+        ("a.csv", b"id,body\n1,a\n", "'text'"),
+        ("a.png", b"x", "suffixes"),
+    ],
+)
+def test_what_cannot_be_read_is_rejected_with_a_reason(name: str, data: bytes, reason: str) -> None:
+    with pytest.raises(FileRejected, match=reason):
+        _read(name, data)
+
+
+def test_a_small_file_that_uncompresses_to_a_huge_one_is_rejected() -> None:
+    with pytest.raises(FileRejected, match="larger than 1,000,000 bytes"):
+        _read("a.txt.gz", gzip.compress(b"a" * 5_000_000, mtime=0), ReaderOptions(max_bytes=1_000_000))
+
+
+def test_records_become_documents_with_their_fields_as_metadata() -> None:
+    lines = [{"id": "x", "text": "하나", "lang": "ko"}, {"text": "two", "n": [1]}]
+    data = "\n".join(json.dumps(line) for line in lines).encode()
+    for name, packed in (("a.jsonl", data), ("a.ndjson.gz", gzip.compress(data, mtime=0))):
+        documents = _read(name, packed)
+        assert [(d.record, d.text, dict(d.metadata)) for d in documents] == [
+            ("x", "하나", {"lang": "ko"}),
+            ("2", "two", {"n": [1]}),
+        ]
+    assert [d.text for d in _read("a.json", json.dumps(lines).encode())] == ["하나", "two"]
+    assert [(d.record, d.text) for d in _read("a.tsv", b"id\ttext\n7\tseven\n")] == [("7", "seven")]
+    korean = _read("a.csv", "id,text\n1,안녕하세요 반갑습니다\n".encode("cp949"))
+    assert (korean[0].text, korean[0].metadata["encoding"]) == ("안녕하세요 반갑습니다", "cp949")
+
+
+def test_front_matter_and_titles_become_metadata() -> None:
+    markdown = _read("a.md", b"---\ntitle: T\ndate: 2026-01-02\n---\n# H\ntext")[0]
+    assert (markdown.text, dict(markdown.metadata)) == ("# H\ntext", {"title": "T", "date": "2026-01-02"})
+    page = b"<html><head><title>T</title><style>x{}</style></head><body><h2>H</h2><p>a <b>b</b></p></body></html>"
+    html = _read("a.html", page)[0]
+    assert (html.text, dict(html.metadata)) == ("## H\n\na b", {"title": "T"})
+
+
+def test_every_format_is_listed_in_any_case_and_compressed() -> None:
+    assert all(readable(f"A{suffix.upper()}") and readable(f"a{suffix}.gz") for suffix in READERS)
+    assert not any(readable(name) for name in ("README", ".txt", "a.pdf", "a.gz"))
+
+
+AWFUL = {file.name: file for file in awful_files(length=300_000)}
+
+
+@pytest.mark.parametrize("name", sorted(AWFUL))
+def test_an_awful_file_is_loaded_or_rejected_with_its_reason(name: str) -> None:
+    file = AWFUL[name]
+    options = ReaderOptions(max_bytes=MAX_FILE_BYTES)
+    if file.reason:
+        with pytest.raises(FileRejected) as rejection:
+            _read(name, file.content, options)
+        assert file.reason in str(rejection.value)
+        assert _read(name, mended(file), options)
+        return
+    documents = _read(name, file.content, options)
+    assert any(file.holds in document.text for document in documents)
+    tokenizer = tokenizer_for("text-embedding-3-small")
+    for document in documents[-2:]:
+        orjson.dumps(dict(document.metadata))
+        for chunk in chunk_document(document, tokenizer, ChunkingConfig()):
+            assert document.text[chunk.start : chunk.end] == chunk.text
+            assert 0 < chunk.tokens <= 400
+
+
+def test_front_matter_keeps_what_json_can_hold() -> None:
+    metadata = {name: _read(name, AWFUL[name].content)[0].metadata for name in AWFUL if name.startswith("matter-")}
+    assert metadata["matter-odd.md"] == {
+        "a": "nan",
+        "b": "inf",
+        "c": "123456789012345678901234567890",
+        "1": "x",
+        "null": "y",
+        "d": "2026-01-02",
+        "e": [1, {"f": "b'hi'"}],
+    }
+    assert metadata["matter-date.md"] == {"date": "2026-02-31"}
+    assert metadata["matter-crlf.md"] == {"title": "T"}
+    text = {"laughs", "merges", "recursive", "deep", "deeper", "list", "broken", "python", "long", "open", "surrogates"}
+    for name in text:
+        document = _read(f"matter-{name}.md", AWFUL[f"matter-{name}.md"].content)[0]
+        assert (dict(document.metadata), document.text[:3]) == ({}, "---")
+
+
+def test_a_field_called_encoding_is_the_authors_own() -> None:
+    records = _read("a.jsonl", b'{"text": "a", "encoding": "gzip", "characters_removed": "none"}')
+    assert (records[0].encoding, dict(records[0].metadata)) == (
+        "utf-8",
+        {"encoding": "gzip", "characters_removed": "none"},
+    )
+    korean = _read("a.md", "---\nencoding: mine\n---\n안녕하세요. 오늘은 날씨가 좋습니다.".encode("cp949"))[0]
+    assert (korean.encoding, korean.metadata["encoding"]) == ("cp949", "mine")
+
+
+def test_what_is_taken_out_or_passed_over_is_counted() -> None:
+    counts = ReadCounts()
+    data = rb'{"text": "a\u0000b", "note": "\ud800"}' + b'\n{"text": ""}\n{"text": null}\n{"text": "c"}\n'
+    documents = list(read_documents(io.BytesIO(data), "a.jsonl", ReaderOptions(), counts))
+    assert [(d.text, d.record, dict(d.metadata)) for d in documents] == [
+        ("ab", "1", {"note": "", "characters_removed": 2}),
+        ("c", "4", {}),
+    ]
+    assert counts == ReadCounts(documents=2, empty=2, removed=2)
+
+
+def test_numbers_and_dates_of_records_are_kept_to_the_digit() -> None:
+    record = b'{"id": 12345678901234567890123, "text": "a", "n": 18446744073709551616, "m": -1, "f": 0.1, "e": 1e999}'
+    document = _read("a.jsonl", record)[0]
+    assert document.record == "12345678901234567890123"
+    assert document.metadata == {"n": "18446744073709551616", "m": -1, "f": 0.1, "e": "1e999"}
+
+
+def test_html_keeps_words_apart_and_code_as_it_is() -> None:
+    page = b"""<html><head><title> A
+      title </title></head><body><p>one</p>two<div>three<span>four</span></div>
+      <table><tr><th>a<th>b<tr><td>1<td>2</table><ul><li>x<li>y</ul>
+      <pre><code>def f():
+    # no heading
+    return 1</code></pre>after<br>break &nbsp; soft&shy;hyphen<h1>Head<br>ing</h1>
+      <svg><title>no</title></svg></body></html>"""
+    document = _read("a.html", page)[0]
+    assert document.metadata == {"title": "A title"}
+    assert document.text.split("\n\n") == [
+        "one",
+        "two",
+        "threefour",
+        "| a | b\n| 1 | 2",
+        "- x\n- y",
+        "```\ndef f():\n    # no heading\n    return 1\n```",
+        "after\nbreak softhyphen",
+        "# Head ing",
+    ]
+
+
+def test_rows_keep_lines_in_quotes_and_columns_of_no_name() -> None:
+    rows = _read("a.csv", b'id, text ,,note\r\n1,"a ""b""\r\nc",,x\r\n\r\n2,d,e,\r\n')
+    assert [(row.record, row.text, dict(row.metadata)) for row in rows] == [
+        ("1", 'a "b"\nc', {"note": "x"}),
+        ("2", "d", {"column 3": "e", "note": ""}),
+    ]
+
+
+def test_a_stream_of_records_takes_the_memory_of_a_block() -> None:
+    line = json.dumps({"text": "A record of some length. " * 40}).encode() + b"\n"
+    rows = b"text\n" + b"A record of some length. " * 40 + b"\n"
+    for name, data in (("a.jsonl", line * 20_000), ("a.csv", rows + rows[5:] * 20_000)):
+        stream = io.BytesIO(data)
+        tracemalloc.start()
+        count = sum(1 for _ in read_documents(stream, name, ReaderOptions()))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert count >= 20_000
+        assert peak < len(data) / 2
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "\r", "\n", "\r\n", "한", "\u2028"]), max_size=40), st.integers(1, 5))
+def test_lines_are_the_same_wherever_a_block_ends(pieces: list[str], size: int) -> None:
+    class Small(io.BytesIO):
+        def read(self, _: int | None = -1) -> bytes:
+            return super().read(size)
+
+    text = "".join(pieces)
+    # The first piece alone says whether it is text at all.
+    assert list(TextStream(Small(b"begin" + text.encode())).lines()) == list(io.StringIO("begin" + text, newline=""))
+
+
+@given(st.binary(max_size=300), st.sampled_from(sorted(READERS)), st.booleans())
+def test_any_bytes_are_read_or_rejected(data: bytes, suffix: str, compressed: bool) -> None:
+    try:
+        documents = _read(f"a{suffix}" + ".gz" * compressed, gzip.compress(data, mtime=0) if compressed else data)
+    except FileRejected:
+        return
+    for document in documents:
+        assert "\x00" not in document.text
+        document.text.encode()
+        orjson.dumps(dict(document.metadata))
+
+
+_SOUP = st.lists(
+    st.sampled_from(
+        "--- \n \r \" ' , ; \t : & * [ ] { } # > - | text id <p> </p> <pre> <!-- \\ud800 \x00 é 한 \ufeff".split(" ")
+    ),
+    max_size=60,
+)
+
+
+@given(_SOUP, st.sampled_from(sorted(READERS)))
+def test_any_syntax_is_read_or_rejected(pieces: list[str], suffix: str) -> None:
+    try:
+        documents = _read(f"a{suffix}", "".join(pieces).encode())
+    except FileRejected:
+        return
+    for document in documents:
+        orjson.dumps(dict(document.metadata))
+
+
+_STRINGS = st.text(st.characters(codec=None), max_size=30)
+
+
+def _objects(values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+    """Objects whose keys are still apart when what Postgres does not take is out of them."""
+    return st.lists(st.tuples(_STRINGS, values), max_size=4, unique_by=lambda item: clean(item[0])[0]).map(dict)
+
+
+SURROGATE = re.compile(r"\\ud[89a-f]")
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _STRINGS,
+    lambda values: st.lists(values, max_size=4) | _objects(values),
+    max_leaves=10,
+)
+
+
+def _kept(value: object) -> object:
+    """What becomes of a value."""
+    if isinstance(value, str):
+        return clean(value)[0]
+    if isinstance(value, list):
+        return [_kept(item) for item in value]
+    if isinstance(value, dict):
+        return {_kept(key): _kept(item) for key, item in value.items()}
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    return value
+
+
+@given(st.lists(_objects(_VALUES), min_size=1, max_size=5), st.booleans())
+def test_records_come_back_as_they_were(others: list[dict[str, object]], escaped: bool) -> None:
+    records = [{**other, "text": f"text {n}", "id": n} for n, other in enumerate(others)]
+    # Halves of characters cannot stand in UTF-8 but escaped.
+    escaped = escaped or bool(SURROGATE.search(repr(records)))
+    lines = [json.dumps(record, ensure_ascii=escaped) for record in records]
+    documents = _read("a.jsonl", "\r\n".join(lines).encode())
+    for record, document in zip(records, documents, strict=True):
+        expected = _kept({key: value for key, value in record.items() if key not in ("text", "id")})
+        assert isinstance(expected, dict)
+        assert (document.text, document.record) == (record["text"], str(record["id"]))
+        assert {key: document.metadata[key] for key in expected} == expected
+        assert document.metadata.keys() - expected.keys() == ({"characters_removed"} if document.removed else set())
+
+
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=20), min_size=2, max_size=2),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from([",", ";", "\t"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_rows_come_back_as_they_were(cells: list[list[str]], delimiter: str, end: str, encoding: str) -> None:
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
+    writer.writerow(["text", "note"])
+    writer.writerows([["t" + text, note] for text, note in cells])
+    documents = _read("a.csv", table.getvalue().encode(encoding))
+    assert [(d.text, d.metadata["note"]) for d in documents] == [(clean("t" + t)[0], clean(n)[0]) for t, n in cells]
