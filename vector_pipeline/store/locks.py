@@ -124,8 +124,9 @@ def in_progress(connection: Connection, arrivals: Sequence[str]) -> set[str]:
     return _held(connection, Lock.ARRIVAL, arrivals)
 
 
-def alive(connection: Connection, runs: Sequence[str], *, settle_seconds: float = SETTLE_SECONDS) -> set[str]:
+def alive(connection: Connection, runs: Sequence[str], *, settle_seconds: float | None = None) -> set[str]:
     """Those of the Dagster runs that hold their lock; all of them while the server's start is too recent to tell."""
+    settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds
     row = connection.execute(
         "SELECT pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time() < %s * interval '1 second'",
         (settle_seconds,),

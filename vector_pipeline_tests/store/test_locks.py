@@ -27,7 +27,7 @@ def test_locks_are_taken_again_where_the_connection_was_lost(
         locks.hold_arrival("20261125T000000Z-001")
         lost = _backend(connection)
         connection.execute("SELECT pg_terminate_backend(%s)", (lost,))
-        wait_for(lambda: _backend(connection) not in (None, lost) and alive(connection, ["run"]) == {"run"}, 30)
+        wait_for(lambda: _backend(connection) not in (None, lost) and alive(connection, ["run"], settle_seconds=1e9) == {"run"}, 30)
         assert in_progress(connection, ["20261125T000000Z-001"])
     with database.connect() as connection:
         assert alive(connection, ["run"]) == set()
@@ -42,7 +42,6 @@ def _backend(connection: Connection) -> int | None:
     return row[0] if row else None
 
 
-def test_of_a_server_that_just_came_up_nothing_is_said(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vector_pipeline.store.locks.SETTLE_SECONDS", 1e9)
+def test_of_a_server_that_just_came_up_nothing_is_said(database: Database) -> None:
     with database.connect() as connection:
-        assert alive(connection, ["run"]) == {"run"}
+        assert alive(connection, ["run"], settle_seconds=1e9) == {"run"}
