@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.locks import alive, in_progress
 from vector_pipeline.store.run_locks import RunLocks
@@ -18,19 +16,21 @@ def test_what_is_held_is_seen_and_given_back(database: Database) -> None:
         assert in_progress(connection, ["20261125T000000Z-001"]) == set()
 
 
-def test_locks_are_taken_again_where_the_connection_was_lost(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vector_pipeline.store.locks.SETTLE_SECONDS", 0.0)
+def test_locks_are_taken_again_where_the_connection_was_lost(database: Database) -> None:
     with RunLocks(database, "lost", look_every_seconds=0.1) as locks, database.connect() as connection:
         locks.hold_run("run")
         locks.hold_arrival("20261125T000000Z-001")
         lost = _backend(connection)
         connection.execute("SELECT pg_terminate_backend(%s)", (lost,))
-        wait_for(lambda: _backend(connection) not in (None, lost) and alive(connection, ["run"], settle_seconds=1e9) == {"run"}, 30)
+
+        def is_held_again() -> bool:
+            is_back = _backend(connection) not in (None, lost)
+            return is_back and alive(connection, ["run"], settle_seconds=0.0) == {"run"}
+
+        wait_for(is_held_again, 30)
         assert in_progress(connection, ["20261125T000000Z-001"])
     with database.connect() as connection:
-        assert alive(connection, ["run"]) == set()
+        assert alive(connection, ["run"], settle_seconds=0.0) == set()
 
 
 def _backend(connection: Connection) -> int | None:
