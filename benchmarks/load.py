@@ -33,13 +33,14 @@ from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 
 from vector_pipeline.store.binary import Vectors
-from vector_pipeline.store.chunks import ChunkRow, SourceRows
+from vector_pipeline.store.chunks import SourceRows, StoredChunk
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.schema import migrate
-from vector_pipeline.store.spaces import Space, open_space
+from vector_pipeline.store.space import Space
+from vector_pipeline.store.spaces import open_space
 from vector_pipeline.store.vectors import store_vectors
 
 PARTS = ("loads", "searches", "edits")
@@ -91,7 +92,7 @@ class Corpus:
 def rows_of(path: str, texts: list[str], hashes: list[bytes]) -> SourceRows:
     """A file of the given chunks."""
     chunks = [
-        ChunkRow("", i, i * 2_000, i * 2_000 + len(text), text, '{"a": 1}', 400, h)
+        StoredChunk("", i, i * 2_000, i * 2_000 + len(text), text, '{"a": 1}', 400, h)
         for i, (text, h) in enumerate(zip(texts, hashes, strict=True))
     ]
     key = hashlib.blake2b(path.encode(), digest_size=16).digest()

@@ -45,7 +45,8 @@ from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.schema import migrate
 from vector_pipeline.store.shared.pacing import PostgresPacer
-from vector_pipeline.store.spaces import Space, open_space
+from vector_pipeline.store.space import Space
+from vector_pipeline.store.spaces import open_space
 from vector_pipeline.store.vectors import store_vectors
 from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline_tests.support.openai_server import Fault, ServerConfig, serve_in_process

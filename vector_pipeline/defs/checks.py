@@ -9,7 +9,7 @@ from vector_pipeline.defs.ticks import notice_seconds
 from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.queries.compare import Comparison, compare
 from vector_pipeline.store import manifest
-from vector_pipeline.store.spaces import list_spaces
+from vector_pipeline.store.space import list_spaces
 from vector_pipeline.store.sweep import count_mismatches, orphans
 
 

@@ -10,8 +10,9 @@ from vector_pipeline.embedding.pacing.limits import Limits
 from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
-from vector_pipeline.store import spaces
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.space import Space, active_space, filling_space
+from vector_pipeline.store.spaces import open_space
 
 
 def model_name(settings: Settings) -> str:
@@ -67,7 +68,7 @@ class Target:
     """What texts are embedded into: a space, or what becomes one with the first answer of an unknown model."""
 
     model: str
-    space: spaces.Space | None
+    space: Space | None
 
     @property
     def name(self) -> str:
@@ -82,8 +83,8 @@ class Target:
 
 def check_model(connection: Connection, settings: Settings) -> None:
     """Raise SpaceMismatch where the table holds vectors of another model than the settings name."""
-    if spaces.active_space(connection) is not None:
-        spaces.open_space(connection, model_name(settings), model_dimensions(settings))
+    if active_space(connection) is not None:
+        open_space(connection, model_name(settings), model_dimensions(settings))
 
 
 def targets(connection: Connection, settings: Settings) -> Sequence[Target]:
@@ -92,8 +93,8 @@ def targets(connection: Connection, settings: Settings) -> Sequence[Target]:
     Raises SpaceMismatch where the active space belongs to another model than the settings name.
     """
     dimensions = model_dimensions(settings)
-    if dimensions is None and spaces.active_space(connection) is None:
+    if dimensions is None and active_space(connection) is None:
         return [Target(model_name(settings), None)]
-    active = spaces.open_space(connection, model_name(settings), dimensions)
-    filling = spaces.filling_space(connection)
+    active = open_space(connection, model_name(settings), dimensions)
+    filling = filling_space(connection)
     return [Target(space.model, space) for space in (active, filling) if space is not None]

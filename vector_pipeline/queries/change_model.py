@@ -8,8 +8,10 @@ from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.model import model_dimensions, model_name
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import variable
-from vector_pipeline.store import manifest, spaces
+from vector_pipeline.store import manifest
 from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.space import WORTH_AN_INDEX, Space, named
+from vector_pipeline.store.spaces import require_complete, start_space, switch_space
 
 
 def start(pipeline: Pipeline) -> dict[str, Any]:
@@ -22,20 +24,20 @@ def start(pipeline: Pipeline) -> dict[str, Any]:
     if dimensions is None:
         raise ConfigurationError(f"the dimensions of {model} are not known; set {variable('dimensions')}")
     with pipeline.database.connect(role="space") as connection:
-        space = spaces.start_space(connection, model, dimensions)
+        space = start_space(connection, model, dimensions)
         # Loaded once more, file by file: their texts are embedded into both spaces and no row of theirs changes.
         manifest.mark_stale_pending(connection, pipeline="")
         return {"name": space.name, "model": model, "dimensions": dimensions}
 
 
-def switch(pipeline: Pipeline, name: str) -> spaces.Space:
-    """Make another space the one that searches see, its index built and its recall measured.
+def switch(pipeline: Pipeline, name: str, *, worth: int = WORTH_AN_INDEX) -> Space:
+    """Make another space the one that searches see, its index built from `worth` vectors on, and its recall measured.
 
     Raises as `spaces.switch_space` does.
     """
     least = pipeline.settings.min_recall
     with pipeline.database.connect(role="space") as connection:
-        spaces.require_complete(connection, spaces.named(connection, name))
+        require_complete(connection, named(connection, name))
         # What has landed since the last run is brought under the index; the last word on recall is the switch's.
-        maintain_index(pipeline.database, recall=least)
-        return spaces.switch_space(connection, name, least)
+        maintain_index(pipeline.database, worth=worth, recall=least)
+        return switch_space(connection, name, least, worth=worth)

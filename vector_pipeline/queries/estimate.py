@@ -16,9 +16,10 @@ from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.sources.base import ListedFile, Source
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.documents import read_or_reject
-from vector_pipeline.store import manifest, spaces, vectors
+from vector_pipeline.store import manifest, vectors
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.manifest import RACY
+from vector_pipeline.store.space import Space, active_space, filling_space
 from vector_pipeline.text.chunking.chunker import chunk_documents
 from vector_pipeline.text.chunking.tokens import Tokenizer
 from vector_pipeline.text.documents import content_hash
@@ -53,12 +54,12 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
         pipeline.database.connect(role="estimate listing") as reader,
         closing(manifest.known_files(reader, source.root)) as known_files,
     ):
-        space = spaces.active_space(connection)
+        space = active_space(connection)
         if space is not None and (space.model, space.dimensions) != (
             pipeline.model,
             model_dimensions(pipeline.settings) or space.dimensions,
         ):
-            space = spaces.filling_space(connection)
+            space = filling_space(connection)
         known = {f.path: f.fingerprint.removesuffix(RACY) for f in known_files if f.status == "loaded" and not f.gone}
         gathered: dict[bytes, tuple[int, int]] = {}
         tokenizer = pipeline.tokenizer()
@@ -102,7 +103,7 @@ def _count_file(
 
 def _keep_missing(
     connection: Connection,
-    space: spaces.Space | None,
+    space: Space | None,
     gathered: dict[bytes, tuple[int, int]],
     weights: dict[bytes, tuple[int, int]],
 ) -> None:

@@ -16,7 +16,7 @@ from vector_pipeline.queries.embed import embed_with
 from vector_pipeline.store.search.by_vector import SearchResult
 from vector_pipeline.store.search.by_vector import search as search_vectors
 from vector_pipeline.store.shared.pacing import PostgresPacer
-from vector_pipeline.store.spaces import active_space
+from vector_pipeline.store.space import active_space
 
 PATIENCE_SECONDS = 30.0
 """How long a search retries transient failures."""

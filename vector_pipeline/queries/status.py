@@ -6,8 +6,9 @@ from datetime import UTC
 from typing import Any
 
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.store import manifest, scans, sizes, spaces
+from vector_pipeline.store import manifest, scans, sizes
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.space import count_missing, count_vectors, list_spaces
 
 
 def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
@@ -80,9 +81,9 @@ def _listed(connection: Connection, status: manifest.Status) -> list[dict[str, A
 def spaces_json(connection: Connection) -> list[dict[str, Any]]:
     """The spaces as `space list` and `status` show them."""
     listed = []
-    for space in spaces.list_spaces(connection):
-        landing = spaces.count_vectors(connection, space.landing)
-        vectors = spaces.count_vectors(connection, space.embeddings) + landing
+    for space in list_spaces(connection):
+        landing = count_vectors(connection, space.landing)
+        vectors = count_vectors(connection, space.embeddings) + landing
         index_bytes = sizes.bytes_on_disk(connection, space.index)
         listed.append(
             {
@@ -92,7 +93,7 @@ def spaces_json(connection: Connection) -> list[dict[str, Any]]:
                 "active": space.state == "active",
                 "state": space.state,
                 "vectors": vectors,
-                "missing": spaces.count_missing(connection, space),
+                "missing": count_missing(connection, space),
                 "landing": landing,
                 "recall": space.recall,
                 "ef_search": space.ef_search,

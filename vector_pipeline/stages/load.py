@@ -13,11 +13,11 @@ from itertools import groupby
 
 from vector_pipeline.errors import DatabaseUnavailable, one_line
 from vector_pipeline.stages.streams import ChunkRow
-from vector_pipeline.store import manifest, rejected_texts, rows, spaces
-from vector_pipeline.store.chunks import ChunkRow as StoredChunk
-from vector_pipeline.store.chunks import SourceRows
+from vector_pipeline.store import manifest, rejected_texts, rows
+from vector_pipeline.store.chunks import SourceRows, StoredChunk
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.failures import ConnectionLost, PostgresError
+from vector_pipeline.store.space import active_space
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ def _explain_missing(
     """Files of which texts have no vector: rejected where the API refused the text, else still pending."""
     if not outcome.missing_vectors:
         return
-    space = spaces.active_space(connection)
+    space = active_space(connection)
     reasons: dict[tuple[uuid.UUID, str], str] = {}
     for source in group:
         lacking = outcome.missing_vectors.get(source.path)

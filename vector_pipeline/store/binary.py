@@ -22,6 +22,8 @@ from pgvector.psycopg.vector import VectorBinaryDumper, VectorBinaryLoader, Vect
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
+from vector_pipeline.store.columns import WRITTEN
+
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 # What a COPY BINARY begins and ends with.
@@ -164,10 +166,6 @@ _PLACE = Struct(">iiiiiii")
 _METADATA = Struct(">ib")
 _END = Struct(">iii16si")
 _NULL = -1
-CHUNK_COLUMNS = (
-    "id, source_key, source, document_id, chunk_index, start_char, end_char, page_content, metadata, token_count, "
-    "content_hash, section"
-)
 
 
 def chunk_row(
@@ -182,11 +180,11 @@ def chunk_row(
     content_hash: bytes,
     section: bytes | None,
 ) -> bytes:
-    """A row of `chunks` for COPY, its columns in the order of CHUNK_COLUMNS; `position` is index, start and end."""
+    """A row of `chunks` for COPY, its fields those of columns.WRITTEN; `position` is index, start and end."""
     index, start, end = position
     return b"".join(
         (
-            _KEYS.pack(12, 16, key, 16, source_key, len(source)),
+            _KEYS.pack(len(WRITTEN), 16, key, 16, source_key, len(source)),
             source,
             _LENGTH.pack(len(document_id)),
             document_id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkRow:
+class StoredChunk:
     """A chunk as the table shows it; `metadata` is JSON text, offsets count characters."""
 
     document_id: str
@@ -31,7 +31,7 @@ class SourceRows:
     encoding: str
     documents: int
     pipeline: str
-    chunks: Sequence[ChunkRow]
+    chunks: Sequence[StoredChunk]
 
 
 def chunk_id(source_key: bytes, document_id: str, content_hash: bytes, occurrence: int) -> bytes:

@@ -12,24 +12,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import numpy as np
 import psycopg
 from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.locks import try_lock_index
-from vector_pipeline.store.spaces import (
-    CANDIDATES_TRIED,
-    WORTH_AN_INDEX,
-    Space,
-    active_space,
-    alone,
-    count_vectors,
-    create_view,
-    drop_view,
-    list_spaces,
-)
+from vector_pipeline.store.recall import measure_recall
+from vector_pipeline.store.sizes import bytes_on_disk
+from vector_pipeline.store.space import WORTH_AN_INDEX, Space, active_space, count_vectors, list_spaces
+from vector_pipeline.store.spaces import alone
+from vector_pipeline.store.view import create_view, drop_view, has_dependents
 
 # Rows enter an existing graph one by one, at 135 to 430 a second; a build together runs at 300 to 3,200 a second.
 # From this share on building afresh is sooner done.
@@ -55,8 +48,6 @@ PAGE_BYTES = 8_192
 BLOATED = 2.0
 
 PROGRESS_SECONDS = 5.0
-SAMPLED_QUERIES = 50
-NEAREST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +103,7 @@ def _maintain(
     if stored + landing >= worth and (not exists or many):
         log(f"building the index of space {space.name} over {stored + landing:,} vectors")
         with _progress(database, connection, log):
-            if space.state == "active" and _view_has_dependents(connection):
+            if space.state == "active" and has_dependents(connection):
                 log("views depend on document_chunks: the index is built in place")
                 _build_in_place(connection, space, log)
             else:
@@ -134,21 +125,24 @@ def _maintain(
         indexed=_has_index(connection, space),
         seconds=time.monotonic() - began,
     )
-    return _measured(connection, space, report, recall) if report.indexed else report
+    if not report.indexed:
+        return report
+    found = measure_recall(connection, space, recall)
+    return replace(
+        report,
+        recall=found.recall,
+        ef_search=found.candidates,
+        index_bytes=bytes_on_disk(connection, space.index),
+        p50_ms=found.p50_ms,
+        p95_ms=found.p95_ms,
+    )
 
 
 def _is_bloated(connection: Connection, space: Space, vectors: int) -> bool:
     """Whether an index takes far more room than its vectors need."""
     entry = space.dimensions * (4 if space.element_type == "vector" else 2) + ENTRY_OVERHEAD_BYTES
     expected = PAGE_BYTES / (PAGE_BYTES // entry) * vectors
-    return vectors > 0 and _index_bytes(connection, space) > BLOATED * expected
-
-
-def _index_bytes(connection: Connection, space: Space) -> int:
-    row = connection.execute(
-        "SELECT pg_relation_size(to_regclass(%s))", (sql.Identifier(space.index).as_string(connection),)
-    ).fetchone()
-    return int(row[0] or 0) if row else 0
+    return vectors > 0 and bytes_on_disk(connection, space.index) > BLOATED * expected
 
 
 def _has_index(connection: Connection, space: Space) -> bool:
@@ -298,16 +292,6 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
     return min(needed, allowed)
 
 
-def _view_has_dependents(connection: Connection) -> bool:
-    """Whether views or functions of somebody else's stand on `document_chunks`, which then cannot be made anew."""
-    row = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND "
-        "r.oid = d.objid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass('document_chunks') "
-        "AND d.deptype = 'n' AND r.ev_class IS DISTINCT FROM d.refobjid)"
-    ).fetchone()
-    return bool(row and row[0])
-
-
 @contextmanager
 def _progress(database: Database, builder: Connection, log: Callable[[str], None]) -> Iterator[None]:
     """Tell the progress of an index that another connection builds, every few seconds."""
@@ -331,49 +315,3 @@ def _progress(database: Database, builder: Connection, log: Callable[[str], None
     finally:
         done.set()
         watcher.join()
-
-
-def _measured(connection: Connection, space: Space, report: IndexReport, wanted: float) -> IndexReport:
-    """The report with recall@10 and latency of sampled vectors, each searched by index and exactly.
-
-    A vector's own row is left out, which any index finds. The candidates that reach the recall are noted for searches.
-    """
-    table = sql.Identifier(space.embeddings)
-    # Hashes are random, and the same ones each time: changes are the index's.
-    sample = connection.execute(
-        sql.SQL("SELECT content_hash, embedding FROM {} ORDER BY content_hash LIMIT %s").format(table),
-        (SAMPLED_QUERIES,),
-    ).fetchall()
-    query = sql.SQL("SELECT content_hash FROM {} WHERE content_hash <> %s ORDER BY embedding <=> %s LIMIT %s").format(
-        table
-    )
-    nearest = []
-    with connection.transaction():
-        connection.execute("SET LOCAL enable_indexscan = off")
-        for key, vector in sample:
-            nearest.append({row[0] for row in connection.execute(query, (key, vector, NEAREST))})
-    recall, candidates, times = 0.0, CANDIDATES_TRIED[0], [0.0]
-    for candidates in CANDIDATES_TRIED:
-        found, times = 0, []
-        with connection.transaction():
-            connection.execute("SET LOCAL enable_seqscan = off")
-            connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
-            connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
-            for (key, vector), exact in zip(sample, nearest, strict=True):
-                began = time.perf_counter()
-                by_index = {row[0] for row in connection.execute(query, (key, vector, NEAREST))}
-                times.append((time.perf_counter() - began) * 1_000)
-                found += len(by_index & exact)
-        recall = found / max(1, sum(map(len, nearest)))
-        if recall >= wanted:
-            break
-    connection.execute("UPDATE spaces SET recall = %s, ef_search = %s WHERE name = %s", (recall, candidates, space.name))
-    p50, p95 = np.percentile(times, [50, 95])
-    return replace(
-        report,
-        recall=recall,
-        ef_search=candidates,
-        index_bytes=_index_bytes(connection, space),
-        p50_ms=float(p50),
-        p95_ms=float(p95),
-    )

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store import vectors
-from vector_pipeline.store.binary import CHUNK_COLUMNS, COPY_HEAD, COPY_TAIL, UuidArray, chunk_row
+from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, chunk_row
 from vector_pipeline.store.chunks import SourceRows
+from vector_pipeline.store.columns import WRITTEN
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 from vector_pipeline.store.sections import (
@@ -28,9 +30,13 @@ from vector_pipeline.store.sections import (
     standing_of,
     write_places,
 )
-from vector_pipeline.store.spaces import Space, in_state, select_spaces
+from vector_pipeline.store.space import Space, in_state, select_spaces
 
 ROWS_IN_BLOCK = 256
+
+_COPY = sql.SQL("COPY chunks ({}) FROM STDIN (FORMAT BINARY)").format(
+    sql.SQL(", ").join(sql.Identifier(column.name) for column in WRITTEN)
+)
 
 
 @dataclass(slots=True)
@@ -143,8 +149,7 @@ def _with_vectors(sources: Sequence[SourceRows], missing: set[bytes], outcome: L
 
 
 def _copy(connection: Connection, fresh: Sequence[Placed]) -> None:
-    statement = f"COPY chunks ({CHUNK_COLUMNS}) FROM STDIN (FORMAT BINARY)".encode()
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.write(COPY_HEAD)
         # The server takes in one block while the next is made.
         for start in range(0, len(fresh), ROWS_IN_BLOCK):

@@ -15,7 +15,7 @@ from psycopg import sql
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 from vector_pipeline.store.locks import lock_migrations
-from vector_pipeline.store.spaces import CANDIDATES_TRIED
+from vector_pipeline.store.space import CANDIDATES_TRIED
 
 # pgvector before this version could corrupt an HNSW index in VACUUM; iterative scans and halfvec are older.
 # https://github.com/pgvector/pgvector/blob/master/CHANGELOG.md

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from vector_pipeline.store.binary import Int4Array, TextArray, UuidArray
-from vector_pipeline.store.chunks import ChunkRow, SourceRows, chunk_id
+from vector_pipeline.store.chunks import SourceRows, StoredChunk, chunk_id
 from vector_pipeline.store.connection import Connection
 
 # An edit writes rows of a section and, where lengths changed, the places of all that follow: for a document of 1,000
@@ -49,7 +49,7 @@ START = Place(0, 0)
 NO_SECTION = uuid.UUID(int=0)
 
 
-Member = tuple[ChunkRow, int]
+Member = tuple[StoredChunk, int]
 """A chunk, and which occurrence of its text in its document it is."""
 
 
@@ -77,7 +77,7 @@ class Placed(NamedTuple):
     """A chunk with its id, in its section."""
 
     key: bytes
-    chunk: ChunkRow
+    chunk: StoredChunk
     section: Section
 
     @property
@@ -103,7 +103,7 @@ class Changes:
 
 def sections_of(source: SourceRows) -> list[Section]:
     """The chunks of a file, each in one section."""
-    of_document: defaultdict[str, list[ChunkRow]] = defaultdict(list)
+    of_document: defaultdict[str, list[StoredChunk]] = defaultdict(list)
     for chunk in source.chunks:
         of_document[chunk.document_id].append(chunk)
     short: list[Member] = []
@@ -117,7 +117,7 @@ def sections_of(source: SourceRows) -> list[Section]:
     return [*found, Section(source, short)] if short else found
 
 
-def _counted(chunks: Iterable[ChunkRow]) -> list[Member]:
+def _counted(chunks: Iterable[StoredChunk]) -> list[Member]:
     seen: dict[bytes, int] = {}
     members = []
     for chunk in chunks:

@@ -6,7 +6,7 @@ from psycopg import sql
 
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import Lock, lock_in_transaction
-from vector_pipeline.store.spaces import count_vectors, list_spaces
+from vector_pipeline.store.space import count_vectors, list_spaces
 
 SWEPT_AT_ONCE = 5_000
 

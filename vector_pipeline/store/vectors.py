@@ -13,7 +13,7 @@ from vector_pipeline.errors import SpaceMismatch
 from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, Vectors, vector_rows
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import Lock, lock_in_transaction
-from vector_pipeline.store.spaces import Space
+from vector_pipeline.store.space import Space
 
 ROWS_IN_BLOCK = 64
 

@@ -11,7 +11,7 @@ from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.index import build_memory, maintain_index
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.search.by_vector import search
-from vector_pipeline.store.spaces import active_space
+from vector_pipeline.store.space import active_space
 from vector_pipeline.store.sweep import sweep
 from vector_pipeline_tests.support.corpus import embed, load, own, rows_of, scalar, space_of, vectors_of
 

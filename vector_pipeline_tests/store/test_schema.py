@@ -15,7 +15,8 @@ from vector_pipeline.store.connection import SHARED_SCHEMA, Database
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.rows import LoadOutcome, load_sources
 from vector_pipeline.store.search.by_vector import search
-from vector_pipeline.store.spaces import list_spaces, start_space, switch_space
+from vector_pipeline.store.space import list_spaces
+from vector_pipeline.store.spaces import start_space, switch_space
 from vector_pipeline.store.sweep import sweep
 from vector_pipeline_tests.support.corpus import embed, load, own, rows_of, scalar, vectors_of
 

@@ -8,20 +8,11 @@ import psycopg
 import pytest
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMismatch
-from vector_pipeline.store import spaces
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.search.by_vector import search
-from vector_pipeline.store.spaces import (
-    active_space,
-    count_missing,
-    drop_space,
-    filling_space,
-    list_spaces,
-    open_space,
-    start_space,
-    switch_space,
-)
+from vector_pipeline.store.space import active_space, count_missing, filling_space, list_spaces
+from vector_pipeline.store.spaces import drop_space, open_space, start_space, switch_space
 from vector_pipeline_tests.support.corpus import embed, load, own, rows_of, scalar, vectors_of
 
 
@@ -154,15 +145,12 @@ def test_a_reader_in_a_long_transaction_delays_a_switch_and_does_not_fail_it(
     assert active.name == new.name
 
 
-def test_a_large_space_is_not_switched_to_before_it_has_an_index(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spaces, "WORTH_AN_INDEX", 2)
+def test_a_large_space_is_not_switched_to_before_it_has_an_index(connection: Connection) -> None:
     load(connection, "A1", {"a.txt": ["one", "two"]})
     new = start_space(connection, "new-model", 24)
     embed(connection, ["one", "two"], new)
     with pytest.raises(ConfigurationError, match="has 2 vectors and no index yet"):
-        switch_space(connection, new.name, 0.95)
+        switch_space(connection, new.name, 0.95, worth=2)
 
 
 def test_an_index_that_finds_too_little_is_not_switched_to(connection: Connection) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from vector_pipeline.store.binary import Vectors
-from vector_pipeline.store.chunks import ChunkRow, SourceRows
+from vector_pipeline.store.chunks import SourceRows, StoredChunk
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.rows import LoadOutcome, load_sources
-from vector_pipeline.store.spaces import Space, open_space
+from vector_pipeline.store.space import Space
+from vector_pipeline.store.spaces import open_space
 from vector_pipeline.store.vectors import store_vectors
 
 DIMENSIONS = 16
@@ -70,7 +71,7 @@ def own(connection: Connection, arrival: str, paths: Sequence[str], fingerprint:
 
 def rows_of(path: str, texts: Sequence[str], fingerprint: str = "1", metadata: str = "{}") -> SourceRows:
     chunks = [
-        ChunkRow("", index, index * 10, index * 10 + len(text), text, metadata, len(text.split()), hash_of(text))
+        StoredChunk("", index, index * 10, index * 10 + len(text), text, metadata, len(text.split()), hash_of(text))
         for index, text in enumerate(texts)
     ]
     return SourceRows(key_of(path), path, fingerprint, "utf-8", 1, "p1", chunks)

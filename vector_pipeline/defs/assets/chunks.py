@@ -12,17 +12,12 @@ from vector_pipeline.defs.pictures import column_schema, histogram
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.stages.chunks import ChunksOutcome, chunk_rows, reject_empty
 from vector_pipeline.stages.streams import CHUNKS, ChunkRow, DocumentRow, from_reader, to_reader
+from vector_pipeline.store.columns import SHOWN
 
-COLUMNS = {
-    "source": ("string", "path of the file under its root"),
-    "document_id": ("string", "the document that it was cut from"),
-    "chunk_index": ("int32", "its place in the document, from 0"),
-    "start_char": ("int32", "where it begins in the document's text, in characters"),
-    "end_char": ("int32", "where it ends"),
-    "text": ("string", "document.text[start_char:end_char]"),
-    "token_count": ("int32", "its exact number of tokens"),
-    "content_hash": ("binary(16)", "BLAKE2b-128 of its text"),
-}
+DESCRIBED = {column.name: column.description for column in SHOWN} | {"text": "document.text[start_char:end_char]"}
+
+# The file's identity travels along, and is told by the stage before.
+COLUMNS = {field.name: (str(field.type), DESCRIBED[field.name]) for field in CHUNKS if field.name in DESCRIBED}
 
 
 def build_chunks(names: Names) -> dg.AssetsDefinition:

@@ -9,22 +9,9 @@ from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.stages.load import LoadResult, load_chunks
 from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest
+from vector_pipeline.store.columns import SHOWN
 
-COLUMNS = {
-    "id": ("uuid", "stays through reloads: root, source, document, content hash and occurrence"),
-    "source": ("text", "path of the file under its root"),
-    "document_id": ("text", "the path, with #record where a file holds many"),
-    "chunk_index": ("integer", "its place in the document, from 0"),
-    "start_char": ("integer", "where it begins in the document's text, in characters"),
-    "end_char": ("integer", "where it ends"),
-    "page_content": ("text", "the chunk's text"),
-    "metadata": ("jsonb", "the document's metadata, and the headings above the chunk"),
-    "token_count": ("integer", "its exact number of tokens"),
-    "content_hash": ("uuid", "BLAKE2b-128 of its text; the key of its vector"),
-    "embedding": ("vector", "from the active space, in the view document_chunks"),
-    "created_at": ("timestamptz", "when the chunk first appeared"),
-    "updated_at": ("timestamptz", "when its row last changed"),
-}
+COLUMNS = {column.name: (column.type, column.description) for column in SHOWN}
 
 
 def build_document_rows(names: Names) -> dg.AssetsDefinition:

@@ -27,11 +27,13 @@ from vector_pipeline.errors import DatabaseError, DatabaseUnavailable, one_line
 from vector_pipeline.pipeline.model import Target
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.budget import Budget
-from vector_pipeline.store import rejected_texts, spaces, vectors
+from vector_pipeline.store import rejected_texts, vectors
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import PASSING, ConnectionLost, PostgresError
 from vector_pipeline.store.shared import spending
+from vector_pipeline.store.space import Space, active_space, list_spaces
+from vector_pipeline.store.spaces import open_space
 
 LOOK_AGAIN_SECONDS = 1.0
 
@@ -124,9 +126,9 @@ class AnswerStore:
             self._connection.close()
             self._connection = None
 
-    def _open_space(self, connection: Connection, answer: Answer) -> spaces.Space:
+    def _open_space(self, connection: Connection, answer: Answer) -> Space:
         """The space of a model whose dimensions only its answers tell."""
-        return spaces.open_space(connection, self._target.model, int(answer.vectors.shape[1]))
+        return open_space(connection, self._target.model, int(answer.vectors.shape[1]))
 
     def _spilled(self, answer: Answer, error: Exception) -> str:
         """Keep an answer in a file; returns what to say of it."""
@@ -182,7 +184,7 @@ def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
 def _store_kept(
     connection: Connection,
     pipeline: Pipeline,
-    space: spaces.Space,
+    space: Space,
     hashes: list[bytes],
     found: Vectors,
     tokens: int,
@@ -196,12 +198,12 @@ def _store_kept(
     return stored
 
 
-def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions: int) -> spaces.Space | None:
+def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions: int) -> Space | None:
     """The space that vectors were spilled for; None where it was dropped."""
-    if name == pipeline.model and spaces.active_space(connection) is None:
+    if name == pipeline.model and active_space(connection) is None:
         # The first answers of a model whose dimensions only they told.
-        return spaces.open_space(connection, name, dimensions)
-    of_name = (space for space in spaces.list_spaces(connection) if name in (space.name, space.model))
+        return open_space(connection, name, dimensions)
+    of_name = (space for space in list_spaces(connection) if name in (space.name, space.model))
     return next((space for space in of_name if space.dimensions == dimensions), None)
 
 

@@ -25,7 +25,7 @@ from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import submission
 from vector_pipeline.store.shared.batches import PostgresBatchLedger
-from vector_pipeline.store.spaces import Space, list_spaces
+from vector_pipeline.store.space import Space, list_spaces
 
 # Hashes asked for at once.
 LOOKUP = 2_000

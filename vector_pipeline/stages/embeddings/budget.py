@@ -12,7 +12,7 @@ from vector_pipeline.settings import variable
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.shared import spending
 from vector_pipeline.store.shared.batches import tokens_out
-from vector_pipeline.store.spaces import list_spaces
+from vector_pipeline.store.space import list_spaces
 
 
 @dataclass(slots=True)

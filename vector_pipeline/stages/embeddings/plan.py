@@ -27,7 +27,7 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import ConnectionLost
 from vector_pipeline.store.shared.batches import PostgresBatchLedger
 from vector_pipeline.store.shared.pacing import PostgresPacer
-from vector_pipeline.store.spaces import list_spaces
+from vector_pipeline.store.space import list_spaces
 
 # How long to wait before looking again at texts that another run is sending.
 LOOK_AGAIN_SECONDS = 0.5

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.spaces import CANDIDATES_TRIED, Space, active_space
+from vector_pipeline.store.space import CANDIDATES_TRIED, Space, active_space
 from vector_pipeline.store.vectors import as_parameter
 
 MOST_RESULTS = 1_000

@@ -25,8 +25,9 @@ from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.embeddings.plan import EmbedResult, embed_plan
 from vector_pipeline.stages.streams import PlannedText
-from vector_pipeline.store import spaces, vectors
+from vector_pipeline.store import vectors
 from vector_pipeline.store.shared.spending import spent_today
+from vector_pipeline.store.space import active_space
 from vector_pipeline_tests.support.asking import inputs, many
 from vector_pipeline_tests.support.interrupted_run import TEXTS
 from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
@@ -51,7 +52,7 @@ def embed(pipeline: Pipeline, inputs: list[EmbeddingInput], per_request: int = 2
 
 def missing(pipeline: Pipeline, inputs: list[EmbeddingInput]) -> int:
     with pipeline.database.connect() as connection:
-        space = spaces.active_space(connection)
+        space = active_space(connection)
         assert space is not None
         return len(vectors.missing(connection, space, [i.content_hash for i in inputs]))
 

@@ -20,7 +20,8 @@ from vector_pipeline.stages.embeddings.plan import embed_plan
 from vector_pipeline.stages.streams import PlannedText
 from vector_pipeline.store.shared.batches import PostgresBatchLedger
 from vector_pipeline.store.shared.spending import spent_today
-from vector_pipeline.store.spaces import Space, open_space, start_space
+from vector_pipeline.store.space import Space
+from vector_pipeline.store.spaces import open_space, start_space
 from vector_pipeline.store.vectors import missing
 from vector_pipeline_tests.support.asking import config, many
 from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
