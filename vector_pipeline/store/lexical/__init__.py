@@ -1,0 +1,1 @@
+"""Ranking by words: BM25 over segmented postings in plain Postgres."""

@@ -1,0 +1,44 @@
+"""Terms of new texts: they land in a table that every search reads from end to end, in the run that loads their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import orjson
+
+from vector_pipeline.store.binary import Int4Array, TextArray, UuidArray
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.text.terms import frequencies
+
+
+def select_uncut(connection: Connection, hashes: Iterable[bytes]) -> set[bytes]:
+    """Those of the hashes whose texts have no terms yet."""
+    rows = connection.execute(
+        "SELECT uuid_send(h) FROM unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM lexical_texts t WHERE "
+        "t.content_hash = h) AND NOT EXISTS (SELECT FROM lexical_landing l WHERE l.content_hash = h)",
+        (UuidArray(hashes),),
+        prepare=True,
+    )
+    return {row[0] for row in rows}
+
+
+def land_terms(connection: Connection, texts: Mapping[bytes, str]) -> int:
+    """Cut those of the texts, by hash, that were never cut, and write their terms; returns how many that were.
+
+    Runs in the caller's transaction. A text that another run brings at the same moment is written once.
+    """
+    uncut = select_uncut(connection, texts) if texts else ()
+    if not uncut:
+        return 0
+    # In the order of their hashes, so that two loads that bring the same texts never deadlock.
+    hashes = sorted(uncut)
+    found = [frequencies(texts[content_hash]) for content_hash in hashes]
+    return connection.execute(
+        "INSERT INTO lexical_landing (content_hash, length, terms) "
+        "SELECT h, l, t::jsonb FROM unnest(%s, %s, %s) AS u (h, l, t) ON CONFLICT DO NOTHING",
+        (
+            UuidArray(hashes),
+            Int4Array([sum(counts.values()) for counts in found]),
+            TextArray([orjson.dumps(counts).decode() for counts in found]),
+        ),
+    ).rowcount

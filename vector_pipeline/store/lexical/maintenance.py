@@ -1,0 +1,137 @@
+"""What keeps the lexical index small and fast while loads are quiet; and terms for chunks from before there was one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.lexical.bm25 import MOST_TEXTS_IN_SEGMENT
+from vector_pipeline.store.lexical.landing import land_terms
+from vector_pipeline.store.lexical.segments import (
+    Segment,
+    TextsCameBack,
+    flush_landing,
+    list_segments,
+    merge_segments,
+)
+from vector_pipeline.store.locks import Lock, lock_in_transaction, try_lock_index
+
+# Fewer landed texts than this are read from end to end in a millisecond or two, and no segment is worth its rows.
+WORTH_A_SEGMENT = 1_000
+# Segments of a size (within this factor) that become one: each text is written anew some times in its life, and a
+# search looks into a dozen segments at most.
+SIZE_FACTOR = 8
+MOST_OF_A_SIZE = 4
+# From this share of texts that nothing refers to on, segments are merged to leave those out.
+MOST_UNREFERENCED = 0.1
+BACKLOG_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalReport:
+    """The state of the lexical index."""
+
+    segments: int
+    texts: int
+    landing: int
+    cut: int = 0
+    """Texts from before the index that were cut now."""
+    merged: int = 0
+    """Segments that became one."""
+
+
+def maintain_lexical(database: Database, *, log: Callable[[str], None] = lambda _: None) -> LexicalReport | None:
+    """Cut what was never cut, turn landed texts into segments and merge those, as far as it is worth it.
+
+    Each step is a transaction of its own; killed at any moment, the index is whole. None where another process is at it.
+    """
+    with database.connect(role="lexical index") as connection:
+        if not try_lock_index(connection):
+            log("another process is maintaining the index; nothing to do here")
+            return None
+        cut = _cut_backlog(connection, log)
+        flushed = 0
+        while count_landing(connection) >= WORTH_A_SEGMENT:
+            flushed += flush_landing(connection)
+            log(f"{flushed:,} landed texts turned into segments of the lexical index")
+        merged = _merge(connection, log)
+        if flushed:
+            # Every search reads the landing table from end to end, the room of what has left it too.
+            connection.execute("VACUUM lexical_landing")
+        if flushed or merged:
+            for table in ("lexical_texts", "lexical_postings"):
+                connection.execute(f"VACUUM ANALYZE {table}")
+        segments = list_segments(connection)
+        texts = sum(segment.texts for segment in segments)
+        return LexicalReport(len(segments), texts, count_landing(connection), cut, merged)
+
+
+def count_landing(connection: Connection) -> int:
+    """Texts that have landed and are in no segment."""
+    row = connection.execute("SELECT count(*) FROM lexical_landing").fetchone()
+    return int(row[0]) if row else 0
+
+
+def has_backlog(connection: Connection) -> bool:
+    """Whether there are chunks from before the lexical index that have no terms yet."""
+    return connection.execute("SELECT FROM lexical_backlog").fetchone() is not None
+
+
+def _cut_backlog(connection: Connection, log: Callable[[str], None]) -> int:
+    total = 0
+    while row := connection.execute("SELECT after FROM lexical_backlog").fetchone():
+        total += _cut_some(connection, row[0])
+        log(f"{total:,} texts of earlier loads entered the lexical index")
+        if count_landing(connection) >= 20 * WORTH_A_SEGMENT:
+            flush_landing(connection)
+    return total
+
+
+def _cut_some(connection: Connection, after: uuid.UUID) -> int:
+    with connection.transaction():
+        lock_in_transaction(connection, Lock.LOADS, shared=True)
+        rows = connection.execute(
+            "SELECT id, uuid_send(content_hash), page_content FROM chunks WHERE id > %s ORDER BY id LIMIT %s",
+            (after, BACKLOG_AT_ONCE),
+        ).fetchall()
+        if not rows:
+            connection.execute("DELETE FROM lexical_backlog")
+            return 0
+        connection.execute("UPDATE lexical_backlog SET after = %s", (rows[-1][0],))
+        return land_terms(connection, {row[1]: row[2] for row in rows})
+
+
+def _merge(connection: Connection, log: Callable[[str], None]) -> int:
+    segments = list_segments(connection)
+    chosen = segments if _many_unreferenced(connection, segments) else worth_merging(segments)
+    if not chosen:
+        return 0
+    log(f"merging {len(chosen):,} segments of the lexical index, {sum(s.texts for s in chosen):,} texts")
+    try:
+        merge_segments(connection, chosen)
+    except TextsCameBack as error:
+        log(f"{error}; the next run tries again")
+        return 0
+    return len(chosen)
+
+
+def worth_merging(segments: list[Segment]) -> list[Segment]:
+    """The segments to make one of, oldest first: all up to the largest size of which there are enough; may be empty."""
+    limit = 0
+    ascending = sorted(segments, key=lambda segment: segment.texts)
+    for place, segment in enumerate(ascending):
+        alike = [s for s in ascending[place:] if s.texts <= segment.texts * SIZE_FACTOR]
+        together = sum(s.texts for s in ascending if s.texts <= alike[-1].texts)
+        if len(alike) >= MOST_OF_A_SIZE and together <= MOST_TEXTS_IN_SEGMENT:
+            limit = alike[-1].texts
+    return [segment for segment in segments if segment.texts <= limit]
+
+
+def _many_unreferenced(connection: Connection, segments: list[Segment]) -> bool:
+    row = connection.execute(
+        "SELECT count(*) FROM unreferenced_hashes JOIN lexical_texts USING (content_hash)"
+    ).fetchone()
+    texts = sum(segment.texts for segment in segments)
+    return bool(row and texts <= MOST_TEXTS_IN_SEGMENT and row[0] > MOST_UNREFERENCED * texts)

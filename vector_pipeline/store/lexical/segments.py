@@ -1,0 +1,210 @@
+"""Segments: landed texts become one, and several become one. Each does so in one transaction, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from struct import Struct
+
+import numpy as np
+import orjson
+
+from vector_pipeline.errors import DatabaseError
+from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.lexical import bm25
+from vector_pipeline.store.lexical.bm25 import Int32s, Lengths, Packed, SegmentBuilder, TermPostings
+from vector_pipeline.store.locks import Lock, lock_in_transaction
+
+# Landed texts that become a segment in one transaction: their postings are in memory meanwhile, some 100 MB.
+LANDED_AT_ONCE = 50_000
+TERMS_FETCHED = 5_000
+COPIED_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment: its texts, and how many terms they have together."""
+
+    key: int
+    texts: int
+    length: int
+
+
+class TextsCameBack(DatabaseError):
+    """A merge left out a text that nothing referred to, and meanwhile a load refers to it again: to be tried again."""
+
+
+def list_segments(connection: Connection) -> list[Segment]:
+    """All segments, oldest first."""
+    rows = connection.execute("SELECT segment, texts, length FROM lexical_segments ORDER BY segment")
+    return [Segment(*row) for row in rows]
+
+
+def flush_landing(connection: Connection) -> int:
+    """Turn up to LANDED_AT_ONCE landed texts into a segment; returns how many texts left the landing table."""
+    with connection.transaction():
+        builder, taken = SegmentBuilder(), []
+        with connection.cursor(name="lexical_landing") as rows:
+            rows.itersize = TERMS_FETCHED
+            rows.execute(
+                "SELECT uuid_send(l.content_hash), l.length, l.terms::text, t.segment IS NULL FROM lexical_landing l "
+                "LEFT JOIN lexical_texts t USING (content_hash) LIMIT %s",
+                (LANDED_AT_ONCE,),
+            )
+            for content_hash, length, terms, is_new in rows:
+                taken.append(content_hash)
+                if is_new:  # else two loads brought it, and a flush came between them
+                    builder.add(content_hash, length, orjson.loads(terms))
+        if builder.hashes:
+            _write(connection, builder.hashes, builder.lengths, builder.postings())
+        connection.execute("DELETE FROM lexical_landing WHERE content_hash = ANY(%s)", (UuidArray(taken),))
+    return len(taken)
+
+
+def merge_segments(connection: Connection, segments: Sequence[Segment]) -> int:
+    """Merge segments into one, without the texts that no chunk refers to; returns how many were left out.
+
+    Raises TextsCameBack, with nothing changed, where one of those was loaded again meanwhile.
+    """
+    keys = [segment.key for segment in segments]
+    with connection.transaction():
+        placed = [_placed(connection, key) for key in keys]
+        hashes = [h for found in placed for h in found.hashes]
+        if hashes:
+            lengths = np.concatenate([found.lengths[found.kept] for found in placed])
+            _write(connection, hashes, lengths, _merged(connection, dict(zip(keys, placed, strict=True))))
+        for table in ("lexical_postings", "lexical_texts", "lexical_segments"):
+            connection.execute(f"DELETE FROM {table} WHERE segment = ANY(%s)", (keys,))
+        gone = [h for found in placed for h in found.gone]
+        if gone:
+            # No load runs beside this: what it found cut is still there when it ends.
+            lock_in_transaction(connection, Lock.LOADS)
+            query = "SELECT FROM chunks WHERE content_hash = ANY(%s) LIMIT 1"
+            if connection.execute(query, (UuidArray(gone),)).fetchone():
+                raise TextsCameBack("texts that nothing referred to were loaded again while segments were merged")
+    return len(gone)
+
+
+@dataclass(slots=True)
+class _Placed:
+    """The texts of a segment: `kept` says which of them something refers to; arrays have the shape (texts,)."""
+
+    hashes: list[bytes]
+    gone: list[bytes]
+    lengths: Lengths
+    kept: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def _placed(connection: Connection, segment: int) -> _Placed:
+    rows = connection.execute(
+        "SELECT uuid_send(content_hash), EXISTS (SELECT FROM chunks c WHERE c.content_hash = t.content_hash) "
+        "FROM lexical_texts t WHERE segment = %s ORDER BY ordinal",
+        (segment,),
+    ).fetchall()
+    row = connection.execute("SELECT lengths FROM lexical_segments WHERE segment = %s", (segment,)).fetchone()
+    assert row is not None
+    return _Placed(
+        hashes=[row[0] for row in rows if row[1]],
+        gone=[row[0] for row in rows if not row[1]],
+        lengths=np.frombuffer(row[0], dtype="<u2").astype(np.uint16),
+        kept=np.array([row[1] for row in rows], dtype=np.bool_),
+    )
+
+
+def _merged(connection: Connection, placed: dict[int, _Placed]) -> Iterator[TermPostings]:
+    """The postings of several segments, term by term, under the ordinals of the merged one."""
+    ordinals: dict[int, Int32s] = {}
+    first = 0
+    for key, found in placed.items():
+        ordinals[key] = np.where(found.kept, np.cumsum(found.kept) - 1 + first, -1).astype(np.int32)
+        first += len(found.hashes)
+    for term, rows in groupby(_stored(connection, list(placed)), key=lambda row: row[0]):
+        packed = [_moved(stored, ordinals[key]) for _, key, stored in rows]
+        whole = packed[0] if len(packed) == 1 else np.concatenate(packed)
+        if len(whole):
+            yield term, whole
+
+
+def _moved(packed: Packed, ordinals: Int32s) -> Packed:
+    """Postings under new ordinals, without those of texts that have none."""
+    new = ordinals[packed >> bm25.FREQUENCY_BITS]
+    if (new < 0).any():
+        packed, new = packed[new >= 0], new[new >= 0]
+    return bm25.packed(new, packed & bm25.MOST_FREQUENCY)
+
+
+def _stored(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[str, int, Packed]]:
+    """All postings of some segments, in the order of terms and segments."""
+    with connection.cursor(name="lexical_merge", binary=True) as cursor:
+        cursor.itersize = TERMS_FETCHED
+        cursor.execute(
+            "SELECT term, segment, frequent IS NOT NULL, postings FROM lexical_postings WHERE segment = ANY(%s) "
+            "ORDER BY term, segment",
+            (list(keys),),
+        )
+        for term, key, frequent, data in cursor:
+            yield term, key, bm25.of_dense(data) if frequent else np.frombuffer(data, dtype="<u4")
+
+
+def _write(connection: Connection, hashes: Sequence[bytes], lengths: Lengths, postings: Iterable[TermPostings]) -> None:
+    row = connection.execute(
+        "INSERT INTO lexical_segments (texts, length, lengths) VALUES (%s, %s, %s) RETURNING segment",
+        (len(hashes), int(lengths.sum(dtype=np.int64)), lengths.astype("<u2").tobytes()),
+    ).fetchone()
+    assert row is not None
+    key: int = row[0]
+    _write_texts(connection, hashes, key)
+    waiting: list[bytes] = []
+    size = 0
+    for term, found in postings:
+        waiting.append(_posting_row(term, found, key, len(hashes)))
+        size += len(waiting[-1])
+        if size > COPIED_BYTES:
+            _copy(connection, waiting)
+            waiting, size = [], 0
+    _copy(connection, waiting)
+
+
+def _write_texts(connection: Connection, hashes: Sequence[bytes], segment: int) -> None:
+    row = np.dtype(
+        [
+            *(("fields", ">i2"), ("hash_bytes", ">i4"), ("hash", "V16"), ("segment_bytes", ">i4")),
+            *(("segment", ">i4"), ("ordinal_bytes", ">i4"), ("ordinal", ">i4")),
+        ]
+    )
+    rows = np.empty(len(hashes), dtype=row)
+    rows["fields"] = 3
+    rows["hash_bytes"] = 16
+    rows["hash"] = np.frombuffer(b"".join(hashes), dtype="V16")
+    rows["segment_bytes"] = rows["ordinal_bytes"] = 4
+    rows["segment"] = segment
+    rows["ordinal"] = np.arange(len(hashes))
+    statement = b"COPY lexical_texts (content_hash, segment, ordinal) FROM STDIN (FORMAT BINARY)"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(COPY_HEAD)
+        copy.write(rows.tobytes())
+        copy.write(COPY_TAIL)
+
+
+def _copy(connection: Connection, rows: Sequence[bytes]) -> None:
+    statement = b"COPY lexical_postings (segment, frequent, term, postings) FROM STDIN (FORMAT BINARY)"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(b"".join((COPY_HEAD, *rows, COPY_TAIL)))
+
+
+# Each field of a row follows its length; -1 stands for NULL.
+_FREQUENT_HEAD = Struct(">hiiiii")
+_HEAD = Struct(">hiiii")
+_LENGTH = Struct(">i")
+
+
+def _posting_row(term: str, postings: Packed, segment: int, texts: int) -> bytes:
+    name, data = term.encode(), bm25.dense(postings, texts)
+    if data is None:
+        data = postings.tobytes()
+        head = _HEAD.pack(4, 4, segment, -1, len(name))
+    else:
+        head = _FREQUENT_HEAD.pack(4, 4, segment, 4, len(postings), len(name))
+    return b"".join((head, name, _LENGTH.pack(len(data)), data))
