@@ -20,6 +20,7 @@ from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, chunk_
 from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.columns import WRITTEN
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.lexical.landing import land_terms
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 from vector_pipeline.store.sections import (
     Changes,
@@ -69,6 +70,7 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
                 _mark_loaded(connection, arrival, complete)
         if changes.fresh:
             _copy(connection, changes.fresh)
+            land_terms(connection, {placed.chunk.content_hash: placed.chunk.page_content for placed in changes.fresh})
     outcome.written = len(changes.gone) + len(changes.moved) + len(changes.fresh)
     outcome.loaded = [source.path for source in complete]
     outcome.rows = sum(len(source.chunks) for source in complete)

@@ -7,6 +7,7 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.stages.upkeep import keep_in_order
 from vector_pipeline.store.index import IndexReport, maintain_index
+from vector_pipeline.store.lexical.maintenance import maintain_lexical
 
 
 def build_vector_index(names: Names) -> dg.AssetsDefinition:
@@ -22,9 +23,9 @@ def build_vector_index(names: Names) -> dg.AssetsDefinition:
         required_resource_keys={postgres},
         automation_condition=_when_loads_are_quiet(),
         description=(
-            "The HNSW index of each space. Vectors that landed are brought under it once loads are quiet, where their "
-            "number makes it worth it; recall@10 is measured against exact search. Also removes vectors that nothing "
-            "refers to and Parquet stages of arrivals that are done."
+            "The HNSW index of each space, and the lexical index. Vectors and terms that landed are brought under them "
+            "once loads are quiet, where their number makes it worth it; recall@10 is measured against exact search. "
+            "Also removes vectors that nothing refers to and Parquet stages of arrivals that are done."
         ),
     )
     def vector_index(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
@@ -32,11 +33,19 @@ def build_vector_index(names: Names) -> dg.AssetsDefinition:
         pipeline = database.pipeline
         with explained():
             swept, stages = keep_in_order(pipeline)
+            lexical = maintain_lexical(pipeline.database, log=context.log.info)
             reports = maintain_index(pipeline.database, recall=pipeline.settings.min_recall, log=context.log.info)
         metadata: dict[str, dg.MetadataValue] = {
             "vectors_swept": dg.MetadataValue.int(swept),
             "stages_removed": dg.MetadataValue.int(stages),
         }
+        if lexical is not None:
+            metadata |= {
+                "lexical/texts": dg.MetadataValue.int(lexical.texts),
+                "lexical/landing": dg.MetadataValue.int(lexical.landing),
+                "lexical/segments": dg.MetadataValue.int(lexical.segments),
+                "lexical/bytes": dg.MetadataValue.int(lexical.bytes),
+            }
         for report in reports:
             metadata |= _metadata(report, f"{report.space}/" if len(reports) > 1 else "")
         return dg.MaterializeResult(metadata=metadata)

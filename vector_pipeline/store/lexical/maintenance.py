@@ -17,6 +17,7 @@ from vector_pipeline.store.lexical.segments import (
     merge_segments,
 )
 from vector_pipeline.store.locks import Lock, lock_in_transaction, try_lock_index
+from vector_pipeline.store.sizes import bytes_on_disk
 
 # Fewer landed texts than this are read from end to end in a millisecond or two, and no segment is worth its rows.
 WORTH_A_SEGMENT = 1_000
@@ -27,6 +28,9 @@ MOST_OF_A_SIZE = 4
 # From this share of texts that nothing refers to on, segments are merged to leave those out.
 MOST_UNREFERENCED = 0.1
 BACKLOG_AT_ONCE = 1_000
+TABLES = ("lexical_landing", "lexical_segments", "lexical_texts", "lexical_postings")
+# Below any id.
+FIRST = uuid.UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class LexicalReport:
     segments: int
     texts: int
     landing: int
+    bytes: int
+    """On disk, of all tables of the index."""
     cut: int = 0
     """Texts from before the index that were cut now."""
     merged: int = 0
@@ -65,7 +71,9 @@ def maintain_lexical(database: Database, *, log: Callable[[str], None] = lambda 
                 connection.execute(f"VACUUM ANALYZE {table}")
         segments = list_segments(connection)
         texts = sum(segment.texts for segment in segments)
-        return LexicalReport(len(segments), texts, count_landing(connection), cut, merged)
+        return LexicalReport(
+            len(segments), texts, count_landing(connection), bytes_on_disk(connection, *TABLES), cut, merged
+        )
 
 
 def count_landing(connection: Connection) -> int:

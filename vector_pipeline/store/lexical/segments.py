@@ -82,7 +82,7 @@ def merge_segments(connection: Connection, segments: Sequence[Segment]) -> int:
             # No load runs beside this: what it found cut is still there when it ends.
             lock_in_transaction(connection, Lock.LOADS)
             query = "SELECT FROM chunks WHERE content_hash = ANY(%s) LIMIT 1"
-            if connection.execute(query, (UuidArray(gone),)).fetchone():
+            if connection.execute(query, (UuidArray(gone),)).fetchone() is not None:
                 raise TextsCameBack("texts that nothing referred to were loaded again while segments were merged")
     return len(gone)
 
