@@ -6,7 +6,7 @@ No reading and no cutting happens here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ class Document:
     `record` names the record that it came from (its id field, or its number from 1), and is empty where the
     whole file is one document. `metadata` holds what JSON can hold. `text` has no NUL and no lone surrogate;
     `removed` is how many of them were taken out of it and of the metadata. `encoding` is what the file was read in.
+    `places` says where the pages or slides of the text begin, by their name in the metadata of a chunk (`pages`):
+    pairs of a character and the number of the page that begins there, in order.
     """
 
     text: str
@@ -25,6 +27,7 @@ class Document:
     record: str = ""
     encoding: str = "utf-8"
     removed: int = 0
+    places: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,97 @@
+"""A process that reads files which its parent names, one after the other, within limits that the system enforces.
+
+It is asked by a line of JSON on its standard input, and answers on its standard output in frames (`frames`): one for
+each document, and one that ends the file. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from vector_pipeline.errors import FileRejected, one_line
+from vector_pipeline.formats.frames import document_to_json, write_frame
+from vector_pipeline.formats.kinds import load_reader
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.readers.base import ReaderOptions
+
+NO_MEMORY = "no memory"
+"""What an answer says instead of a reason where the limit of memory was reached."""
+
+# After so many files, or with this share of its limit taken, a process is replaced: libraries leak.
+_MOST_FILES = 500
+_MOST_SHARE = 0.4
+
+
+def main() -> None:
+    """Read until the input ends. Arguments: the folder that is the process's own, and its memory in bytes."""
+    folder, memory = Path(sys.argv[1]), int(sys.argv[2])
+    answers = os.fdopen(os.dup(1), "wb")
+    # Nothing that a library prints may get among the answers.
+    os.dup2(2, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    taken = _limit_memory(memory)
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        request = orjson.loads(line)
+        _limit_seconds(request["seconds"])
+        end = _read(request, answers)
+        end["retire"] = number >= _MOST_FILES or _address_space() - taken > _MOST_SHARE * memory
+        write_frame(answers, end)
+        if end["retire"]:
+            return
+    # The parent is gone, and cannot clear up.
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(request: dict[str, Any], answers: BinaryIO) -> dict[str, Any]:
+    options = ReaderOptions(**request["options"])
+    try:
+        with Path(request["path"]).open("rb") as stream:
+            for document in _documents(stream, request["reader"], options):
+                write_frame(answers, {"document": document_to_json(document)})
+    except FileRejected as rejection:
+        return {"rejected": str(rejection)}
+    except MemoryError:
+        return {"rejected": NO_MEMORY}
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a library's panic is no Exception, and must not end the process
+        return {"rejected": f"could not be read ({type(error).__name__}: {one_line(error)})"}
+    return {"rejected": None}
+
+
+def _documents(stream: BinaryIO, reader: str, options: ReaderOptions) -> Iterator[Document]:
+    yield from load_reader(reader)(stream, options)
+
+
+def _limit_memory(memory: int) -> int:
+    """Let the process take so many bytes beside what it has; returns what it has."""
+    taken = _address_space()
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (taken + memory, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (memory, resource.RLIM_INFINITY))
+    return taken
+
+
+def _limit_seconds(seconds: float) -> None:
+    """Let the process take so much processor time from now on."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(usage.ru_utime + usage.ru_stime + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def _address_space() -> int:
+    """Bytes of address space, which is what the system limits; 0 where it does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 0
+    return pages * resource.getpagesize()

@@ -1,0 +1,38 @@
+"""What passes between a reading process and its parent: JSON behind its length. It holds data and never code."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, BinaryIO
+
+import orjson
+
+from vector_pipeline.text.documents import Document
+
+LENGTH = struct.Struct(">Q")
+
+
+def write_frame(stream: BinaryIO, value: dict[str, Any]) -> None:
+    """Write one value and send it off."""
+    data = orjson.dumps(value)
+    stream.write(LENGTH.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def document_to_json(document: Document) -> dict[str, Any]:
+    """A document as JSON holds it."""
+    return {
+        "text": document.text,
+        "metadata": dict(document.metadata),
+        "record": document.record,
+        "encoding": document.encoding,
+        "removed": document.removed,
+        "places": {name: list(starts) for name, starts in document.places.items()},
+    }
+
+
+def document_from_json(value: dict[str, Any]) -> Document:
+    """The document that `document_to_json` wrote."""
+    places = {name: tuple((int(at), number) for at, number in starts) for name, starts in value["places"].items()}
+    return Document(**{**value, "places": places})

@@ -1,0 +1,95 @@
+"""The table of kinds: the suffixes of each, its reader with the reader's version, and what the reader needs.
+
+To add a kind: write a function of the type `Reader` in a module of this package, and name it here. Raise the version
+of a kind when its reader gives other text: the files of that kind alone are read again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import cast
+
+from vector_pipeline.text.readers import READERS, READERS_VERSION, Reader
+
+EXTRA = "documents"
+"""The extra of this package that installs what the readers need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of file. `reader` is `module:function`, empty for text, which is read without a process of its own.
+
+    `packages` are the modules that the reader imports. A kind that is not read `by_default` is read where INCLUDE
+    asks for it. The text of a file that `holds_files` depends on the readers of all kinds.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    reader: str = ""
+    version: int = 1
+    packages: tuple[str, ...] = ()
+    by_default: bool = True
+    holds_files: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the file is read in the process that asks."""
+        return not self.reader
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether all packages of its reader are there."""
+        return all(_is_there(package) for package in self.packages)
+
+    @property
+    def stamp(self) -> tuple[object, ...]:
+        """What a text of this kind depends on: a file with another stamp is read again."""
+        own = (self.name, self.version, self.is_installed)
+        if not self.holds_files:
+            return own
+        return (*own, *(kind.stamp for kind in KINDS if not kind.holds_files))
+
+
+@lru_cache
+def _is_there(package: str) -> bool:
+    return find_spec(package) is not None
+
+
+_HERE = "vector_pipeline.formats."
+
+TEXT = Kind("text", tuple(READERS), version=READERS_VERSION)
+
+KINDS: tuple[Kind, ...] = (
+    TEXT,
+    Kind("pdf", (".pdf",), _HERE + "pdf:read_pdf", packages=("pdf_inspector", "pypdfium2")),
+)
+"""All kinds. Of a suffix the first kind that has it counts."""
+
+_BY_SUFFIX = {suffix: kind for kind in reversed(KINDS) for suffix in kind.suffixes}
+_BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def kind_of(path: str) -> Kind | None:
+    """The kind of a file by its name, in any case and with or without `.gz` behind it; None if no reader is for it."""
+    return _BY_SUFFIX.get(suffix_of(path))
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name. Raises KeyError."""
+    return _BY_NAME[name]
+
+
+def load_reader(name: str) -> Reader:
+    """The reader of that name (`module:function`), imported."""
+    module, _, function = name.partition(":")
+    return cast(Reader, getattr(import_module(module), function))
+
+
+def suffix_of(path: str) -> str:
+    """The suffix of a name in lower case, `.gz` left out; empty where it has none."""
+    base = path.rpartition("/")[2].lower().removesuffix(".gz")
+    stem, dot, suffix = base.rpartition(".")
+    return dot + suffix if stem else ""
