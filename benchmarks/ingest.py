@@ -79,7 +79,9 @@ def run_stages(pipeline: Pipeline, folder: Path, clock: Clock) -> int:
     chunks = 0
     for arrival in found.arrivals:
         with clock.of("documents"):
-            rows = read_arrival(pipeline.database, arrival, pipeline.reader_options, DocumentsOutcome())
+            rows = read_arrival(
+                pipeline.database, arrival, pipeline.reader_options, pipeline.reader_limits, DocumentsOutcome()
+            )
             files.write("documents", arrival, to_reader(rows, DOCUMENTS))
         outcome = ChunksOutcome()
         with clock.of("chunks"), files.read("documents", arrival) as documents:
@@ -96,7 +98,7 @@ def run_stages(pipeline: Pipeline, folder: Path, clock: Clock) -> int:
         with clock.of("embeddings"), files.read("token_batches", arrival) as read:
             embed_plan(pipeline, from_reader(read, PlannedText), client_config(pipeline.settings))
         with clock.of("document_rows"), files.read("chunks", arrival) as read:
-            load_chunks(pipeline.database, arrival, from_reader(read, ChunkRow), pipeline=pipeline.fingerprint)
+            load_chunks(pipeline.database, arrival, from_reader(read, ChunkRow), fingerprint_of=pipeline.fingerprints.of)
     return chunks
 
 

@@ -131,6 +131,10 @@ class Settings(BaseModel):
 
     # Files and loading
     max_file_bytes: PositiveInt = 64 * 1024 * 1024
+    reader_seconds: PositiveFloat = 60.0
+    """Processor time that reading one file may take which is read in a process of its own (PDF, Office, archives)."""
+    reader_memory: PositiveInt = Field(default=1024 * 1024 * 1024, ge=64 * 1024 * 1024)
+    """Bytes of memory that reading one such file may take."""
     max_files_per_arrival: PositiveInt = 1_000
     max_bytes_per_arrival: PositiveInt = 64 * 1024 * 1024
     rows_per_batch: PositiveInt = 1_000

@@ -180,7 +180,7 @@ def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeli
         wanted = _idle(connection, instance, names, at_most)
         # Only as many as are run now: what is pending without a run of its own is taken up by the sensor, at once and
         # without a budget.
-        while len(wanted) < at_most and manifest.mark_stale_pending(connection, pipeline.fingerprint, at_once):
+        while len(wanted) < at_most and manifest.mark_stale_pending(connection, pipeline.fingerprints.current, at_once):
             wanted = _idle(connection, instance, names, at_most)
     register_arrivals(instance, names, wanted)
     return wanted

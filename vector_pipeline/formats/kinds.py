@@ -7,7 +7,6 @@ of a kind when its reader gives other text: the files of that kind alone are rea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import cast
@@ -16,6 +15,8 @@ from vector_pipeline.text.readers import READERS, READERS_VERSION, Reader
 
 EXTRA = "documents"
 """The extra of this package that installs what the readers need."""
+
+INSTALL = f"pip install 'vector-pipeline[{EXTRA}]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Kind:
     @property
     def is_installed(self) -> bool:
         """Whether all packages of its reader are there."""
-        return all(_is_there(package) for package in self.packages)
+        return all(find_spec(package) is not None for package in self.packages)
 
     @property
     def stamp(self) -> tuple[object, ...]:
@@ -51,11 +52,6 @@ class Kind:
         if not self.holds_files:
             return own
         return (*own, *(kind.stamp for kind in KINDS if not kind.holds_files))
-
-
-@lru_cache
-def _is_there(package: str) -> bool:
-    return find_spec(package) is not None
 
 
 _HERE = "vector_pipeline.formats."
@@ -69,7 +65,6 @@ KINDS: tuple[Kind, ...] = (
 """All kinds. Of a suffix the first kind that has it counts."""
 
 _BY_SUFFIX = {suffix: kind for kind in reversed(KINDS) for suffix in kind.suffixes}
-_BY_NAME = {kind.name: kind for kind in KINDS}
 
 
 def kind_of(path: str) -> Kind | None:
@@ -77,9 +72,15 @@ def kind_of(path: str) -> Kind | None:
     return _BY_SUFFIX.get(suffix_of(path))
 
 
-def kind_named(name: str) -> Kind:
-    """The kind of that name. Raises KeyError."""
-    return _BY_NAME[name]
+def is_wanted(path: str) -> bool:
+    """Whether a file is read unasked, by its name."""
+    kind = kind_of(path)
+    return kind is not None and kind.by_default
+
+
+def not_installed() -> frozenset[str]:
+    """The names of the kinds that the extra would read, and which cannot be read without it."""
+    return frozenset(kind.name for kind in KINDS if not kind.is_installed)
 
 
 def load_reader(name: str) -> Reader:

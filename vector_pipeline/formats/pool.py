@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -28,7 +29,7 @@ import orjson
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.child import NO_MEMORY
 from vector_pipeline.formats.frames import LENGTH, document_from_json
-from vector_pipeline.formats.kinds import EXTRA, Kind
+from vector_pipeline.formats.kinds import INSTALL, Kind
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
 
@@ -36,8 +37,9 @@ from vector_pipeline.text.readers.base import ReaderOptions
 # takes none of it, so that the clock has a limit too.
 WALL_SECONDS_PER_SECOND = 5.0
 
-# What a process that was ended by the kernel or by itself had taken of its memory, if it was for want of it.
-_NEAR_LIMIT = 0.7
+# What a process says last that the limit of memory ended: Rust's, C++'s and C's words for it.
+_NO_ALLOCATION = re.compile(rb"memory allocation of|bad_alloc|out of memory", re.IGNORECASE)
+_ERRORS = "errors"
 
 _START = """
 import sys
@@ -82,7 +84,7 @@ class ReaderPool:
     def read(self, stream: BinaryIO, kind: Kind, options: ReaderOptions) -> list[Document]:
         """The documents of a file. Raises FileRejected."""
         if not kind.is_installed:
-            raise FileRejected(not_installed(kind))
+            raise FileRejected(_after_install())
         process = self._take()
         try:
             process.copy(stream)
@@ -163,14 +165,15 @@ class _Process:
         self._files = 0
         self._killed = False
         start = _START.format(path=[entry for entry in sys.path if entry])
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", start, self._folder, str(limits.memory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self._folder,
-            env=_environment(self._folder),
-        )
+        with (self._folder / _ERRORS).open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", start, self._folder, str(limits.memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=self._folder,
+                env=_environment(self._folder),
+            )
         assert self._process.stdout is not None
         self._poll = select.poll()
         self._poll.register(self._process.stdout, select.POLLIN)
@@ -262,19 +265,23 @@ class _Process:
 
     def _died(self) -> _Ended:
         """What the process ended with."""
-        _, status, usage = os.wait4(self._process.pid, 0)
-        self._process.returncode = code = os.waitstatus_to_exitcode(status)
+        code = self._process.wait()
         if code == -signal.SIGXCPU:
             return _Ended(self._no_time(), is_final=True)
         if code == -signal.SIGKILL:
             raise OSError("its reader was killed, as the system does where memory runs out")
-        if code == -signal.SIGXFSZ or usage.ru_maxrss * _RSS_UNIT > _NEAR_LIMIT * self._limits.memory:
+        if code == -signal.SIGXFSZ or _NO_ALLOCATION.search(self._last_words()):
             return _Ended(self._no_memory())
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return _Ended(
             f"ends its reader ({how}): it is damaged, or made to do so; save it anew with the program that wrote it, or "
             "leave it out with VECTOR_PIPELINE_EXCLUDE"
         )
+
+    def _last_words(self) -> bytes:
+        with (self._folder / _ERRORS).open("rb") as errors:
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4_096))
+            return errors.read()
 
     def _no_time(self) -> str:
         return (
@@ -304,10 +311,6 @@ class _Process:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-# ru_maxrss counts bytes on macOS, and KiB elsewhere.
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-
-
 def _environment(folder: Path) -> dict[str, str]:
     """What a process sees of the environment: no key and no password, and one thread a library."""
     passed = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
@@ -315,6 +318,6 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**passed, **threads, "HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C.UTF-8"}
 
 
-def not_installed(kind: Kind) -> str:
+def _after_install() -> str:
     """What to do about a file whose reader is not installed."""
-    return f"is of a kind that is read after `pip install 'vector-pipeline[{EXTRA}]'`"
+    return f"is of a kind that is read after `{INSTALL}`"

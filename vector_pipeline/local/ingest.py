@@ -66,7 +66,7 @@ def ingest(
                 report.scans.append(result)
                 if result.warning:
                     report.failures.append(result.warning)
-            manifest.mark_stale_pending(connection, pipeline.fingerprint)
+            manifest.mark_stale_pending(connection, pipeline.fingerprints.current)
             arrivals = manifest.pending_arrivals(connection)
             pipeline.advance("files to load", manifest.count_files(connection).pending)
         if arrivals:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,15 +11,17 @@ from typing import TYPE_CHECKING
 
 from vector_pipeline.embedding.requests import RequestLimits, target_weight
 from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.formats.pool import ReaderLimits
+from vector_pipeline.pipeline.fingerprints import Fingerprints
 from vector_pipeline.pipeline.model import account_limits, model_name
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
-from vector_pipeline.text.chunking.chunker import CHUNKER_VERSION, ChunkingConfig
+from vector_pipeline.text.chunking.chunker import ChunkingConfig
 from vector_pipeline.text.chunking.tokens import Tokenizer, tokenizer_for
-from vector_pipeline.text.readers import READERS_VERSION, ReaderOptions
+from vector_pipeline.text.readers import ReaderOptions
 
 if TYPE_CHECKING:
     # Imported where they are used: an `ingest` that finds nothing to do needs none of it.
@@ -73,6 +74,12 @@ class Pipeline:
         return ReaderOptions(max_bytes=s.max_file_bytes, text_field=s.text_field, id_field=s.id_field)
 
     @property
+    def reader_limits(self) -> ReaderLimits:
+        """What the reading of a file may take that needs a process of its own."""
+        s = self.settings
+        return ReaderLimits(seconds=s.reader_seconds, memory=s.reader_memory, processes=_processors())
+
+    @property
     def chunking(self) -> ChunkingConfig:
         """How documents are cut."""
         s = self.settings
@@ -104,11 +111,9 @@ class Pipeline:
         return StageFiles(stage_base(self.settings))
 
     @property
-    def fingerprint(self) -> str:
-        """What readers and chunking a file was loaded with: another fingerprint means to load it again."""
-        s, c = self.settings, self.chunking
-        parts = (READERS_VERSION, CHUNKER_VERSION, c.strategy, c.max_tokens, c.overlap, s.text_field, s.id_field)
-        return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+    def fingerprints(self) -> Fingerprints:
+        """What readers and chunking a file of each kind is loaded with."""
+        return Fingerprints.under(self.chunking, self.reader_options)
 
     def scan_options(
         self, trigger: str, *, confirm_deletions: bool = False, quiet: bool = False, max_arrivals: int | None = None
@@ -127,6 +132,11 @@ class Pipeline:
             confirm_deletions=confirm_deletions,
             trigger=trigger,
         )
+
+
+def _processors() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def stage_base(settings: Settings) -> str:

@@ -26,7 +26,7 @@ def start(pipeline: Pipeline) -> dict[str, Any]:
     with pipeline.database.connect(role="space") as connection:
         space = start_space(connection, model, dimensions)
         # Loaded once more, file by file: their texts are embedded into both spaces and no row of theirs changes.
-        manifest.mark_stale_pending(connection, pipeline="")
+        manifest.mark_stale_pending(connection, current=())
         return {"name": space.name, "model": model, "dimensions": dimensions}
 
 

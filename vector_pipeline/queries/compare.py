@@ -8,12 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vector_pipeline.formats.kinds import is_wanted
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source
 from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.manifest import RACY, KnownFile
-from vector_pipeline.text.readers import readable
 
 # Differences that are kept to be shown; all are counted.
 SHOWN = 200
@@ -83,7 +83,7 @@ def _visible(
 ) -> Iterator[tuple[ListedFile | None, KnownFile | None]]:
     """Both sides by path, without what lies in folders that could not be entered: nothing is known of that."""
     hidden: list[str] = []
-    for listed, known in side_by_side(source.walk(readable), known_files):
+    for listed, known in side_by_side(source.walk(is_wanted), known_files):
         if isinstance(listed, PassedOver):
             found.passed_over += 1
             if listed.hides_files:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from vector_pipeline.embedding.models import usd
 from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
 from vector_pipeline.errors import FileRejected
+from vector_pipeline.formats.kinds import is_wanted
+from vector_pipeline.formats.pool import ReaderPool
+from vector_pipeline.formats.reading import read_file
 from vector_pipeline.pipeline.model import client_config, model_dimensions
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.sources.base import ListedFile, Source
 from vector_pipeline.sources.opening import open_source
-from vector_pipeline.stages.documents import read_or_reject
 from vector_pipeline.store import manifest, vectors
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.manifest import RACY
@@ -23,7 +25,6 @@ from vector_pipeline.store.space import Space, active_space, filling_space
 from vector_pipeline.text.chunking.chunker import chunk_documents
 from vector_pipeline.text.chunking.tokens import Tokenizer
 from vector_pipeline.text.documents import content_hash
-from vector_pipeline.text.readers import readable
 
 LOOKUP = 2_000
 
@@ -53,6 +54,7 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
         pipeline.database.connect(role="estimate") as connection,
         pipeline.database.connect(role="estimate listing") as reader,
         closing(manifest.known_files(reader, source.root)) as known_files,
+        ReaderPool(pipeline.reader_limits) as pool,
     ):
         space = active_space(connection)
         if space is not None and (space.model, space.dimensions) != (
@@ -63,9 +65,9 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
         known = {f.path: f.fingerprint.removesuffix(RACY) for f in known_files if f.status == "loaded" and not f.gone}
         gathered: dict[bytes, tuple[int, int]] = {}
         tokenizer = pipeline.tokenizer()
-        for listed in source.walk(readable):
+        for listed in source.walk(is_wanted):
             if isinstance(listed, ListedFile) and known.get(listed.path) != listed.fingerprint:
-                _count_file(pipeline, tokenizer, source, listed.path, found, gathered)
+                _count_file(pipeline, pool, tokenizer, source, listed.path, found, gathered)
                 pipeline.advance("files counted", 1)
                 if len(gathered) >= LOOKUP:
                     _keep_missing(connection, space, gathered, weights)
@@ -78,6 +80,7 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
 
 def _count_file(
     pipeline: Pipeline,
+    pool: ReaderPool,
     tokenizer: Tokenizer,
     source: Source,
     path: str,
@@ -88,7 +91,7 @@ def _count_file(
     chunks = 0
     try:
         with source.open(path) as stream:
-            documents = read_or_reject(stream, path, pipeline.reader_options)
+            documents = read_file(pool, stream, path, pipeline.reader_options)
             for _, of_document in chunk_documents(documents, tokenizer, pipeline.chunking):
                 chunks += len(of_document)
                 for chunk in of_document:

@@ -15,7 +15,7 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_documents
 from vector_pipeline.text.chunking.tokens import Tokenizer
-from vector_pipeline.text.documents import Chunk, Document, content_hash
+from vector_pipeline.text.documents import Chunk, Document, content_hash, places_of
 
 NO_TEXT = "holds no text to search in; add some, or delete the file"
 
@@ -61,17 +61,21 @@ def chunk_rows(
         elif row.source_key not in loaded:
             outcome.empty[identity] = row.source
         metadata = orjson.loads(row.metadata)
+        places = orjson.loads(row.places)
         for index, chunk in enumerate(chunks):
             outcome.chunks += 1
             outcome.tokens += chunk.tokens
             outcome.lengths[chunk.tokens] += 1
-            yield _row(row, metadata, index, chunk)
+            yield _row(row, metadata, index, chunk, places)
 
 
-def _row(document: DocumentRow, metadata: dict[str, Any], index: int, chunk: Chunk) -> ChunkRow:
+def _row(
+    document: DocumentRow, metadata: dict[str, Any], index: int, chunk: Chunk, places: dict[str, list[tuple[int, int]]]
+) -> ChunkRow:
     merged = document.metadata
-    if chunk.metadata:
-        merged = orjson.dumps({**metadata, **chunk.metadata}, default=str).decode()
+    notes = {**chunk.metadata, **places_of(chunk, places)}
+    if notes:
+        merged = orjson.dumps({**metadata, **notes}, default=str).decode()
     return ChunkRow(
         *document[:5],
         text=chunk.text,

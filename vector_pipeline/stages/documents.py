@@ -8,14 +8,18 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 import orjson
 
 from vector_pipeline.errors import FileRejected
+from vector_pipeline.formats.pool import ReaderLimits, ReaderPool
+from vector_pipeline.formats.reading import begin, is_read_apart, read_file, with_text
 from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.streams import DocumentRow
@@ -23,11 +27,14 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection, Database, commit_without_waiting
 from vector_pipeline.store.manifest import RACY, OwnedFile
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.readers import ReadCounts, ReaderOptions, read_documents
+from vector_pipeline.text.readers import ReadCounts, ReaderOptions
 
 # Files up to this size are read in memory; larger ones are copied to a temporary file first, so that a broken
 # record at their end is found before anything is passed on, and memory stays that of one record.
 SPOOL_BYTES = 8 * 1024 * 1024
+
+# Files that wait behind one that a process of its own reads.
+MOST_AHEAD = 64
 
 
 @dataclass(slots=True)
@@ -42,6 +49,8 @@ class DocumentsOutcome:
     """Passed over in files that have others with text."""
     characters_removed: int = 0
     """NUL and surrogate characters."""
+    pages_without_text: dict[str, int] = field(default_factory=dict)
+    """Path to the number of pages that are pictures, in files of which the other pages were read."""
     deletions: int = 0
     rejected: dict[str, str] = field(default_factory=dict)
     """Path to reason; noted in the manifest already."""
@@ -56,54 +65,128 @@ def files_to_read(connection: Connection, arrival: str) -> list[OwnedFile]:
 
 
 def read_arrival(
-    database: Database, arrival: str, options: ReaderOptions, outcome: DocumentsOutcome
+    database: Database, arrival: str, options: ReaderOptions, limits: ReaderLimits, outcome: DocumentsOutcome
 ) -> Iterator[DocumentRow]:
-    """Documents of the files of an arrival, one file after the other.
+    """Documents of the files of an arrival, file by file in the order of their paths.
 
+    Files that are read in processes of their own are begun ahead of the others.
     Raises ConfigurationError or SourceError where the arrival's root cannot be opened.
     """
-    with database.connect(role="documents") as connection:
+    with database.connect(role="documents") as connection, ReaderPool(limits) as pool:
         # What is noted here costs a second look if it is lost, and waiting for the disk per file costs most of the time.
         commit_without_waiting(connection)
         files = files_to_read(connection, arrival)
         outcome.deletions = sum(file.gone for file in files)
         present = [file for file in files if not file.gone]
-        source = open_source(present[0].root) if present else None
-        for file in present:
-            assert source is not None
-            yield from _read_file(connection, arrival, source, file, options, outcome)
+        if present:
+            yield from _Reading(connection, arrival, open_source(present[0].root), options, pool, outcome).rows(present)
 
 
-def _read_file(
-    connection: Connection,
-    arrival: str,
-    source: Source,
-    file: OwnedFile,
-    options: ReaderOptions,
-    outcome: DocumentsOutcome,
-) -> Iterator[DocumentRow]:
-    try:
-        with _snapshot(source, file, options.max_bytes) as (stream, size, digest):
-            if source.fingerprint(file.path) != file.fingerprint.removesuffix(RACY):
-                outcome.postponed[file.path] = "changed while it was read; the next scan takes it up"
+@dataclass(slots=True)
+class _Begun:
+    """A file that a process of its own reads, and what has to be closed behind it."""
+
+    file: OwnedFile
+    size: int
+    documents: Future[list[Document]]
+    opened: ExitStack
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The reading of one arrival."""
+
+    connection: Connection
+    arrival: str
+    source: Source
+    options: ReaderOptions
+    pool: ReaderPool
+    outcome: DocumentsOutcome
+
+    def rows(self, files: Iterable[OwnedFile]) -> Iterator[DocumentRow]:
+        """The documents of the files, in their order."""
+        ahead: deque[OwnedFile | _Begun] = deque()
+        begun = 0
+        try:
+            for file in files:
+                item = self._begin(file) if is_read_apart(file.path) else file
+                if item is None:
+                    continue
+                ahead.append(item)
+                begun += isinstance(item, _Begun)
+                while ahead and self._is_due(ahead, begun):
+                    begun -= isinstance(ahead[0], _Begun)
+                    yield from self._finish(ahead.popleft())
+            while ahead:
+                yield from self._finish(ahead.popleft())
+        finally:
+            for item in ahead:
+                if isinstance(item, _Begun):
+                    item.opened.close()
+
+    def _is_due(self, ahead: deque[OwnedFile | _Begun], begun: int) -> bool:
+        first = ahead[0]
+        waits = isinstance(first, _Begun) and not first.documents.done()
+        return not waits or begun > 2 * self.pool.processes or len(ahead) > MOST_AHEAD
+
+    def _begin(self, file: OwnedFile) -> _Begun | None:
+        """Let a process begin on a file; None where it was rejected or postponed."""
+        with self._noting(file), ExitStack() as stack:
+            found = stack.enter_context(_snapshot(self.source, file, self.options.max_bytes))
+            stream, size, digest = found
+            if self._is_as_listed(file, digest):
+                return _Begun(file, size, begin(self.pool, stream, file.path, self.options), stack.pop_all())
+        return None
+
+    def _finish(self, item: OwnedFile | _Begun) -> Iterator[DocumentRow]:
+        file = item.file if isinstance(item, _Begun) else item
+        with self._noting(file):
+            if isinstance(item, _Begun):
+                with item.opened:
+                    counts = ReadCounts()
+                    documents = with_text(item.documents.result(), counts)
+                yield from self._rows_of(file, item.size, documents, counts)
                 return
-            manifest.note_bytes_hash(connection, arrival, file, digest)
-            documents, counts = _documents(stream, size, file.path, options)
-            outcome.files += 1
-            outcome.bytes += size
-            outcome.records_without_text += counts.empty
-            outcome.characters_removed += counts.removed
-            for document in documents:
-                outcome.documents += 1
-                outcome.characters += len(document.text)
-                yield _row(file, document, counts.encoding)
-    except FileRejected as rejection:
-        outcome.rejected[file.path] = str(rejection)
-        manifest.reject_files(connection, arrival, {(file.source_key, file.fingerprint): str(rejection)})
-    except FileNotFoundError:
-        outcome.postponed[file.path] = "was deleted before it could be read; the next scan takes it up"
-    except OSError as error:
-        outcome.postponed[file.path] = f"could not be read: {error.strerror or error}; it is tried again"
+            with _snapshot(self.source, file, self.options.max_bytes) as (stream, size, digest):
+                if self._is_as_listed(file, digest):
+                    of_file, counts = _documents(self.pool, stream, size, file.path, self.options)
+                    yield from self._rows_of(file, size, of_file, counts)
+
+    def _is_as_listed(self, file: OwnedFile, digest: bytes) -> bool:
+        if self.source.fingerprint(file.path) != file.fingerprint.removesuffix(RACY):
+            self.outcome.postponed[file.path] = "changed while it was read; the next scan takes it up"
+            return False
+        manifest.note_bytes_hash(self.connection, self.arrival, file, digest)
+        return True
+
+    def _rows_of(
+        self, file: OwnedFile, size: int, documents: Iterable[Document], counts: ReadCounts
+    ) -> Iterator[DocumentRow]:
+        outcome = self.outcome
+        outcome.files += 1
+        outcome.bytes += size
+        outcome.records_without_text += counts.empty
+        outcome.characters_removed += counts.removed
+        for document in documents:
+            outcome.documents += 1
+            outcome.characters += len(document.text)
+            if (pages := document.metadata.get("pages_without_text")) and isinstance(pages, list):
+                outcome.pages_without_text[file.path] = len(pages)
+            yield _row(file, document, counts.encoding)
+
+    @contextmanager
+    def _noting(self, file: OwnedFile) -> Iterator[None]:
+        """What is wrong with a file is noted, and the others go on."""
+        try:
+            yield
+        except FileRejected as rejection:
+            self.outcome.rejected[file.path] = str(rejection)
+            reasons = {(file.source_key, file.fingerprint): str(rejection)}
+            manifest.reject_files(self.connection, self.arrival, reasons)
+        except FileNotFoundError:
+            self.outcome.postponed[file.path] = "was deleted before it could be read; the next scan takes it up"
+        except OSError as error:
+            self.outcome.postponed[file.path] = f"could not be read: {error.strerror or error}; it is tried again"
 
 
 @contextmanager
@@ -134,29 +217,18 @@ def _refuse_size(size: int, max_bytes: int) -> None:
         )
 
 
-def _documents(stream: BinaryIO, size: int, path: str, options: ReaderOptions) -> tuple[Iterable[Document], ReadCounts]:
+def _documents(
+    pool: ReaderPool, stream: BinaryIO, size: int, path: str, options: ReaderOptions
+) -> tuple[Iterable[Document], ReadCounts]:
     """The documents of a file, once all of it has proved readable: it is passed on whole or not at all."""
     counts = ReadCounts()
-    documents = read_or_reject(stream, path, options, counts)
+    documents = read_file(pool, stream, path, options, counts)
     if size <= SPOOL_BYTES and not path.lower().endswith(".gz"):
         return list(documents), counts
     for _ in documents:
         pass
     stream.seek(0)
-    return read_documents(stream, path, options), counts
-
-
-def read_or_reject(
-    stream: BinaryIO, path: str, options: ReaderOptions, counts: ReadCounts | None = None
-) -> Iterator[Document]:
-    """The documents of a file. Raises FileRejected also for a mistake of a reader's own, and OSError."""
-    try:
-        yield from read_documents(stream, path, options, counts)
-    except (FileRejected, OSError):
-        raise
-    except Exception as error:
-        # It must not stop the other files; the type helps whoever reports it.
-        raise FileRejected(f"could not be read ({type(error).__name__}: {str(error)[:200]})") from error
+    return read_file(pool, stream, path, options), counts
 
 
 def _row(file: OwnedFile, document: Document, encoding: str) -> DocumentRow:
@@ -168,4 +240,5 @@ def _row(file: OwnedFile, document: Document, encoding: str) -> DocumentRow:
         document_id=f"{file.path}#{document.record}" if document.record else file.path,
         text=document.text,
         metadata=orjson.dumps(dict(document.metadata)).decode(),
+        places=orjson.dumps(dict(document.places)).decode(),
     )

@@ -41,13 +41,14 @@ def load_chunks(
     arrival: str,
     chunks: Iterable[ChunkRow],
     *,
-    pipeline: str,
+    fingerprint_of: Callable[[str], str],
     rows_per_batch: int = 1_000,
     progress: Callable[[int], None] | None = None,
 ) -> LoadResult:
     """Load the chunks of an arrival's files, which come file by file, and carry out its deletions.
 
-    Memory is that of one group: `rows_per_batch` rows, or one file if that has more. `progress` is told the files
+    Memory is that of one group: `rows_per_batch` rows, or one file if that has more. `fingerprint_of` says
+    what a file was loaded with, by its path. `progress` is told the files
     done with each group.
     Raises DatabaseUnavailable; what was loaded before stays loaded.
     """
@@ -57,7 +58,7 @@ def load_chunks(
         if gone:
             result.deleted_rows = rows.delete_sources(connection, arrival, gone)
             result.deleted = len(gone)
-        for group in _groups(chunks, pipeline, rows_per_batch):
+        for group in _groups(chunks, fingerprint_of, rows_per_batch):
             for part, outcome in _load_group(connection, arrival, group):
                 result.rows += outcome.rows
                 result.written += outcome.written
@@ -114,11 +115,13 @@ def _explain_missing(
     manifest.reject_files(connection, arrival, reasons)
 
 
-def _groups(chunks: Iterable[ChunkRow], pipeline: str, rows_per_batch: int) -> Iterator[list[SourceRows]]:
+def _groups(
+    chunks: Iterable[ChunkRow], fingerprint_of: Callable[[str], str], rows_per_batch: int
+) -> Iterator[list[SourceRows]]:
     group: list[SourceRows] = []
     count = 0
     for _, of_source in groupby(chunks, key=lambda chunk: chunk.source_key):
-        source = _source_rows(list(of_source), pipeline)
+        source = _source_rows(list(of_source), fingerprint_of)
         if group and count + len(source.chunks) > rows_per_batch:
             yield group
             group, count = [], 0
@@ -128,7 +131,7 @@ def _groups(chunks: Iterable[ChunkRow], pipeline: str, rows_per_batch: int) -> I
         yield group
 
 
-def _source_rows(chunks: list[ChunkRow], pipeline: str) -> SourceRows:
+def _source_rows(chunks: list[ChunkRow], fingerprint_of: Callable[[str], str]) -> SourceRows:
     first = chunks[0]
     return SourceRows(
         source_key=first.source_key,
@@ -136,7 +139,7 @@ def _source_rows(chunks: list[ChunkRow], pipeline: str) -> SourceRows:
         fingerprint=first.fingerprint,
         encoding=first.encoding,
         documents=len({chunk.document_id for chunk in chunks}),
-        pipeline=pipeline,
+        pipeline=fingerprint_of(first.source),
         chunks=[
             StoredChunk(
                 document_id=chunk.document_id,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.formats.kinds import INSTALL, is_wanted, kind_of, not_installed, suffix_of
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printable
 from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
@@ -22,7 +23,6 @@ from vector_pipeline.store import manifest, scans
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.locks import lock_scan
 from vector_pipeline.store.manifest import RACY, FileChange, KnownFile
-from vector_pipeline.text.readers import readable
 
 # A change within this time before the listing may be followed by another with the same times.
 RACY_SECONDS = 2.0
@@ -63,6 +63,8 @@ class ScanResult:
     """Files that no reader is for, by suffix: they are not part of the table, and not of its numbers."""
     waiting_paths: list[str] = field(default_factory=list)
     """The first of those that are still being written."""
+    without_reader: list[str] = field(default_factory=list)
+    """The first of those whose reader is not installed; they are counted among the other kinds."""
 
     def __str__(self) -> str:
         """One line for a log: '3 new, 1 changed, 1 deleted, 12 unchanged → arrival 2026…'."""
@@ -91,10 +93,13 @@ class ScanResult:
 
 
 def kinds_not_read(kinds: Mapping[str, int]) -> str:
-    """'4 of kinds that are not read (3 .pdf, 1 .png)'."""
+    """'4 of kinds that are not read (3 .pdf, 1 .png)', and how to have them read where that is possible."""
     counts = Counter(kinds)
     shown = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common(KINDS_SHOWN))
-    return f"{counts.total():,} of kinds that are not read ({shown}{', …' if len(counts) > KINDS_SHOWN else ''})"
+    found = f"{counts.total():,} of kinds that are not read ({shown}{', …' if len(counts) > KINDS_SHOWN else ''})"
+    missing = not_installed()
+    readable = sum(n for suffix, n in counts.items() if (kind := kind_of(f"x{suffix}")) and kind.name in missing)
+    return f"{found}; `{INSTALL}` reads {readable:,} of them" if readable else found
 
 
 def missing_files(withheld: int, root: str) -> str:
@@ -155,11 +160,12 @@ class _Scan:
     hidden: list[str] = field(default_factory=list)
     looked_at: int = 0
     known: int = 0
+    not_installed: frozenset[str] = field(default_factory=not_installed)
     began: float = field(default_factory=time.monotonic)
 
     def wants(self, path: str) -> bool:
         """Whether there is a reader for a file; others are counted."""
-        if readable(path):
+        if is_wanted(path):
             return True
         self.result.other_kinds[printable(PurePosixPath(path).suffix.lower()) or "without suffix"] += 1
         return False
@@ -196,6 +202,9 @@ class _Scan:
         self.gone.append(known.path)
 
     def _present(self, listed: ListedFile, known: KnownFile | None) -> None:
+        if self.not_installed and (kind := kind_of(listed.path)) is not None and kind.name in self.not_installed:
+            self._without_reader(listed, known)
+            return
         is_back = known is not None and (known.status == "deleted" or known.gone)
         if known and not is_back:
             self.known += 1
@@ -218,6 +227,16 @@ class _Scan:
         else:
             self.result.changed += 1
         self._gather(FileChange(listed.path, listed.size, fingerprint))
+
+    def _without_reader(self, listed: ListedFile, known: KnownFile | None) -> None:
+        """A file whose reader is not installed here: what was loaded of it elsewhere stays, and a new one waits."""
+        if known is not None and known.status != "deleted" and not known.gone:
+            self.known += 1
+            self.result.unchanged += 1
+            return
+        self.result.other_kinds[suffix_of(listed.path)] += 1
+        if len(self.result.without_reader) < KEPT:
+            self.result.without_reader.append(listed.path)
 
     def _is_same(self, listed: ListedFile, known: KnownFile, fingerprint: str) -> bool:
         """Whether a file that is known under another fingerprint needs no work, and count it if so."""
@@ -269,6 +288,7 @@ class _Scan:
         found = self.result
         names = [(item.path, item.reason) for item in found.passed_over]
         names += [(path, STILL_WRITTEN) for path in found.waiting_paths]
+        names += [(path, f"is read after `{INSTALL}`") for path in found.without_reader]
         scans.note_scan(
             self.writer,
             found.root,

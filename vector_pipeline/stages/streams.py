@@ -26,6 +26,8 @@ class DocumentRow(NamedTuple):
     text: str
     metadata: str
     """JSON."""
+    places: str = "{}"
+    """JSON: where its pages or slides begin."""
 
 
 class ChunkRow(NamedTuple):
@@ -66,7 +68,7 @@ _FILE = [
     ("metadata", pa.large_string()),
 ]
 
-DOCUMENTS = pa.schema(_FILE)
+DOCUMENTS = pa.schema([*_FILE, ("places", pa.large_string())])
 """Columns of DocumentRow."""
 
 CHUNKS = pa.schema(
@@ -122,5 +124,8 @@ def _batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:
 
 def from_reader(reader: pa.RecordBatchReader, row: type[Row]) -> Iterator[Row]:
     """The rows of a stream, one record batch in memory at a time."""
+    # What an earlier version wrote may lack a column that has a default.
+    lacking = [row._field_defaults[name] for name in row._fields[len(reader.schema) :]]
     for batch in reader:
-        yield from map(row._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        columns = [column.to_pylist() for column in batch.columns] + [[value] * batch.num_rows for value in lacking]
+        yield from map(row._make, zip(*columns, strict=True))

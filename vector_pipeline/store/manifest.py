@@ -197,16 +197,18 @@ def reject_files(connection: Connection, arrival: str, reasons: Mapping[tuple[uu
     ).rowcount
 
 
-def mark_stale_pending(connection: Connection, pipeline: str, limit: int | None = None) -> int:
+def mark_stale_pending(connection: Connection, current: Sequence[str], limit: int | None = None) -> int:
     """Set files that were loaded by other readers or chunking to pending, oldest arrival first; returns how many.
+
+    `current` are the fingerprints that files are loaded with now; with none, all loaded files are set to pending.
 
     They stay with the arrival that they have and their rows stay searchable until the new ones replace them.
     """
     return connection.execute(
         "UPDATE source_files SET status = 'pending', updated_at = now() WHERE source_key IN ("
-        "SELECT source_key FROM source_files WHERE status = 'loaded' AND pipeline IS DISTINCT FROM %s "
+        "SELECT source_key FROM source_files WHERE status = 'loaded' AND (pipeline = ANY(%s)) IS NOT TRUE "
         "ORDER BY arrival LIMIT %s)",
-        (pipeline, limit),
+        (list(current), limit),
     ).rowcount
 
 

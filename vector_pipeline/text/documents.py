@@ -6,6 +6,7 @@ No reading and no cutting happens here.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,25 @@ class Chunk:
     end: int
     tokens: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def places_of(chunk: Chunk, places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, list[int]]:
+    """The numbers of the pages or slides that a chunk stands on, under their name (`{"pages": [3, 4]}`).
+
+    `places` are the document's. Pages that are empty between others are left out.
+    """
+    found = {}
+    for name, starts in places.items():
+        first = max(0, bisect_right(starts, chunk.start, key=lambda start: start[0]) - 1)
+        last = bisect_left(starts, chunk.end, key=lambda start: start[0])
+        on = [
+            number
+            for at, (start, number) in enumerate(starts[first:last], first)
+            if at + 1 == len(starts) or starts[at + 1][0] > max(start, chunk.start)
+        ]
+        if on:
+            found[name] = on
+    return found
 
 
 def content_hash(text: str) -> bytes:

@@ -33,17 +33,17 @@ def test_what_the_last_scan_left_out_is_told_with_its_reason(
             path.unlink()
         (corpus / "밖으로.txt").symlink_to("/etc/hostname")
         (corpus / "slow\nly.txt").write_text("x")
-        (corpus / "slides.pdf").write_text("x")
+        (corpus / "slides.psd").write_text("x")
         scan(pipeline.database, source, ScanOptions(quiet_seconds=1_000))
         found = read_status(pipeline)
     (told,) = found["scans"]
     assert (told["root"], told["withheld"], told["waiting"], told["passed_over"]) == (str(corpus), 11, 1, 1)
-    assert told["not_read"] == {".pdf": 1}
+    assert told["not_read"] == {".psd": 1}
     assert [file["source"] for file in told["left_out"]] == ["밖으로.txt", "slow\nly.txt"]
     show_status(found)
     lines = capsys.readouterr().out.splitlines()
     (scanned,) = [line for line in lines if line.startswith("scanned")]
-    assert scanned.endswith("11 missing, 1 still being written, 1 passed over, 1 of kinds that are not read (1 .pdf)")
+    assert scanned.endswith("11 missing, 1 still being written, 1 passed over, 1 of kinds that are not read (1 .psd)")
     assert "left out  밖으로.txt: link leads out of the source; not followed" in lines
     assert any(line.startswith("left out  slow\\nly.txt: changed a moment ago") for line in lines)
     assert any(line.startswith("missing   11 files") and "--confirm-deletions" in line for line in lines)

@@ -57,7 +57,7 @@ def test_files_are_loaded_in_batches_of_so_many_rows_and_none_is_split(
     database: Database, connection: Connection, rows_per_batch: int, expected: list[int]
 ) -> None:
     chunks = ready(connection, {"a": 4, "b": 4, "c": 25, "d": 5, "e": 5, "f": 3})
-    result = load_chunks(database, "A1", chunks, pipeline="p", rows_per_batch=rows_per_batch)
+    result = load_chunks(database, "A1", chunks, fingerprint_of=lambda _: "p", rows_per_batch=rows_per_batch)
     assert (result.loaded, result.rows) == (6, 46)
     assert transactions(connection) == expected
 
@@ -66,7 +66,7 @@ def test_a_file_that_postgres_refuses_keeps_none_of_the_others_out(database: Dat
     files = {"a": 2, "bad": 2, "c": 2}
     ready(connection, files)
     chunks = chunks_of(files, {"bad": '{"a": "\\u0000"}'})
-    result = load_chunks(database, "A1", chunks, pipeline="p")
+    result = load_chunks(database, "A1", chunks, fingerprint_of=lambda _: "p")
     assert result.loaded == 2
     assert "Postgres refuses its rows" in result.pending["bad"]
     assert scalar(connection, "SELECT string_agg(DISTINCT source, ',') FROM document_chunks") == "a,c"
@@ -96,12 +96,12 @@ def test_what_postgres_said_is_told_whichever_statement_it_refused(
     database: Database, connection: Connection, table: str, column: str, operation: str
 ) -> None:
     files = {"a": 2, "bad": 40, "c": 2}
-    load_chunks(database, "A1", ready(connection, files), pipeline="p")
+    load_chunks(database, "A1", ready(connection, files), fingerprint_of=lambda _: "p")
     chunks = [c._replace(text=c.text + " again", content_hash=hash_of(c.text + " again")) for c in chunks_of(files)]
     embed(connection, [chunk.text for chunk in chunks])
     own(connection, "A1", list(files))
     connection.execute(REFUSED.format(table=table, column=column, operation=operation).encode())
-    result = load_chunks(database, "A1", chunks, pipeline="p")
+    result = load_chunks(database, "A1", chunks, fingerprint_of=lambda _: "p")
     assert result.loaded == 2
     assert f"no {operation} of bad" in result.pending["bad"]
     rows = connection.execute(

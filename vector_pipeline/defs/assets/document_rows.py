@@ -46,7 +46,7 @@ def build_document_rows(names: Names) -> dg.AssetsDefinition:
                 pipeline.database,
                 arrival,
                 from_reader(chunks, ChunkRow),
-                pipeline=pipeline.fingerprint,
+                fingerprint_of=pipeline.fingerprints.of,
                 rows_per_batch=pipeline.settings.rows_per_batch,
                 progress=lambda files: pipeline.advance("files loaded", files),
             )

@@ -51,7 +51,9 @@ def build_documents(names: Names) -> dg.AssetsDefinition:
             pipeline = database.pipeline
             with database.explained(arrival):
                 if not is_done:
-                    yield from read_arrival(pipeline.database, arrival, pipeline.reader_options, outcome)
+                    yield from read_arrival(
+                        pipeline.database, arrival, pipeline.reader_options, pipeline.reader_limits, outcome
+                    )
             pipeline.advance("files read", outcome.files)
             context.add_asset_metadata(_metadata(outcome))
             for path, reason in outcome.rejected.items():
@@ -64,6 +66,10 @@ def build_documents(names: Names) -> dg.AssetsDefinition:
 
 def _metadata(outcome: DocumentsOutcome) -> dict[str, dg.MetadataValue]:
     problems = [(path, "rejected", reason) for path, reason in outcome.rejected.items()]
+    problems += [
+        (path, "loaded in part", f"{pages:,} pages are pictures without text")
+        for path, pages in outcome.pages_without_text.items()
+    ]
     problems += [(path, "postponed", reason) for path, reason in outcome.postponed.items()]
     return {
         "files": dg.MetadataValue.int(outcome.files),
@@ -72,6 +78,7 @@ def _metadata(outcome: DocumentsOutcome) -> dict[str, dg.MetadataValue]:
         "records_without_text": dg.MetadataValue.int(outcome.records_without_text),
         "characters_removed": dg.MetadataValue.int(outcome.characters_removed),
         "source_bytes": dg.MetadataValue.int(outcome.bytes),
+        "files_with_pages_without_text": dg.MetadataValue.int(len(outcome.pages_without_text)),
         "deletions": dg.MetadataValue.int(outcome.deletions),
         "files_rejected": dg.MetadataValue.int(len(outcome.rejected)),
         "files_postponed": dg.MetadataValue.int(len(outcome.postponed)),

@@ -1,0 +1,69 @@
+"""Letters as their author meant them: forms that a page's layout or a font gave them are resolved.
+
+Text files are left as they are (`text.readers`): what stands in them was typed. In a PDF, ligatures and presentation
+forms are what a typesetter made of the letters, and nobody types them into a search.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+import regex
+
+# What NFKC gives back to the letters: Latin ligatures, Arabic presentation forms, CJK radicals and compatibility
+# ideographs, Hangul in halfwidth forms or in single letters. NFKC of the whole text would take superscripts apart too.
+_FORMS = regex.compile(
+    r"[\uFB00-\uFB4F\uFB50-\uFDCF\uFDF0-\uFDFF\uFE70-\uFEFC\u2E80-\u2FDF\uF900-\uFAFF]+"
+    r"|[\u1100-\u11FF\uA960-\uA97F\uD7B0-\uD7FF\uFFA0-\uFFDC]+"
+)
+_SPACES = regex.compile(r"[\u00A0\u2000-\u200A\u202F\u205F]")
+# Soft hyphens and what has no width; PDFium writes U+FFFE for a hyphen that ends a line.
+_NOTHING = regex.compile(r"[\u00AD\u200B\u2060\uFEFF\uFFFE\uFFFF\x00-\x08\x0B\x0E-\x1F\x7F-\x9F]")
+_SOFT_BREAK = regex.compile(r"[\u00AD\uFFFE\x02]\s*\n\s*(?=\p{L})|(?<=\p{Ll})[-\u2010][ ]*\n[ ]*(?=\p{Ll})")
+_BROKEN_WORD = regex.compile(r"(\p{L}+)(?:[\uFFFE\x02][ \r\n]*|[-\u00AD\u2010][ ]*\r?\n[ ]*)(\p{Ll}+)")
+_APART = regex.compile(r"(\p{L}+)[-\u2010] (\p{Ll}+)")
+# Bullets of the symbol fonts that Word uses, which stand in the private use area.
+_BULLETS = regex.compile(r"[\uF0B7\uF0A7\uF0D8\uF0FC\uF076\uF0A8\uF06C\uF06E\uF071]")
+_PRIVATE = regex.compile(r"[\uE000-\uF8FF\U000F0000-\U000FFFFD]")
+_BROKEN = regex.compile(r"[\uFFFD\uE000-\uF8FF\x00-\x08\x0E-\x1F\x80-\x9F]")
+_WORD = regex.compile(r"[a-z]{3,}", regex.IGNORECASE)
+_VOWEL = regex.compile(r"[aeiouy]", regex.IGNORECASE)
+
+_BROKEN_SHARE = 0.1
+_VOWEL_SHARE = 0.7
+
+
+def resolved(text: str) -> str:
+    """Text with words joined over the ends of lines, ligatures and presentation forms resolved, and no controls."""
+    if text.isascii():
+        return _SOFT_BREAK.sub("", text) if "-" in text or "\x02" in text else text
+    text = _SOFT_BREAK.sub("", text)
+    text = _BULLETS.sub("•", text)
+    text = _NOTHING.sub("", _SPACES.sub(" ", text))
+    return _FORMS.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+
+
+def broken_words(text: str) -> set[tuple[str, str]]:
+    """The words that are broken over the ends of lines, as the two parts of each."""
+    return {(match[1], match[2]) for match in _BROKEN_WORD.finditer(text)}
+
+
+def with_words_joined(text: str, broken: set[tuple[str, str]]) -> str:
+    """Text with the words joined of which a line end became a space: `experi- ment`."""
+    if not broken:
+        return text
+    return _APART.sub(lambda match: match[1] + match[2] if (match[1], match[2]) in broken else match[0], text)
+
+
+def is_mojibake(text: str, *, suspected: bool = False) -> bool:
+    """Whether text is the codes of a font without a map: replacement characters, or words that nobody can say.
+
+    `suspected` says that the library that read it has its doubts; words of Latin letters without a vowel confirm them.
+    """
+    visible = sum(not character.isspace() for character in text)
+    if visible and len(_BROKEN.findall(_BULLETS.sub("", text))) > _BROKEN_SHARE * visible:
+        return True
+    if not suspected:
+        return False
+    words = _WORD.findall(text)
+    return len(words) >= 10 and sum(bool(_VOWEL.search(word)) for word in words) < _VOWEL_SHARE * len(words)

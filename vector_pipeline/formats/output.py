@@ -1,0 +1,93 @@
+"""What the readers of this package give: documents of Markdown-like text, tables and lists of numbers in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import regex
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.encodings.decode import clean
+from vector_pipeline.text.readers.metadata import Unstorable
+from vector_pipeline.text.readers.metadata import document as metadata_document
+
+_BLANK_LINES = regex.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
+_LINE_ENDS = regex.compile(r"[ \t]+\n")
+
+Places = Mapping[str, Sequence[tuple[int, int]]]
+
+
+def document(
+    text: str,
+    metadata: Mapping[str, Any],
+    *,
+    record: str = "",
+    encoding: str = "utf-8",
+    places: Places | None = None,
+) -> Document:
+    """A document with its text cleaned, and its places moved with it; fields of no value are left out.
+
+    Raises FileRejected where its metadata is more than can be kept.
+    """
+    name, starts = next(iter((places or {}).items()), ("", ()))
+    bounds = [start for start, _ in starts]
+    ends = [*bounds[1:], len(text)]
+    pieces = [text[start:end] for start, end in zip(bounds, ends, strict=True)] if bounds else [text]
+    cleaned, moved, removed = _tidied(pieces)
+    stated = {key: value for key, value in metadata.items() if value not in (None, "", [])}
+    try:
+        made = metadata_document(cleaned, stated, record=record, encoding=encoding, removed=removed)
+    except Unstorable as problem:
+        raise FileRejected(f"{problem}; shorten them in the file") from problem
+    numbers = [number for _, number in starts]
+    return replace(made, places={name: tuple(zip(moved, numbers, strict=True))}) if bounds else made
+
+
+def _tidied(pieces: Sequence[str]) -> tuple[str, list[int], int]:
+    """Pieces of a text put together without superfluous white space, where each begins, and characters taken out."""
+    out: list[str] = []
+    starts: list[int] = []
+    length = removed = 0
+    for piece in pieces:
+        cleaned, taken = clean(piece)
+        removed += taken
+        body = _BLANK_LINES.sub("\n\n", _LINE_ENDS.sub("\n", cleaned))
+        stripped = body.rstrip()
+        between = body[len(stripped) :]
+        if not length:
+            stripped = stripped.lstrip("\n")
+        starts.append(length)
+        out += [stripped, between]
+        length += len(stripped) + len(between)
+    text = "".join(out).rstrip()
+    return text, [min(start, len(text)) for start in starts], removed
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a table of Markdown, the first one its header; empty where there are none."""
+    if not rows:
+        return ""
+    width = max(map(len, rows))
+    filled = [[*map(_cell, row), *[""] * (width - len(row))] for row in rows]
+    head, *body = ["| " + " | ".join(row) + " |" for row in filled]
+    return "\n".join([head, "|" + " --- |" * width, *body])
+
+
+def _cell(text: str) -> str:
+    """The text of a cell on one line."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def range_list(numbers: Iterable[int], most: int = 12) -> str:
+    """Numbers in order as ranges, the first ones: '1-3, 7, 9-12, …'."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    shown = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges[:most]]
+    return ", ".join(shown) + (", …" if len(ranges) > most else "")

@@ -1,0 +1,72 @@
+"""One file to its documents, in this process or in one of the pool's, as its kind wants it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from typing import BinaryIO, cast
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.formats.kinds import kind_of
+from vector_pipeline.formats.pool import ReaderPool
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.readers import ReadCounts, ReaderOptions, read_documents
+from vector_pipeline.text.readers.base import open_plain
+
+
+def is_read_apart(path: str) -> bool:
+    """Whether a file is read in a process of its own, by its name."""
+    kind = kind_of(path)
+    return kind is not None and not kind.is_text
+
+
+def begin(pool: ReaderPool, stream: BinaryIO, path: str, options: ReaderOptions) -> Future[list[Document]]:
+    """Begin to read a file in a process of its own. The future raises FileRejected, or OSError.
+
+    Its documents are those that the reader gave, those without text among them. `stream` must stay open until then.
+    """
+    kind = kind_of(path)
+    assert kind is not None
+    return pool.submit(open_plain(stream, path, options), kind, options)
+
+
+def with_text(documents: Iterable[Document], counts: ReadCounts) -> list[Document]:
+    """The documents that have text; the others are counted. Raises FileRejected where none has."""
+    kept = []
+    for document in documents:
+        counts.encoding = document.encoding
+        if not document.text or document.text.isspace():
+            counts.empty += 1
+            continue
+        counts.documents += 1
+        counts.removed += document.removed
+        kept.append(document)
+    if not kept:
+        raise FileRejected("holds no text; add some, or remove it from the source")
+    return kept
+
+
+def read_file(
+    pool: ReaderPool, stream: BinaryIO, path: str, options: ReaderOptions, counts: ReadCounts | None = None
+) -> Iterator[Document]:
+    """The documents of a file. Raises FileRejected also for a mistake of a reader's own, and OSError.
+
+    Record formats come as a stream and may be rejected after some documents: callers take a file whole or not at all.
+    """
+    counts = counts if counts is not None else ReadCounts()
+    if is_read_apart(path):
+        yield from with_text(begin(pool, stream, path, options).result(), counts)
+        return
+    try:
+        yield from read_documents(stream, path, options, counts)
+    except (FileRejected, OSError):
+        raise
+    except Exception as error:
+        # It must not stop the other files; the type helps whoever reports it.
+        raise FileRejected(f"could not be read ({type(error).__name__}: {str(error)[:200]})") from error
+
+
+def read_bytes(pool: ReaderPool, data: bytes, path: str, options: ReaderOptions) -> list[Document]:
+    """The documents of a file whose bytes are at hand. Raises as `read_file` does."""
+    return list(read_file(pool, cast(BinaryIO, io.BytesIO(data)), path, options))
