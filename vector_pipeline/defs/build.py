@@ -15,7 +15,7 @@ from vector_pipeline.defs.batches import build_batches_job, build_batches_sensor
 from vector_pipeline.defs.checks import build_checks
 from vector_pipeline.defs.io_manager import ParquetStages
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.openai_resource import OpenAIResource
+from vector_pipeline.defs.openai_resource import openai_resource
 from vector_pipeline.defs.resources import postgres_resource, source_resource
 from vector_pipeline.defs.schedules import build_backfill_schedule, build_backfill_sensor, build_scan_schedule
 from vector_pipeline.defs.sensors import build_index_automation, build_source_files_sensor
@@ -61,7 +61,7 @@ def build_definitions(settings: Settings | None = None, *, opened: Pipeline | No
     resources = {
         names.of("postgres"): postgres_resource(settings, opened),
         names.of("source"): source_resource(settings),
-        names.of("openai"): OpenAIResource.of(settings),
+        names.of("openai"): openai_resource(settings),
         names.of("stages"): ParquetStages(base=stage_base(settings)),
     }
     batches = build_batches_job(names, resources)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import dagster as dg
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.pipeline.model import client_config
@@ -34,25 +34,30 @@ class OpenAIResource(dg.ConfigurableResource[None]):
     dimensions: int | None = Field(default=None, description="Dimensions, for models that can shorten vectors.")
     retry_seconds: float | None = Field(default=None, description="How long transient failures are retried.")
     timeout_seconds: float | None = Field(default=None, description="Time for one request.")
+    tier: str | None = Field(default=None, description="Preset of OpenAI's published limits: free, 1 to 5.")
+    tokens_per_minute: int | None = Field(default=None, description="Tokens a minute at most.")
+    requests_per_minute: int | None = Field(default=None, description="Requests a minute at most.")
+    requests_per_day: int | None = Field(default=None, description="Requests a day at most.")
+    max_in_flight: int | None = Field(default=None, description="Requests under way at once at most.")
+    max_tokens_per_request: int | None = Field(default=None, description="Tokens of one request at most.")
+    max_inputs_per_request: int | None = Field(default=None, description="Texts of one request at most.")
+    _given: Settings | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The resource of a pipeline's settings."""
-        return cls(
-            model=settings.model if "model" in settings.model_fields_set else None,
-            dimensions=settings.dimensions,
-            retry_seconds=settings.retry_seconds,
-            timeout_seconds=settings.timeout_seconds,
-        )
+        """The resource of a pipeline: all of its settings hold, and nothing is read from the environment."""
+        resource = cls()
+        resource._given = settings
+        return resource
 
     def settings(self) -> Settings:
-        """The environment's settings with this resource's fields on top. Raises ConfigurationError."""
-        fields: dict[str, Any] = {
-            "model": self.model,
-            "dimensions": self.dimensions,
-            "retry_seconds": self.retry_seconds,
-            "timeout_seconds": self.timeout_seconds,
-        }
+        """The pipeline's settings, or the environment's with this resource's fields on top.
+
+        Raises ConfigurationError.
+        """
+        if self._given is not None:
+            return self._given
+        fields = {name: getattr(self, name) for name in type(self).model_fields if name in Settings.model_fields}
         return Settings.from_environment(**{name: value for name, value in fields.items() if value is not None})
 
     def client_config(self) -> ClientConfig:
@@ -69,3 +74,11 @@ class OpenAIResource(dg.ConfigurableResource[None]):
     async def aembed(self, texts: str | Sequence[str]) -> Vectors:
         """The same as `embed`, for code that runs in an event loop."""
         return await embed_texts(self.settings(), texts)
+
+
+def openai_resource(settings: Settings) -> dg.ResourceDefinition:
+    """`openai`, as a pipeline's own assets use it: with the pipeline's settings, which are no configuration of a run."""
+    resource = OpenAIResource.of(settings)
+    return dg.ResourceDefinition(
+        lambda _: resource, description="The embedding API, paced under the account's limits; see OpenAIResource."
+    )

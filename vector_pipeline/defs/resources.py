@@ -6,7 +6,7 @@ keys and the database's URL are read from the environment when a run starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -42,12 +42,15 @@ class PostgresResource:
             return manifest.count_files(connection, arrival).pending == 0
 
     @contextmanager
-    def explained(self, arrival: str) -> Iterator[None]:
-        """As `failures.explained`, for work on an arrival: the reason is noted with its files, for `status` to show."""
+    def explained(self, arrival: str, done: Callable[[], Mapping[str, dg.MetadataValue]] = lambda: {}) -> Iterator[None]:
+        """As `failures.explained`, for work on an arrival: the reason is noted with its files, for `status` to show.
+
+        `done` tells what was done before the failure, as metadata.
+        """
         try:
             yield
         except PipelineError as error:
-            noted = failure(error, self._note(arrival, str(error)))
+            noted = failure(error, {**self._note(arrival, str(error)), **done()})
             raise noted from error
 
     def _note(self, arrival: str, reason: str) -> dict[str, dg.MetadataValue]:

@@ -7,11 +7,13 @@ stored here; each answer is handed to the caller the moment it comes.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import httpx2
@@ -46,6 +48,21 @@ LONGEST_BACKOFF_SECONDS = 30.0
 # Answers that are none, and billed all the same, are asked for again so often at most.
 MOST_BILLED_ATTEMPTS = 5
 
+# A request that failed so often in the same way is split, if the server answers others meanwhile; one that is billed
+# each time sooner, and a text alone, which is rejected then, later.
+ALIKE = 3
+ALIKE_AND_BILLED = 2
+ALIKE_ALONE = 5
+
+# An answer to this tells a server that is down from one that fails for a text.
+WORD = EmbeddingInput("word", 1, b"")
+
+# Errors before the server saw anything of a request.
+NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+# A word that was not answered is not sent again before this.
+PROBE_KEPT_SECONDS = 2.0
+
 # Bytes of an answer from which it is decoded on another thread: about ten milliseconds' work.
 LARGE_ANSWER = 1 << 20
 
@@ -61,15 +78,25 @@ __all__ = ["Answer", "ClientConfig", "EmbeddingClient", "EmbeddingInput", "Progr
 class EmbeddingClient:
     """One client for one run: connections are reused. Use as an async context manager.
 
+    `usage` is counted up as answers come, so that whoever gave it knows what was paid however the work ends.
     `undelivered` holds the answers that `embed_batches` could not hand over because `deliver` failed.
     """
 
-    def __init__(self, config: ClientConfig, pacer: Pacer, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        pacer: Pacer,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        *,
+        usage: Usage | None = None,
+    ) -> None:
         self.config = config
         self.pacer = pacer
-        self.usage = Usage()
+        self.usage = Usage() if usage is None else usage
         self.in_flight = 0
         self.undelivered: list[Answer] = []
+        self._answered_at = self._probed_at = -math.inf
+        self._probing = asyncio.Lock()
         self._transport = transport
         self._base64 = True
         self._most_inputs = MAX_INPUTS
@@ -121,20 +148,20 @@ class EmbeddingClient:
 
         Raises as `embed` does; what was yielded before is paid and good. `ticket` is the pacer's, if it gave one.
         """
-        todo = [inputs]
+        todo: list[tuple[Sequence[EmbeddingInput], str | None]] = [(inputs, None)]
         while todo:
-            part = todo.pop()
+            part, suspected = todo.pop()
             if len(part) > self._most_inputs:
-                todo.extend((part[self._most_inputs :], part[: self._most_inputs]))
+                todo.extend(((part[self._most_inputs :], suspected), (part[: self._most_inputs], suspected)))
                 continue
-            answer = await self._persist(part, urgent, ticket)
+            answer = await self._persist(part, urgent, ticket, suspected)
             ticket = None
             if isinstance(answer, Answer):
                 yield answer
                 if len(answer.inputs) < len(part):
                     # The others' vectors were useless.
                     answered = {i.content_hash for i in answer.inputs}
-                    todo.append([i for i in part if i.content_hash not in answered])
+                    todo.append(([i for i in part if i.content_hash not in answered], None))
             elif answer.kind is Kind.USELESS:
                 yield _rejection(part, answer)
             elif len(part) == 1:
@@ -144,7 +171,7 @@ class EmbeddingClient:
                 if answer.whole:
                     # The requests that follow need not find it out again.
                     self._most_inputs = min(self._most_inputs, max(1, len(part) // 2))
-                todo.extend(reversed(_parts(part, answer)))
+                todo.extend((smaller, answer.repeated) for smaller in reversed(_parts(part, answer)))
 
     async def reserve(self, inputs: Sequence[EmbeddingInput], *, urgent: bool = False) -> Ticket:
         """Wait for the pacer's leave to send these texts in one request."""
@@ -160,31 +187,45 @@ class EmbeddingClient:
                 "the account's limit, or lower VECTOR_PIPELINE_CHUNK_TOKENS"
             )
         # A server that has not taken one text yet may call anything its input. One word tells, before all are rejected.
-        if not problem.of_text and not self.usage.inputs:
-            word = await self._persist([EmbeddingInput("word", 1, b"")], urgent, None)
+        if not problem.of_text and not problem.repeated and self._answered_at == -math.inf:
+            word = await self._persist([WORD], urgent, None)
+            self._forget_word(word)
             if not isinstance(word, Answer):
                 raise ProviderRefused(f"{self.config.where} refuses every text ({problem.message}); {_advice(problem)}")
 
-    async def _persist(self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None) -> Answer | Problem:
-        """The answer to one request, asked for again while it may help; or why it must be split."""
+    async def _persist(
+        self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None, suspected: str | None = None
+    ) -> Answer | Problem:
+        """The answer to one request, asked for again while it may help; or why it must be split.
+
+        `suspected` is the signature of the failure that a larger request with these texts ended in.
+        """
         deadline = time.monotonic() + self.config.retry_seconds
         seen: Counter[Kind] = Counter()
+        failures = _Failures(suspected)
         while True:
             ticket = ticket or await self.reserve(inputs, urgent=urgent)
             outcome, ticket = await self._request(inputs, ticket), None
             if isinstance(outcome, Answer) or outcome.kind is Kind.SPLIT:
                 return outcome
             seen[outcome.kind] += 1
-            if outcome.kind is Kind.USELESS and seen[Kind.USELESS] > 1 and self.usage.inputs:
-                return outcome
+            failures.add(outcome, time.monotonic())
+            pause = _backoff(seen.total(), outcome.wait_seconds)
+            over = time.monotonic() + pause > deadline
+            if failures.point_at_a_text(len(inputs), over) and await self._answers_others(failures, inputs, urgent):
+                return replace(
+                    outcome,
+                    kind=Kind.USELESS if outcome.kind is Kind.USELESS else Kind.SPLIT,
+                    message=f"{outcome.message}, again and again, while others are answered",
+                    repeated=outcome.signature,
+                )
             self._raise_if_hopeless(outcome, seen)
             self.usage.retries += 1
             if outcome.kind in (Kind.NO_BASE64, Kind.NO_DIMENSIONS):
                 self._base64 = self._base64 and outcome.kind is not Kind.NO_BASE64
                 self._sends_dimensions = self._sends_dimensions and outcome.kind is not Kind.NO_DIMENSIONS
                 continue
-            pause = _backoff(seen.total(), outcome.wait_seconds)
-            if time.monotonic() + pause > deadline:
+            if over:
                 asked = f", which asks to wait {outcome.wait_seconds:,.0f} s" if outcome.wait_seconds else ""
                 raise ProviderUnavailable(
                     f"{self.config.where} did not answer within {self.config.retry_seconds:,.0f} s ({outcome.message}"
@@ -196,6 +237,29 @@ class EmbeddingClient:
                 if outcome.wait_seconds is not None:
                     await self.pacer.pause(pause)
             await wait(pause)
+
+    async def _answers_others(self, failures: _Failures, inputs: Sequence[EmbeddingInput], urgent: bool) -> bool:
+        """Whether the server answers other requests while this one fails; where there was none, a word is sent."""
+        # A text that is rejected at the end of it needs newer evidence than a request that is split.
+        since = failures.last_at if len(inputs) == 1 else failures.since
+        if failures.useless:
+            # It was answered, and billed: any vector that was good tells that the model can.
+            since = -math.inf
+        async with self._probing:
+            if self._answered_at > since:
+                return True
+            if time.monotonic() < self._probed_at + PROBE_KEPT_SECONDS:
+                return False
+            word = await self._request([WORD], await self.reserve([WORD], urgent=urgent))
+            self._forget_word(word)
+            if not isinstance(word, Answer):
+                self._probed_at = time.monotonic()
+            return isinstance(word, Answer)
+
+    def _forget_word(self, word: Answer | Problem) -> None:
+        """It is none of the texts that were to be embedded, though its tokens are billed."""
+        if isinstance(word, Answer):
+            self.usage.inputs -= len(word.inputs)
 
     def _raise_if_hopeless(self, outcome: Problem, seen: Counter[Kind]) -> None:
         if outcome.kind is Kind.QUOTA:
@@ -241,11 +305,14 @@ class EmbeddingClient:
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             cause = _root(error)
             said = self.config.without_secrets(f"{type(cause).__name__}: {one_line(cause)}")
-            return Problem(Kind.RETRY, f"connection lost ({said.removesuffix(': ')})")
+            unseen = isinstance(error.__cause__ or error, NEVER_SENT)
+            return Problem(Kind.RETRY, f"connection lost ({said.removesuffix(': ')})", unseen=unseen)
         except BrokenAnswer as error:
             return Problem(Kind.BROKEN, str(error))
         except WrongDimensions as error:
-            return Problem(Kind.REFUSED, str(error))
+            # A model that answered others as it should has this fault with these texts alone.
+            answered = self._answered_at > -math.inf
+            return Problem(Kind.USELESS if answered else Kind.REFUSED, str(error))
         finally:
             self.in_flight -= 1
             await self.pacer.settle(ticket, headers)
@@ -261,6 +328,7 @@ class EmbeddingClient:
         if not good:
             return Problem(Kind.USELESS, "a vector that is zero, or holds NaN or infinity")
         self.usage.inputs += len(good)
+        self._answered_at = time.monotonic()
         if not useless:
             return Answer(inputs, found.vectors, tokens, found.model)
         return Answer([inputs[n] for n in good], found.vectors[good], tokens, found.model)
@@ -274,6 +342,47 @@ class EmbeddingClient:
             model=self.config.model, input=[i.text for i in inputs], **options
         )
         return raw.http_response
+
+
+@dataclass(slots=True)
+class _Failures:
+    """How one request failed so far, and whether one of its texts may be the reason."""
+
+    suspected: str | None
+    alike: int = 0
+    """How often in the same way, the last time included."""
+    since: float = 0.0
+    """When it first failed in this way."""
+    last_at: float = 0.0
+    _last: Problem | None = None
+    _all_may_be: bool = True
+
+    def add(self, problem: Problem, now: float) -> None:
+        """Take note of a failure."""
+        if problem.kind is Kind.RATE_LIMITED:
+            return
+        self._all_may_be = self._all_may_be and problem.may_be_of_text
+        if self._last is None or self._last.signature != problem.signature:
+            self.alike, self.since = 0, now
+        self.alike += 1
+        self._last, self.last_at = problem, now
+
+    @property
+    def useless(self) -> bool:
+        """Whether the last answer held vectors, and none of use."""
+        return self._last is not None and self._last.kind is Kind.USELESS
+
+    def point_at_a_text(self, inputs: int, over: bool) -> bool:
+        """Whether it is time to suspect a text; `over` is whether there is no time to ask again."""
+        last = self._last
+        if last is None or not last.may_be_of_text:
+            return False
+        billed = last.kind in (Kind.BROKEN, Kind.USELESS)
+        if inputs > 1 or self.useless:
+            enough = 1 if last.signature == self.suspected else ALIKE_AND_BILLED if billed else ALIKE
+        else:
+            enough = ALIKE_ALONE
+        return self.alike >= enough or (over and self._all_may_be)
 
 
 def _weight(asked: EmbeddingInput) -> int:

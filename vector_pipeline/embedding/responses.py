@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
@@ -30,6 +32,8 @@ _NAMED_INPUT = regex.compile(r"input\[(\d+)\]")
 
 # Spellings of "no money left"; the status is 429 like that of a rate limit, and trying again never helps.
 _QUOTA = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_not_active")
+
+_DIGITS = regex.compile(r"\d+")
 
 # Of a 400, 413 or 422: the request or an input is too large, and may pass when it is split.
 _TOO_LARGE = regex.compile(
@@ -89,6 +93,21 @@ class Problem:
     """Whether the message says that it is a text that is wrong; else it may be anything that it calls input."""
     account: bool = False
     """Whether it is more than the account may ever send at once, rather than more than the API takes."""
+    unseen: bool = False
+    """Whether the server never saw the request: no text can be the reason."""
+    repeated: str | None = None
+    """The signature of the failure, where the request failed again and again while the server answered others."""
+
+    @property
+    def signature(self) -> str:
+        """What two failures of the same sort have in common: kind and message, whatever numbers are in it."""
+        return f"{self.kind.name} {_DIGITS.sub('0', self.message)}"
+
+    @property
+    def may_be_of_text(self) -> bool:
+        """Whether one of the texts may be the reason that an answer failed, though it does not say so."""
+        asked_to_wait = self.wait_seconds is not None
+        return self.kind in (Kind.RETRY, Kind.BROKEN, Kind.USELESS) and not self.unseen and not asked_to_wait
 
 
 class BrokenAnswer(Exception):
@@ -183,7 +202,8 @@ class Decoded:
     packed: bool
     """Whether the vectors came as base64."""
     useless: Sequence[int] = ()
-    """Inputs whose vector holds NaN or infinity, or is zero: it has no direction, and no search would find it."""
+    """Inputs whose vector is missing or cannot be read, or holds NaN or infinity, or is zero: it has no direction, and
+    no search would find it."""
 
 
 def decode_vectors(content: bytes, count: int, dimensions: int | None) -> Decoded:
@@ -192,44 +212,67 @@ def decode_vectors(content: bytes, count: int, dimensions: int | None) -> Decode
     Raises BrokenAnswer where something is missing, doubled or of another length, WrongDimensions where `dimensions`
     is given and the vectors have others, and HiddenError.
     """
+    body = _parsed(content)
     try:
-        body: dict[str, Any] = orjson.loads(content)
         if body.get("error") and not body.get("data"):
             raise HiddenError(_status_of(body["error"]), body)
-        data = body["data"]
-        if len(data) != count:
-            raise BrokenAnswer(f"{len(data)} vectors for {count} inputs")
-        packed = isinstance(data[0]["embedding"], str)
-        rows: list[Any] = [None] * count
-        for position, item in enumerate(data):
-            index = item.get("index", position)
-            if not 0 <= index < count or rows[index] is not None:
-                raise BrokenAnswer(f"input {index} was answered twice, or never asked")
-            rows[index] = base64.b64decode(item["embedding"], validate=True) if packed else item["embedding"]
-        if packed:
-            if len({len(row) for row in rows}) != 1 or len(rows[0]) % 4:
-                raise BrokenAnswer("vectors of different lengths")
-            vectors = np.frombuffer(b"".join(rows), dtype="<f4").reshape(count, -1)
-        else:
-            vectors = np.array(rows, dtype=np.float32)
-    except BrokenAnswer:
-        raise
-    except (
-        orjson.JSONDecodeError,
-        binascii.Error,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
+        rows = _by_index(body["data"], count)
+    except (KeyError, TypeError, AttributeError) as error:
         raise BrokenAnswer(f"an answer that cannot be read ({type(error).__name__})") from error
-    if vectors.ndim != 2 or vectors.shape[1] == 0:
+    packed = any(isinstance(row, str) for row in rows)
+    found = [_vector(row) for row in rows]
+    lengths = {len(vector) for vector in found if vector is not None}
+    if not lengths:
+        raise BrokenAnswer("an answer without a vector")
+    expected = dimensions if dimensions in lengths else max(lengths)
+    if dimensions is None and len(lengths) > 1:
         raise BrokenAnswer("vectors of different lengths")
-    if dimensions is not None and vectors.shape[1] != dimensions:
-        raise WrongDimensions(f"the model answered with {vectors.shape[1]:,} dimensions, {dimensions:,} were expected")
+    if dimensions is not None and expected != dimensions:
+        raise WrongDimensions(f"the model answered with {expected:,} dimensions, {dimensions:,} were expected")
+    vectors = np.zeros((count, expected), dtype=np.float32)
+    for place, vector in enumerate(found):
+        if vector is not None and len(vector) == expected:
+            vectors[place] = vector
     useless = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))).tolist()
     return Decoded(vectors, _tokens_billed(body), str(body.get("model") or ""), packed, useless)
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        return orjson.loads(content)  # type: ignore[no-any-return]
+    except orjson.JSONDecodeError as error:
+        # What some servers write for a vector that has no value; the standard has no such word.
+        if b"NaN" in content or b"Infinity" in content:
+            with suppress(ValueError, RecursionError):
+                return json.loads(content)  # type: ignore[no-any-return]
+        raise BrokenAnswer(f"an answer that cannot be read ({type(error).__name__})") from error
+
+
+def _by_index(data: list[dict[str, Any]], count: int) -> list[Any]:
+    """The vectors as they came, in the order of the inputs; None for an input that was left out."""
+    rows: list[Any] = [None] * count
+    indexes = [item.get("index", position) for position, item in enumerate(data)]
+    # Left out in the middle: the others stand under their own index. Left out at the end, or numbered anew: unknown.
+    gap = len(data) < count and len(data) > 0 and max(indexes) == count - 1
+    if len(data) != count and not gap:
+        raise BrokenAnswer(f"{len(data)} vectors for {count} inputs")
+    if len(set(indexes)) < len(indexes) or not all(0 <= index < count for index in indexes):
+        raise BrokenAnswer("an input was answered twice, or never asked")
+    for index, item in zip(indexes, data, strict=True):
+        rows[index] = item["embedding"]
+    return rows
+
+
+def _vector(row: object) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
+    """One vector, packed or as numbers; None where it is none."""
+    try:
+        if isinstance(row, str):
+            vector = np.frombuffer(base64.b64decode(row, validate=True), dtype="<f4")
+        else:
+            vector = np.asarray(row, dtype=np.float32)
+    except (binascii.Error, ValueError, TypeError, OverflowError):
+        return None
+    return vector if vector.ndim == 1 and len(vector) else None
 
 
 def _status_of(error: object) -> int:

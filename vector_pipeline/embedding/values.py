@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import SecretStr
@@ -130,7 +131,14 @@ class Usage:
     tokens: int = 0
     retries: int = 0
     rate_limited: int = 0
+    """Answers that said that the account's rate was used up."""
     seconds_waited: float = 0.0
+
+    def __iadd__(self, more: Usage) -> Self:
+        """Count another usage in."""
+        for part in fields(self):
+            setattr(self, part.name, getattr(self, part.name) + getattr(more, part.name))
+        return self
 
 
 @dataclass(frozen=True, slots=True)

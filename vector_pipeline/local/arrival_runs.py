@@ -81,8 +81,11 @@ def _add(report: IngestReport, pipeline: Pipeline, arrival: str, result: dg.Exec
         report.usd += found.get("embeddings.usd", 0.0)
         report.reused += found.get("token_batches.chunks_reused", 0)
         report.rows += found.get("document_rows.dagster/row_count", 0)
-        report.loaded += found.get("document_rows.files_loaded", 0)
-        report.deleted += found.get("document_rows.files_deleted", 0)
+        # A run that failed while it embedded has loaded the files that were complete.
+        report.rows += found.get("embeddings.rows_loaded", 0)
+        for step in ("document_rows", "embeddings"):
+            report.loaded += found.get(f"{step}.files_loaded", 0)
+            report.deleted += found.get(f"{step}.files_deleted", 0)
         if "embeddings.stopped" in found:
             report.failures.append(str(found["embeddings.stopped"]))
         if not result.success:
@@ -97,8 +100,12 @@ def _add(report: IngestReport, pipeline: Pipeline, arrival: str, result: dg.Exec
 
 
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    """Numbers on the materializations of a run, as 'asset.key'."""
+    """Numbers on the materializations of a run, as 'asset.key', and on a failure of `embeddings`, which was paid for."""
     found: dict[str, Any] = {}
+    for failed in result.get_step_failure_events():
+        data = failed.step_failure_data.user_failure_data
+        if data is not None and (failed.step_key or "").endswith("embeddings"):
+            found |= {f"embeddings.{name}": value.value for name, value in data.metadata.items()}
     for event in result.get_asset_materialization_events():
         key = event.asset_key
         if key is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vector_pipeline.embedding.models import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, TIERS, resolve_dimensions
 from vector_pipeline.embedding.pacing.limits import Limits
+from vector_pipeline.embedding.requests import RequestLimits, target_weight
 from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import Settings, variable
@@ -45,6 +46,14 @@ def account_limits(settings: Settings) -> Limits | None:
         return None
     chosen = settings.tokens_per_minute or settings.requests_per_minute or settings.requests_per_day
     return Limits(tokens, requests, per_day, binding=bool(chosen))
+
+
+def request_limits(settings: Settings) -> RequestLimits:
+    """What one request may hold, sized for the rate where one is known."""
+    limits = RequestLimits(max_inputs=settings.max_inputs_per_request, max_weight=settings.max_tokens_per_request)
+    rate = account_limits(settings)
+    weight = target_weight(limits, rate.tokens_per_minute if rate else None, rate.requests_per_minute if rate else None)
+    return replace(limits, max_weight=weight)
 
 
 def client_config(settings: Settings) -> ClientConfig:

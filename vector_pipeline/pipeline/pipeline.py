@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vector_pipeline.embedding.requests import RequestLimits, target_weight
+from vector_pipeline.embedding.requests import RequestLimits
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.formats.pool import ReaderLimits
 from vector_pipeline.pipeline.fingerprints import Fingerprints
-from vector_pipeline.pipeline.model import account_limits, model_name
+from vector_pipeline.pipeline.model import model_name, request_limits
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.store.connection import Database
@@ -95,13 +95,7 @@ class Pipeline:
     @property
     def request_limits(self) -> RequestLimits:
         """What one request may hold, sized for the rate where one is known."""
-        s = self.settings
-        limits = RequestLimits(max_inputs=s.max_inputs_per_request, max_weight=s.max_tokens_per_request)
-        rate = account_limits(s)
-        weight = target_weight(
-            limits, rate.tokens_per_minute if rate else None, rate.requests_per_minute if rate else None
-        )
-        return RequestLimits(max_inputs=s.max_inputs_per_request, max_weight=weight)
+        return request_limits(self.settings)
 
     @property
     def stage_files(self) -> StageFiles:

@@ -11,7 +11,7 @@ from vector_pipeline.embedding.pacing.pacer import LocalPacer, Pacer
 from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
 from vector_pipeline.embedding.values import EmbeddingInput
 from vector_pipeline.errors import InputRejected
-from vector_pipeline.pipeline.model import client_config
+from vector_pipeline.pipeline.model import client_config, request_limits
 from vector_pipeline.settings import Settings
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.shared.pacing import PostgresPacer
@@ -41,13 +41,16 @@ async def embed_texts(settings: Settings, texts: str | Sequence[str]) -> Vectors
     transport = EmbeddedModel().transport() if settings.uses_embedded_model else None
     try:
         async with EmbeddingClient(config, pacer, transport) as client:
-            vectors = await embed_with(client, [texts] if isinstance(texts, str) else list(texts), urgent=False)
+            wanted = [texts] if isinstance(texts, str) else list(texts)
+            vectors = await embed_with(client, wanted, urgent=False, limits=request_limits(settings))
     finally:
         await pacer.close()
     return vectors[0] if isinstance(texts, str) else vectors
 
 
-async def embed_with(client: EmbeddingClient, texts: Sequence[str], *, urgent: bool) -> Vectors:
+async def embed_with(
+    client: EmbeddingClient, texts: Sequence[str], *, urgent: bool, limits: RequestLimits | None = None
+) -> Vectors:
     """Vectors of some texts, shape (len(texts), dimensions), float32; equal texts are sent once.
 
     `urgent` requests do not wait behind a bulk load. Raises as `embed_texts` does.
@@ -56,7 +59,7 @@ async def embed_with(client: EmbeddingClient, texts: Sequence[str], *, urgent: b
     # Equal texts are sent once; each gets its vector.
     inputs = {text: EmbeddingInput(text, tokenizer.count(text), content_hash(text)) for text in texts}
     found: dict[bytes, Vectors] = {}
-    for batch in pack(inputs.values(), RequestLimits(), lambda i: weigh(i.tokens, i.text)):
+    for batch in pack(inputs.values(), limits or RequestLimits(), lambda i: weigh(i.tokens, i.text)):
         answer = await client.embed(batch, urgent=urgent)
         if answer.rejected:
             raise InputRejected(next(iter(answer.rejected.values())))

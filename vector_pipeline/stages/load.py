@@ -44,15 +44,16 @@ def load_chunks(
     fingerprint_of: Callable[[str], str],
     rows_per_batch: int = 1_000,
     progress: Callable[[int], None] | None = None,
+    result: LoadResult | None = None,
 ) -> LoadResult:
     """Load the chunks of an arrival's files, which come file by file, and carry out its deletions.
 
-    Memory is that of one group: `rows_per_batch` rows, or one file if that has more. `fingerprint_of` says
-    what a file was loaded with, by its path. `progress` is told the files
-    done with each group.
+    Memory is that of one group: `rows_per_batch` rows, or one file if that has more. `fingerprint_of` says what a file
+    was loaded with, by its path. `progress` is called with the number of files after each group. `result` is what is
+    returned; whoever gives one knows what was loaded also where this raises.
     Raises DatabaseUnavailable; what was loaded before stays loaded.
     """
-    result = LoadResult()
+    result = result or LoadResult()
     with database.connect(role="document rows") as connection:
         gone = [file.source_key for file in manifest.owned_files(connection, arrival) if file.gone]
         if gone:

@@ -1,6 +1,7 @@
 """`embeddings`: what the plan asks for, paid for and stored."""
 
 import time
+from collections.abc import Callable
 
 import dagster as dg
 import pyarrow as pa
@@ -10,8 +11,12 @@ from vector_pipeline.defs.openai_resource import OpenAIResource
 from vector_pipeline.defs.pictures import column_schema, outcome_table
 from vector_pipeline.defs.resources import PostgresResource
 from vector_pipeline.defs.runs import spend_until
+from vector_pipeline.errors import PipelineError, one_line
+from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.plan import EmbedResult, embed_plan
-from vector_pipeline.stages.streams import PlannedText, from_reader
+from vector_pipeline.stages.load import LoadResult, load_chunks
+from vector_pipeline.stages.streams import ChunkRow, PlannedText, from_reader
+from vector_pipeline.store.failures import PostgresError
 
 COLUMNS = {
     "content_hash": ("uuid", "BLAKE2b-128 of the text"),
@@ -55,18 +60,55 @@ def build_embeddings(names: Names) -> dg.AssetsDefinition:
                 told = time.monotonic()
                 context.log.info(line)
 
-        with database.explained(context.partition_key):
-            result = embed_plan(
-                database.pipeline,
-                from_reader(token_batches, PlannedText),
-                api.client_config(),
-                spend_until=spend_until(context.run.tags),
-                log=context.log.info,
-                progress=progress,
-            )
+        result, loaded = EmbedResult(), LoadResult()
+        with database.explained(
+            context.partition_key, lambda: {**_metadata(result, database.pipeline.model), **_of_load(loaded)}
+        ):
+            try:
+                embed_plan(
+                    database.pipeline,
+                    from_reader(token_batches, PlannedText),
+                    api.client_config(),
+                    spend_until=spend_until(context.run.tags),
+                    result=result,
+                    log=context.log.info,
+                    progress=progress,
+                )
+            except PipelineError:
+                _load_complete_files(database.pipeline, context.partition_key, loaded, context.log.info)
+                raise
         return dg.MaterializeResult(metadata=_metadata(result, database.pipeline.model))
 
     return embeddings
+
+
+def _load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, log: Callable[[str], None]) -> None:
+    """Load the files of which every text has its vector: `document_rows` does not run after a failure.
+
+    What is wrong here is not raised: the failure that it follows is.
+    """
+    try:
+        with pipeline.stage_files.read("chunks", arrival) as chunks:
+            load_chunks(
+                pipeline.database,
+                arrival,
+                from_reader(chunks, ChunkRow),
+                fingerprint_of=pipeline.fingerprints.of,
+                rows_per_batch=pipeline.settings.rows_per_batch,
+                progress=lambda files: pipeline.advance("files loaded", files),
+                result=result,
+            )
+    except (PipelineError, PostgresError, OSError) as error:
+        log(f"the files whose texts are all embedded could not be loaded ({one_line(error)}); the next run loads them")
+    log(f"{result.loaded:,} files loaded, of which every text is embedded")
+
+
+def _of_load(result: LoadResult) -> dict[str, dg.MetadataValue]:
+    return {
+        "files_loaded": dg.MetadataValue.int(result.loaded),
+        "files_deleted": dg.MetadataValue.int(result.deleted),
+        "rows_loaded": dg.MetadataValue.int(result.rows),
+    }
 
 
 def _metadata(result: EmbedResult, model: str) -> dict[str, dg.MetadataValue]:
@@ -81,6 +123,7 @@ def _metadata(result: EmbedResult, model: str) -> dict[str, dg.MetadataValue]:
         "openai.total_tokens": dg.MetadataValue.int(usage.tokens),
         "openai.prompt_tokens": dg.MetadataValue.int(usage.tokens),
         "retries": dg.MetadataValue.int(usage.retries),
+        "rate_limited": dg.MetadataValue.int(usage.rate_limited),
         "seconds_waited_for_the_rate": dg.MetadataValue.float(round(usage.seconds_waited, 3)),
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
         "dagster/row_count": dg.MetadataValue.int(result.stored),

@@ -22,7 +22,7 @@ import numpy as np
 
 from vector_pipeline.embedding.models import usd
 from vector_pipeline.embedding.responses import Vectors
-from vector_pipeline.embedding.values import Answer, Usage
+from vector_pipeline.embedding.values import Answer
 from vector_pipeline.errors import DatabaseError, DatabaseUnavailable, one_line
 from vector_pipeline.pipeline.model import Target
 from vector_pipeline.pipeline.pipeline import Pipeline
@@ -49,7 +49,6 @@ class AnswerStore:
     ) -> None:
         self.stored = 0
         self.rejected: dict[str, str] = {}
-        self.usage = Usage()
         self._pipeline = pipeline
         self._target = target
         self._claims = claims
@@ -67,9 +66,6 @@ class AnswerStore:
 
     async def deliver(self, answer: Answer) -> None:
         """Store an answer. Raises DatabaseError once it has been spilled instead."""
-        self.usage.requests += 1
-        self.usage.inputs += len(answer.inputs)
-        self.usage.tokens += answer.tokens
         try:
             await asyncio.to_thread(self._store_in_time, answer)
         except asyncio.CancelledError:

@@ -55,23 +55,26 @@ def embed_plan(
     config: ClientConfig,
     *,
     spend_until: float | None = None,
+    result: EmbedResult | None = None,
     log: Callable[[str], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> EmbedResult:
     """Embed what a plan asks for into the spaces that it names, at most until all that was spent is `spend_until` USD.
 
+    `result` is what is returned; whoever gives one knows what was paid also where this raises.
     Raises ProviderRefused, ProviderUnavailable or DatabaseUnavailable; what was answered before is stored. A budget
     that is reached is no error: the result says so.
     """
     began = time.monotonic()
-    run = _PlanRun(pipeline, config, spend_until, log, progress)
+    run = _PlanRun(pipeline, config, spend_until, log, progress, result or EmbedResult())
     try:
         run.run(plan)
     except ConnectionLost as error:
         raise DatabaseUnavailable(
             f"Postgres went away while texts were embedded ({one_line(error)}); what was answered is kept"
         ) from error
-    run.result.seconds = time.monotonic() - began
+    finally:
+        run.result.seconds = time.monotonic() - began
     return run.result
 
 
@@ -82,7 +85,7 @@ class _PlanRun:
     spend_until: float | None
     log: Callable[[str], None]
     progress: Callable[[str], None]
-    result: EmbedResult = field(default_factory=EmbedResult)
+    result: EmbedResult
     ordered: float = 0.0
     """USD that batches submitted by this run are going to cost."""
 
@@ -195,9 +198,9 @@ class _TargetRun:
             store = stack.enter_context(AnswerStore(self.pipeline, self.target, claims, budget, self.log))
             batches = self._batches(_chain(first, texts), connection, claims, budget)
             pacer = PostgresPacer.of(database, self.config)
+            usage = Usage()
             try:
-                usage = run_apart(self._send(pacer, batches, store))
-                _add(self.result.usage, usage)
+                run_apart(self._send(pacer, batches, store, usage))
             except BudgetReached as reached:
                 self.result.stopped = str(reached)
                 self.log(str(reached))
@@ -205,16 +208,17 @@ class _TargetRun:
                 self.result.stored += store.stored
                 self.result.rejected.update(store.rejected)
                 self.result.usd = budget.spent_in_run
-                if self.result.stopped:
-                    _add(self.result.usage, store.usage)
+                self.result.usage += usage
 
-    async def _send(self, pacer: PostgresPacer, batches: Iterator[list[EmbeddingInput]], store: AnswerStore) -> Usage:
+    async def _send(
+        self, pacer: PostgresPacer, batches: Iterator[list[EmbeddingInput]], store: AnswerStore, usage: Usage
+    ) -> None:
         # It imports openai, which takes a third of a second: where something is to be sent, and not before.
         from vector_pipeline.embedding.client import EmbeddingClient
 
         try:
-            async with EmbeddingClient(self.config, pacer, self.pipeline.transport()) as client:
-                return await embed_batches(client, batches, store.deliver, progress=self._tell)
+            async with EmbeddingClient(self.config, pacer, self.pipeline.transport(), usage=usage) as client:
+                await embed_batches(client, batches, store.deliver, progress=self._tell)
         finally:
             await pacer.close()
 
@@ -275,11 +279,3 @@ class _TargetRun:
 def _chain(first: PlannedText, rest: Iterator[PlannedText]) -> Iterator[PlannedText]:
     yield first
     yield from rest
-
-
-def _add(total: Usage, more: Usage) -> None:
-    total.requests += more.requests
-    total.inputs += more.inputs
-    total.tokens += more.tokens
-    total.retries += more.retries
-    total.seconds_waited += more.seconds_waited

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from vector_pipeline.text.chunking.tokens import Tokenizer
 from vector_pipeline_tests.support.openai_server.batches import Batches
-from vector_pipeline_tests.support.openai_server.config import Fault, ServerConfig
+from vector_pipeline_tests.support.openai_server.config import Fault, Poison, ServerConfig
 from vector_pipeline_tests.support.openai_server.embedding import vector_of
 from vector_pipeline_tests.support.openai_server.limiter import Limiter, Refusal
 from vector_pipeline_tests.support.openai_server.refusals import error, no_quota, refusal
@@ -77,6 +77,9 @@ class Application:
         seen.inputs_per_request.append(len(texts))
         if refused := refusal(config, body, texts, counts):
             return _json(*refused)
+        poisoned = [n for n, text in enumerate(texts) if config.poison_word is not None and config.poison_word in text]
+        if poisoned and (failure := await self._poisoned()) is not None:
+            return failure
         fault = self._draw()
         if fault in ("500", "hang", "429"):
             return await self._fail_before_work(fault)
@@ -94,7 +97,20 @@ class Application:
         if fault is not None:
             seen.lost.update(texts)
         milliseconds = 1000 * (config.latency + config.latency_per_token * tokens)
-        return self._vectors(body, texts, tokens, fault, {**headers, "openai-processing-ms": f"{milliseconds:.0f}"})
+        headers = {**headers, "openai-processing-ms": f"{milliseconds:.0f}"}
+        return self._vectors(body, texts, tokens, fault, headers, poisoned)
+
+    async def _poisoned(self) -> Response | None:
+        """How a request with a poisoned text fails; None where its answer holds a broken vector instead."""
+        if self.config.poison == "500":
+            message = "failed to encode response: json: unsupported value: NaN"
+            return _json(*error(500, message, "api_error"))
+        if self.config.poison == "reset":
+            return StreamingResponse(_broken(b"no answer"), headers={"content-length": "9"})
+        if self.config.poison == "hang":
+            await asyncio.sleep(self.config.hang_seconds)
+            return HTMLResponse("", 504)
+        return None
 
     async def _work(self, seconds: float) -> None:
         if self._places is None:
@@ -130,7 +146,13 @@ class Application:
         return _json(*error(429, refused.message, refused.kind, "rate_limit_exceeded"), headers)
 
     def _vectors(
-        self, body: dict[str, Any], texts: list[str], tokens: int, fault: Fault | None, headers: dict[str, str]
+        self,
+        body: dict[str, Any],
+        texts: list[str],
+        tokens: int,
+        fault: Fault | None,
+        headers: dict[str, str],
+        poisoned: list[int],
     ) -> Response:
         dimensions = body.get("dimensions") or self.config.dimensions
         packed = body.get("encoding_format") == "base64" and self.config.base64 == "yes"
@@ -155,17 +177,36 @@ class Application:
             data.append({**data[-1], "index": len(data)})
         elif fault == "twice":
             data[-1] = {**data[-1], "index": 0} if len(data) > 1 else {**data[-1], "index": 1}
+        _poison(data, poisoned, self.config.poison, vectors)
         if self.config.shuffled:
             self._random.shuffle(data)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         content = orjson.dumps({"object": "list", "data": data, "model": body["model"], "usage": usage})
-        if fault == "truncated":
+        if poisoned and self.config.poison == "NaN":
+            content = content.replace(b'"not a number"', b"NaN")
+        if fault == "truncated" or (poisoned and self.config.poison == "cut"):
             content = content[: len(content) // 2]
         if fault == "drip":
             return StreamingResponse(_drops(content), headers=headers, media_type="application/json")
         if fault == "reset":
             return StreamingResponse(_broken(content), headers={**headers, "content-length": str(len(content))})
         return Response(content, media_type="application/json", headers=headers)
+
+
+def _poison(data: list[dict[str, Any]], poisoned: list[int], how: Poison, vectors: list[Any]) -> None:
+    """Break the vectors of some texts."""
+    for n in poisoned:
+        data[n]["embedding"] = {
+            "null": None,
+            "empty": "" if isinstance(data[n]["embedding"], str) else [],
+            "short": base64.b64encode(vectors[n][::2].tobytes()).decode(),
+            "NaN": ["not a number"] * len(vectors[n]),
+        }.get(how, data[n]["embedding"])
+    if how in ("drop", "renumbered"):
+        data[:] = [item for n, item in enumerate(data) if n not in poisoned]
+    if how == "renumbered":
+        for n, item in enumerate(data):
+            item["index"] = n
 
 
 async def _drops(content: bytes) -> AsyncIterator[bytes]:

@@ -19,6 +19,20 @@ Fault = Literal[
 ]
 
 
+Poison = Literal[
+    "500",  # an error after the work, as of a model whose vector for the text is NaN
+    "reset",  # the connection breaks before an answer
+    "hang",  # no answer for `hang_seconds`
+    "cut",  # a 200 whose JSON is cut short
+    "null",  # `null` in place of the text's vector
+    "empty",  # an empty vector
+    "short",  # a vector of half the dimensions
+    "drop",  # the text's vector left out, the others under their own index
+    "renumbered",  # the text's vector left out, the others numbered anew
+    "NaN",  # NaN as a word in the JSON, which is none by the standard
+]
+
+
 @dataclass(frozen=True)
 class ServerConfig:
     """The account's limits, the model's, and what goes wrong. Times in seconds."""
@@ -68,6 +82,10 @@ class ServerConfig:
     """Requests after which there is no money left."""
     bad_word: str | None = None
     """Texts with this word are refused, without naming which of the request's texts it was."""
+
+    poison_word: str | None = None
+    """A request with this word in one of its texts fails each time, as `poison` says; the others succeed."""
+    poison: Poison = "500"
 
     useless_word: str | None = None
     """Texts with this word are answered with a vector of zeros."""

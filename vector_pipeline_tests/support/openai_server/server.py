@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,6 +28,8 @@ class RunningServer:
 
     url: str
     seen: Seen
+    stop: Callable[[], None]
+    """Stop answering: connections are closed, and new ones refused."""
 
     def wait_for_requests(self, count: int) -> None:
         """Return once so many requests have come in."""
@@ -51,13 +53,17 @@ def serve(config: ServerConfig | None = None) -> Iterator[RunningServer]:
     thread.start()
     while not server.started:
         time.sleep(0.002)
-    try:
-        yield RunningServer(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", application.seen)
-    finally:
+
+    def stop() -> None:
         # Not waiting for requests that hang on purpose.
         server.should_exit = server.force_exit = True
         thread.join(timeout=10)
         listener.close()
+
+    try:
+        yield RunningServer(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", application.seen, stop)
+    finally:
+        stop()
 
 
 @dataclass(frozen=True)
