@@ -6,7 +6,8 @@
     ├── SourceError             the source as a whole cannot be listed or opened
     ├── FileRejected            one file cannot be read: the file is rejected, the rest goes on
     ├── DatabaseError           Postgres answered no, or lacks something the pipeline needs
-    │   └── DatabaseUnavailable Postgres cannot be reached (now); trying again may help
+    │   ├── DatabaseUnavailable Postgres cannot be reached (now); trying again may help
+    │   └── TakenOver           another run has taken over an arrival: this one writes nothing more
     ├── ProviderError           the embedding API cannot do what was asked
     │   ├── ProviderRefused     hopeless: key, quota, model, dimensions; trying again cannot help
     │   │   └── QuotaExhausted  no money left on the account: what was paid is kept
@@ -49,6 +50,10 @@ class DatabaseError(PipelineError):
 
 class DatabaseUnavailable(DatabaseError):
     """Postgres cannot be reached at present. The URL in the text carries no password."""
+
+
+class TakenOver(DatabaseError):
+    """Another run has taken an arrival over while this one was stopped or cut off; this one writes nothing more."""
 
 
 class ProviderError(PipelineError):

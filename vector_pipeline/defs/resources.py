@@ -34,9 +34,12 @@ class PostgresResource:
     def hold(self, context: dg.AssetExecutionContext, arrival: str) -> bool:
         """Take an arrival for this run, waiting while another has it; kept until the run ends.
 
+        From then on the pipeline's connections write as its owner, as long as no other run has taken it over.
         Returns whether another had it and has left nothing of it undone.
         """
-        if not self._locks.hold_arrival(arrival, log=context.log.info):
+        waited = self._locks.hold_arrival(arrival, log=context.log.info)
+        self.pipeline = self.pipeline.owned_by(self._locks.owner(arrival))
+        if not waited:
             return False
         with self.pipeline.database.connect(role="arrival") as connection:
             return manifest.count_files(connection, arrival).pending == 0

@@ -14,7 +14,8 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.runs import TRIGGER, was_interrupted
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.store import manifest
+from vector_pipeline.store import fencing, manifest
+from vector_pipeline.store.connection import Owner
 from vector_pipeline.store.locks import in_progress
 
 # Dagster's own log lines, 42 a run, would drown the report; what matters of a failure is in its description.
@@ -58,11 +59,13 @@ def run_arrivals(
     # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
     # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
     for arrival in arrivals:
+        with pipeline.database.connect(role="ingest") as connection:
+            owner = fencing.next_owner(connection, arrival)
         result = run(arrival)
         if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
             # Dagster catches Ctrl-C and takes it for a failure of the run.
             raise KeyboardInterrupt
-        _add(report, pipeline, arrival, result)
+        _add(report, pipeline, owner, result)
         say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
     index = definitions.resolve_job_def(names.of("index"))
     result = index.execute_in_process(instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False)
@@ -70,7 +73,8 @@ def run_arrivals(
         report.failures.append(f"vector_index: {_reason(result)}")
 
 
-def _add(report: IngestReport, pipeline: Pipeline, arrival: str, result: dg.ExecuteInProcessResult | None) -> None:
+def _add(report: IngestReport, pipeline: Pipeline, owner: Owner, result: dg.ExecuteInProcessResult | None) -> None:
+    arrival = owner.arrival
     report.arrivals += 1
     if result is not None:
         found = _metadata(result)
@@ -91,7 +95,7 @@ def _add(report: IngestReport, pipeline: Pipeline, arrival: str, result: dg.Exec
         if not result.success:
             reason = _reason(result)
             report.failures.append(f"arrival {arrival}: {reason}")
-            with pipeline.database.connect(role="ingest") as connection:
+            with pipeline.owned_by(owner).database.connect(role="ingest") as connection:
                 manifest.fail_attempt(connection, arrival, reason)
     with pipeline.database.connect(role="ingest") as connection:
         report.pending += manifest.count_files(connection, arrival).pending

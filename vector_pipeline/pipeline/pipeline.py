@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from vector_pipeline.pipeline.fingerprints import Fingerprints
 from vector_pipeline.pipeline.model import model_name, request_limits
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.settings import Settings, variable
-from vector_pipeline.store.connection import Database
+from vector_pipeline.store.connection import Database, Owner
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
 from vector_pipeline.text.chunking.chunker import ChunkingConfig
@@ -51,6 +51,10 @@ class Pipeline:
         """Tell of work done."""
         if self.progress is not None:
             self.progress(what, amount)
+
+    def owned_by(self, owner: Owner) -> Pipeline:
+        """The same pipeline, for the run that owns an arrival to write in."""
+        return replace(self, database=self.database.owned_by(owner))
 
     def transport(self) -> httpx2.AsyncBaseTransport | None:
         """The way to the embedded model where that answers, None for the network."""

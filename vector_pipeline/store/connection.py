@@ -5,7 +5,7 @@ A Database is a value: where Postgres is and which schema is the pipeline's. Not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,11 +15,29 @@ from psycopg import conninfo, sql
 from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
 from vector_pipeline.store.binary import register, register_vectors
 
-Connection = psycopg.Connection[Any]
-
 CONNECT_SECONDS = 10
+SERVER_KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 SHARED_SCHEMA = "vector_pipeline_shared"
 """What all pipelines of a database share: the rate limits' state, money spent."""
+
+
+# A run that was stopped in the middle of a transaction would keep its successor waiting: the server ends it after this.
+IDLE_IN_TRANSACTION = "60s"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A run that took up an arrival: the number rises with each, and only the last one may write."""
+
+    arrival: str
+    number: int
+
+
+class Connection(psycopg.Connection[Any]):
+    """A session whose search_path begins with the pipeline's schema."""
+
+    owner: Owner | None = None
+    """The run on whose behalf it writes, as `fencing` checks in every transaction; None outside of runs."""
 
 
 def commit_without_waiting(connection: Connection) -> None:
@@ -33,6 +51,8 @@ class Database:
 
     url: str = field(repr=False)
     schema: str = "public"
+    owner: Owner | None = None
+    """The run that the connections write for."""
 
     @property
     def safe_url(self) -> str:
@@ -44,6 +64,10 @@ class Database:
         kept = [part for part in address.query.split("&") if part and "password" not in part.lower()]
         return urlunsplit((address.scheme, f"{user.partition(':')[0]}{at}{place}", address.path, "&".join(kept), ""))
 
+    def owned_by(self, owner: Owner) -> Database:
+        """The same database, for the run that owns an arrival to write in."""
+        return replace(self, owner=owner)
+
     def connect(self, *, role: str = "", autocommit: bool = True) -> Connection:
         """A new connection whose search_path begins with the schema, with pgvector's types known if installed.
 
@@ -53,7 +77,7 @@ class Database:
         """
         name = f"vector_pipeline {role}".strip()
         try:
-            connection: Connection = psycopg.connect(
+            connection = Connection.connect(
                 self.url,
                 autocommit=True,
                 connect_timeout=CONNECT_SECONDS,
@@ -72,6 +96,7 @@ class Database:
         try:
             self._prepare(connection)
             connection.autocommit = autocommit
+            connection.owner = self.owner
         except BaseException:
             connection.close()
             raise
@@ -86,6 +111,13 @@ class Database:
             )
             # What waits for a lock has to see what whoever held it has written, whatever a role's default is.
             connection.execute("SET default_transaction_isolation = 'read committed'")
+            # A client that vanished without a word is noticed as soon, and its locks are free; no effect on a socket.
+            for name, value in SERVER_KEEPALIVES.items():
+                connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+            if self.owner is not None:
+                connection.execute(
+                    sql.SQL("SET idle_in_transaction_session_timeout = {}").format(sql.Literal(IDLE_IN_TRANSACTION))
+                )
             found = types.fetchall()
             path = [self.schema, *(row[0] for row in found), "public"]
             connection.execute(

@@ -1,7 +1,8 @@
 """The manifest: one row per source file, and the arrivals that files belong to, in Postgres.
 
 Statements only: which files a scan assigns to which arrival is decided in `stages/scan.py`. Every function takes a
-connection whose search_path is the pipeline's schema.
+connection whose search_path is the pipeline's schema. What is noted for an arrival is noted while the run that the
+connection belongs to owns it, see `fencing`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.fencing import STILL_OWNED, numbered
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 
 Status = Literal["pending", "loaded", "rejected", "deleted"]
@@ -141,8 +143,14 @@ def _next_key(connection: Connection) -> str:
 def note_bytes_hash(connection: Connection, arrival: str, file: OwnedFile, digest: bytes) -> None:
     """Note the BLAKE2b-128 of a file's bytes, where the arrival still owns the file as it was listed."""
     connection.execute(
-        "UPDATE source_files SET bytes_hash = %s WHERE source_key = %s AND fingerprint = %s AND arrival = %s",
-        (digest, file.source_key, file.fingerprint, arrival),
+        "UPDATE source_files SET bytes_hash = %(digest)s WHERE source_key = %(key)s AND "
+        f"fingerprint = %(fingerprint)s AND arrival = %(arrival)s AND {STILL_OWNED}",
+        {
+            "digest": digest,
+            "key": file.source_key,
+            "fingerprint": file.fingerprint,
+            **numbered(connection, arrival),
+        },
     )
 
 
@@ -188,12 +196,13 @@ def reject_files(connection: Connection, arrival: str, reasons: Mapping[tuple[uu
     rows = sorted((str(key), fingerprint, reason) for (key, fingerprint), reason in reasons.items())
     if not rows:
         return 0
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    keys, fingerprints, texts = (list(column) for column in zip(*rows, strict=True))
     return connection.execute(
         "UPDATE source_files s SET status = 'rejected', error = r.reason, updated_at = now() "
-        "FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS r (source_key, fingerprint, reason) "
-        "WHERE s.source_key = r.source_key AND s.fingerprint = r.fingerprint AND s.arrival = %s AND NOT s.gone",
-        (*columns, arrival),
+        "FROM unnest(%(keys)s::uuid[], %(fingerprints)s::text[], %(reasons)s::text[]) "
+        "AS r (source_key, fingerprint, reason) WHERE s.source_key = r.source_key AND "
+        f"s.fingerprint = r.fingerprint AND s.arrival = %(arrival)s AND NOT s.gone AND {STILL_OWNED}",
+        {"keys": keys, "fingerprints": fingerprints, "reasons": texts, **numbered(connection, arrival)},
     ).rowcount
 
 
@@ -212,15 +221,6 @@ def mark_stale_pending(connection: Connection, current: Sequence[str], limit: in
     ).rowcount
 
 
-def begin_attempt(connection: Connection, arrival: str) -> int:
-    """Count one more run of an arrival; returns the count."""
-    row = connection.execute(
-        "UPDATE arrivals SET attempts = attempts + 1, finished_at = NULL WHERE key = %s RETURNING attempts",
-        (arrival,),
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
 def finish_attempt(connection: Connection, arrival: str) -> int:
     """Close an arrival that owns nothing pending any more; returns how many files are still pending."""
     query = "SELECT count(*) FROM source_files WHERE arrival = %s AND status = 'pending'"
@@ -228,8 +228,9 @@ def finish_attempt(connection: Connection, arrival: str) -> int:
     pending = int(row[0]) if row else 0
     if pending == 0:
         connection.execute(
-            "UPDATE arrivals SET finished_at = now(), error = NULL, retry_at = NULL, attempts = 0 WHERE key = %s",
-            (arrival,),
+            "UPDATE arrivals SET finished_at = now(), error = NULL, retry_at = NULL, attempts = 0 "
+            "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
+            numbered(connection, arrival),
         )
     return pending
 
@@ -240,12 +241,14 @@ def fail_attempt(connection: Connection, arrival: str, error: str) -> None:
     For 1, 2, 4 … minutes, a day at most.
     """
     with connection.transaction():
-        connection.execute(
-            "UPDATE arrivals SET error = %s, "
+        noted = connection.execute(
+            "UPDATE arrivals SET error = %(error)s, "
             "retry_at = now() + least(interval '1 day', interval '1 minute' * power(2, least(attempts, 12) - 1)) "
-            "WHERE key = %s",
-            (error[:2_000], arrival),
-        )
+            "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
+            {"error": error[:2_000], **numbered(connection, arrival)},
+        ).rowcount
+        if not noted:
+            return  # it is another run's by now
         connection.execute(
             "UPDATE source_files SET error = %s WHERE source_key IN (SELECT source_key FROM source_files "
             "WHERE arrival = %s AND status = 'pending' AND error IS DISTINCT FROM %s ORDER BY source_key FOR UPDATE)",

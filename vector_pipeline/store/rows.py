@@ -20,6 +20,7 @@ from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, chunk_
 from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.columns import WRITTEN
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.fencing import owned_transaction, prove, select_owner
 from vector_pipeline.store.lexical.landing import land_terms
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 from vector_pipeline.store.sections import (
@@ -63,7 +64,9 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
         # One after the other on the server, but not each waited for: at a small edit most of the time would be that.
         with connection.pipeline():
             lock_in_transaction(connection, Lock.LOADS, shared=True)
+            owner = select_owner(connection)
             complete, changes = _compared(connection, arrival, batch, outcome)
+            prove(connection, owner)
             if complete:
                 delete_rows(connection, changes.gone)
                 write_places(connection, changes)
@@ -205,8 +208,11 @@ def _mark_loaded(connection: Connection, arrival: str, sources: Sequence[SourceR
 
 
 def delete_sources(connection: Connection, arrival: str, source_keys: Sequence[uuid.UUID]) -> int:
-    """Take files out of the table that an arrival found deleted and still owns; returns the rows deleted."""
-    with connection.transaction():
+    """Take files out of the table that an arrival found deleted and still owns; returns the rows deleted.
+
+    Raises TakenOver as `load_sources` does.
+    """
+    with owned_transaction(connection):
         lock_in_transaction(connection, Lock.LOADS, shared=True)
         owned = [
             row[0]

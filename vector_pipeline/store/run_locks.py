@@ -11,8 +11,8 @@ from typing import Literal, Self
 import psycopg
 
 from vector_pipeline.errors import PipelineError
-from vector_pipeline.store import locks, manifest
-from vector_pipeline.store.connection import Database
+from vector_pipeline.store import fencing, locks
+from vector_pipeline.store.connection import Database, Owner
 from vector_pipeline.store.locks import Lock
 
 Name = Literal[Lock.ARRIVAL, Lock.RUN]
@@ -36,6 +36,8 @@ class RunLocks:
         self._look_every_seconds = look_every_seconds
         self._connection = database.connect(role=role)
         self._held: list[tuple[Name, str]] = []
+        self._lost: list[tuple[Name, str]] = []
+        self._owners: dict[str, Owner] = {}
         self._mutex = threading.Lock()
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name=f"locks of {role}", daemon=True)
@@ -62,12 +64,16 @@ class RunLocks:
             locks.try_lock_named(self._connection, Lock.RUN, run)
             self._held.append((Lock.RUN, run))
 
+    def owner(self, arrival: str) -> Owner:
+        """What this run writes as, for an arrival that it holds."""
+        return self._owners[arrival]
+
     def hold_arrival(self, arrival: str, *, log: Callable[[str], None] | None = None) -> bool:
         """Hold an arrival, waiting while somebody else does; returns whether somebody did.
 
         `log` is told about the wait now and then.
         """
-        if (Lock.ARRIVAL, arrival) in self._held:
+        if arrival in self._owners:
             return False
         began = told = time.monotonic()
         waited = False
@@ -84,7 +90,7 @@ class RunLocks:
         with self._mutex:
             if not locks.try_lock_named(self._connection, Lock.ARRIVAL, arrival):
                 return False
-            manifest.begin_attempt(self._connection, arrival)
+            self._owners[arrival] = fencing.take_over(self._connection, arrival)
             self._held.append((Lock.ARRIVAL, arrival))
             return True
 
@@ -94,12 +100,24 @@ class RunLocks:
                 self._look()
 
     def _look(self) -> None:
-        with suppress(psycopg.OperationalError):
+        try:
             self._connection.execute("SELECT")
-            return
-        connection = self._database.connect(role=self._role)
-        self._connection.close()
-        self._connection = connection
-        for kind, name in self._held:
-            # Whoever took an arrival meanwhile keeps it: two at once cost time, and nothing else.
-            locks.try_lock_named(connection, kind, name)
+        except psycopg.OperationalError:
+            connection = self._database.connect(role=self._role)
+            self._connection.close()
+            self._connection = connection
+            self._held, self._lost = [], [*self._held, *self._lost]
+        if self._lost:
+            self._lost = [lost for lost in self._lost if self._is_to_be_taken_again(*lost)]
+
+    def _is_to_be_taken_again(self, kind: Name, name: str) -> bool:
+        """Take a lock again that went with its connection; returns whether that is to be tried once more.
+
+        An arrival that another run has taken over is that run's, and what this one still writes is refused.
+        """
+        if kind is Lock.ARRIVAL and not fencing.is_current(self._connection, self._owners[name]):
+            return False
+        if not locks.try_lock_named(self._connection, kind, name):
+            return True  # the server has not noticed yet that the old connection is gone
+        self._held.append((kind, name))
+        return False

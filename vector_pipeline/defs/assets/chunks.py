@@ -38,8 +38,9 @@ def build_chunks(names: Names) -> dg.AssetsDefinition:
     )
     def chunks(context: dg.AssetExecutionContext, documents: pa.RecordBatchReader) -> pa.RecordBatchReader:
         database: PostgresResource = getattr(context.resources, postgres)
-        pipeline, arrival = database.pipeline, context.partition_key
+        arrival = context.partition_key
         database.hold(context, arrival)
+        pipeline = database.pipeline
 
         def rows() -> Iterator[ChunkRow]:
             outcome = ChunksOutcome()

@@ -39,8 +39,9 @@ def build_document_rows(names: Names) -> dg.AssetsDefinition:
     )
     def document_rows(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
         database: PostgresResource = getattr(context.resources, postgres)
-        pipeline, arrival = database.pipeline, context.partition_key
+        arrival = context.partition_key
         database.hold(context, arrival)
+        pipeline = database.pipeline
         with database.explained(arrival):
             result = load_chunks(
                 pipeline.database,

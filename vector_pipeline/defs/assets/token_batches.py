@@ -44,8 +44,8 @@ def build_token_batches(names: Names) -> dg.AssetsDefinition:
     )
     def token_batches(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> pa.RecordBatchReader:
         database: PostgresResource = getattr(context.resources, postgres)
-        pipeline = database.pipeline
         database.hold(context, context.partition_key)
+        pipeline = database.pipeline
 
         def rows() -> Iterator[PlannedText]:
             outcome = PlanOutcome()

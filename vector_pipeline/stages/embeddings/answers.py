@@ -31,6 +31,7 @@ from vector_pipeline.store import rejected_texts, vectors
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import PASSING, ConnectionLost, PostgresError
+from vector_pipeline.store.fencing import owned_transaction
 from vector_pipeline.store.shared import spending
 from vector_pipeline.store.space import Space, active_space, list_spaces
 from vector_pipeline.store.spaces import open_space
@@ -103,13 +104,14 @@ class AnswerStore:
         if hashes:
             space = self._target.space or self._open_space(connection, answer)
             # Together, so that neither a crash nor a second try leaves a vector unpaid or paid twice in the books.
-            with connection.transaction():
+            with owned_transaction(connection):
                 stored = vectors.store_vectors(connection, space, hashes, answer.vectors)
                 self._budget.record(connection, answer.tokens, reserved=sum(i.tokens for i in answer.inputs))
             self.stored += stored
             self._pipeline.advance("texts embedded", len(hashes))
         if answer.rejected:
-            rejected_texts.note(connection, self._target.name, answer.rejected)
+            with owned_transaction(connection):
+                rejected_texts.note(connection, self._target.name, answer.rejected)
             self.rejected.update((key.hex(), reason) for key, reason in answer.rejected.items())
 
     def _connected(self) -> Connection:

@@ -25,6 +25,7 @@ from vector_pipeline.store import rejected_texts, vectors
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import ConnectionLost
+from vector_pipeline.store.fencing import prove, select_owner
 from vector_pipeline.store.shared.batches import PostgresBatchLedger
 from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline.store.space import list_spaces
@@ -251,6 +252,7 @@ class _TargetRun:
         claims: Claims,
         budget: Budget,
     ) -> Iterator[list[EmbeddingInput]]:
+        prove(connection, select_owner(connection))  # before anything more is paid
         mine = claims.claim(self._missing(connection, list(inputs)))
         # Asked again under the claim: between the first look and the claim another run may have stored it and let go.
         missing = self._missing(connection, list(inputs))

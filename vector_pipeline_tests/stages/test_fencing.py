@@ -1,0 +1,227 @@
+"""A run that was stopped while another took over its arrival writes nothing when it wakes, whatever it was writing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vector_pipeline.errors import TakenOver
+from vector_pipeline.pipeline.model import client_config
+from vector_pipeline.pipeline.pipeline import open_pipeline
+from vector_pipeline.settings import Settings
+from vector_pipeline.sources.local import LocalSource
+from vector_pipeline.stages.embeddings.plan import embed_plan
+from vector_pipeline.store import vectors
+from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.rows import load_sources
+from vector_pipeline.store.run_locks import RunLocks
+from vector_pipeline.store.shared.spending import spent_today
+from vector_pipeline.store.space import active_space
+from vector_pipeline_tests.support.asking import inputs
+from vector_pipeline_tests.support.corpus import embed, load, own, rows_of
+from vector_pipeline_tests.support.dev import wait_for
+from vector_pipeline_tests.support.openai_server import ServerConfig, serve
+from vector_pipeline_tests.support.sleeper import ARRIVAL, ROLE, text_of
+
+FILES = ("a", "b", "c")
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    with database.connect(role="test") as connection:
+        yield connection
+
+
+@contextmanager
+def sleeper(kind: str, url: str, *rest: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "vector_pipeline_tests.support.sleeper", kind, url, *rest]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until_it_waits(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n", process.communicate()[1]
+
+
+def woken(process: subprocess.Popen[str]) -> str:
+    """What it says at its end, once it goes on."""
+    process.send_signal(signal.SIGCONT)
+    return process.communicate("\n", timeout=60)[1].strip()
+
+
+def end_sessions(connection: Connection, *roles: str) -> None:
+    """As the server does that has not heard of a client for too long; all of them where none is named."""
+    names = [f"vector_pipeline {role}" for role in roles]
+    connection.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND "
+        "pid <> pg_backend_pid() AND (%s = '{}' OR application_name = ANY(%s))",
+        (names, names),
+    )
+
+
+TABLES = (
+    "source_files",
+    "arrivals",
+    "chunks",
+    "chunk_sections",
+    "unreferenced_hashes",
+    "rejected_texts",
+    "lexical_landing",
+    "spaces",
+    "vector_pipeline_shared.spending",
+)
+
+
+def everything(connection: Connection) -> dict[str, list[Any]]:
+    """All rows, and the transaction that wrote each."""
+    space = active_space(connection)
+    tables = [*TABLES, *((space.embeddings, space.landing) if space else ())]
+    query = "SELECT xmin::text, t::text FROM {} t ORDER BY 2"
+    return {table: connection.execute(query.format(table).encode()).fetchall() for table in tables}
+
+
+def prepare(connection: Connection, folder: Path, paths: Sequence[str], *, gone: bool = False) -> None:
+    """Files of an arrival that are on disk, listed and embedded."""
+    own(connection, ARRIVAL, paths, gone=gone)
+    embed(connection, list(map(text_of, paths)))
+    source = LocalSource(str(folder))
+    for path in paths:
+        (folder / path).write_text(text_of(path))
+        connection.execute(
+            "UPDATE source_files SET root = %s, fingerprint = CASE WHEN gone THEN '' ELSE %s END WHERE path = %s",
+            (str(folder), source.fingerprint(path), path),
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [
+        *((kind, ROLE) for kind in ("rows", "deletions", "documents", "rejections", "failure", "end")),
+        ("rows", ""),
+        ("documents", ""),
+    ],
+)
+def test_a_run_that_wakes_after_another_took_over_writes_nothing(
+    database: Database, connection: Connection, tmp_path: Path, kind: str, lost: str
+) -> None:
+    paths = ("a.txt", "b.txt", "c.txt") if kind == "documents" else FILES
+    prepare(connection, tmp_path, paths, gone=kind == "deletions")
+    if kind in ("rows", "rejections"):
+        connection.execute("UPDATE source_files SET fingerprint = '1'")
+    if kind == "end":
+        connection.execute("UPDATE source_files SET status = 'loaded'")
+    with sleeper(kind, database.url) as process:
+        until_it_waits(process)
+        process.send_signal(signal.SIGSTOP)
+        end_sessions(connection, *filter(None, [lost]))
+        with RunLocks(database, "successor") as locks:
+            assert locks.hold_arrival(ARRIVAL) is False
+            before = everything(connection)
+            said = woken(process)
+            assert everything(connection) == before
+    if lost == ROLE and kind in ("rows", "deletions"):
+        assert said.startswith("TakenOver: arrival A1 was taken over by another run")
+
+
+def test_a_run_that_wakes_and_has_not_been_replaced_goes_on(
+    database: Database, connection: Connection, tmp_path: Path
+) -> None:
+    prepare(connection, tmp_path, FILES)
+    connection.execute("UPDATE source_files SET fingerprint = '1'")
+    with sleeper("rows", database.url) as process:
+        until_it_waits(process)
+        process.send_signal(signal.SIGSTOP)
+        end_sessions(connection, ROLE)
+        assert woken(process) == ""
+    assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (3,)
+
+
+def test_an_answer_that_comes_after_another_took_over_is_kept_for_the_next_run_and_not_paid_again(
+    database: Database, connection: Connection, tmp_path: Path
+) -> None:
+    own(connection, ARRIVAL, FILES)
+    with serve(ServerConfig(latency=1.0)) as server:
+        with sleeper("vectors", database.url, str(tmp_path / "sleeper"), server.url) as process:
+            server.wait_for_requests(1)
+            process.send_signal(signal.SIGSTOP)
+            end_sessions(connection, ROLE, "answers")
+            with RunLocks(database, "successor") as locks:
+                locks.hold_arrival(ARRIVAL)
+                before = everything(connection)
+                said = woken(process)
+                assert everything(connection) == before
+        assert said.startswith("DatabaseError: ")
+        assert "taken over by another run" in said
+        assert "kept in" in said
+        settings = Settings.of(
+            home=tmp_path / "sleeper", database_url=database.url, openai_base_url=server.url, openai_api_key="sk-test"
+        )
+        with open_pipeline(settings) as pipeline:
+            embed_plan(pipeline, [], client_config(settings))
+        space = active_space(connection)
+        assert space is not None
+        asked = {text.content_hash for text in inputs("one", "two", "three")}
+        assert len(vectors.missing(connection, space, asked)) == 3 - sum(server.seen.billed.values())
+        assert spent_today(connection) > 0
+
+
+def test_the_index_is_left_alone_by_a_process_that_wakes_after_another_kept_it(
+    database: Database, connection: Connection
+) -> None:
+    load(connection, ARRIVAL, {"a": [f"text {number}" for number in range(60)]})
+    with sleeper("index", database.url) as process:
+        until_it_waits(process)
+        process.send_signal(signal.SIGSTOP)
+        end_sessions(connection, "vector index")
+        (report,) = maintain_index(database, worth=1)
+        assert (report.built, report.landing) == (True, 0)
+        before = everything(connection)
+        assert woken(process) != ""
+        assert everything(connection) == before
+
+
+def test_a_scan_that_wakes_after_another_one_registers_nothing(
+    database: Database, connection: Connection, tmp_path: Path
+) -> None:
+    for name in FILES:
+        (tmp_path / f"{name}.txt").write_text(name)
+    with sleeper("scanning", database.url, str(tmp_path)) as process:
+        until_it_waits(process)
+        process.send_signal(signal.SIGSTOP)
+        end_sessions(connection, "scan")
+        before = everything(connection)
+        assert woken(process) != ""
+        assert everything(connection) == before
+
+
+def test_a_successor_waits_for_a_transaction_that_is_writing_and_for_one_that_was_stopped_no_longer_than_allowed(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vector_pipeline.store.connection.IDLE_IN_TRANSACTION", "1s")
+    own(connection, ARRIVAL, ["a"])
+    embed(connection, ["text"])
+    with RunLocks(database, "first", look_every_seconds=60) as first:
+        first.hold_arrival(ARRIVAL)
+        with database.owned_by(first.owner(ARRIVAL)).connect() as stopped, suppress(Exception), stopped.transaction():
+            load_sources(stopped, ARRIVAL, [rows_of("a", ["text"])])
+            end_sessions(connection, "first")
+            with RunLocks(database, "second") as second:
+                second.hold_arrival(ARRIVAL)
+        wait_for(lambda: stopped.closed or stopped.broken, 5)
+        with database.owned_by(first.owner(ARRIVAL)).connect() as late, pytest.raises(TakenOver):
+            load_sources(late, ARRIVAL, [rows_of("a", ["text"])])
+    assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (0,)
