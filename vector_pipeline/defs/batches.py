@@ -1,30 +1,28 @@
-"""What the Batch API has answered, brought in: a job that fetches it, and the sensor that brings both ends together.
+"""Results of the Batch API: a job that fetches them, and a sensor that requests its runs.
 
 A run submits and does not wait, so no worker is held for a day. The sensor asks every few minutes how the batches
 stand; when one is over, a run of the job fetches it, and then the arrivals that waited for it are run again.
 """
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 
 import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.openai_resource import OpenAIResource
-from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.runs import ACTIVE, TRIGGER
+from vector_pipeline.defs.work import pipeline_of
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.pipeline.model import client_config
-from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
-from vector_pipeline.settings import Settings
+from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import manifest
 from vector_pipeline.store.locks import in_progress
 
 INTERVAL_SECONDS = 120
 
-# Arrivals asked for in one tick; the rest follow with the next batch or at night.
+# Arrivals requested in one tick; the rest follow with the next batch or at night.
 RUNS_PER_TICK = 50
 
 
@@ -34,30 +32,29 @@ def build_batches_job(names: Names, resources: Mapping[str, object]) -> dg.JobDe
     It is given its resources here: a job that still misses some makes Dagster (1.13) build the sensors on it anew,
     which prints a warning about a beta parameter that nobody set.
     """
-    postgres, openai = names.of("postgres"), names.of("openai")
+    postgres = names.of("postgres")
 
     @dg.op(
         name=names.of("bring_in_batches"),
-        required_resource_keys={postgres, openai},
+        required_resource_keys={postgres},
         description="Fetches the results of batches that are over and stores their vectors.",
     )
     def bring_in_batches(context: dg.OpExecutionContext) -> None:
-        database: PostgresResource = getattr(context.resources, postgres)
-        api: OpenAIResource = getattr(context.resources, openai)
+        pipeline = pipeline_of(context, names)
         # Imports openai, which building the definitions does not have to wait for.
         from vector_pipeline.stages.embeddings.batches import harvest
 
         with explained():
-            found = harvest(database.pipeline, api.client_config(), log=context.log.info)
+            found = harvest(pipeline, client_config(pipeline.settings), log=context.log.info)
         context.log.info(
             f"{found.finished:,} batches brought in with {found.inputs:,} texts; {found.out:,} are still out"
         )
 
     @dg.job(
         name=names.of("batches"),
-        resource_defs={name: resources[name] for name in (postgres, openai)},
+        resource_defs={postgres: resources[postgres]},
         executor_def=dg.in_process_executor,
-        description="Bring in what the Batch API has answered.",
+        description="Fetch what the Batch API has answered.",
         tags={"vector_pipeline": names.prefix or "default"},
     )
     def batches() -> None:
@@ -67,27 +64,22 @@ def build_batches_job(names: Names, resources: Mapping[str, object]) -> dg.JobDe
 
 
 def build_batches_sensor(
-    names: Names,
-    settings: Settings,
-    batches: dg.JobDefinition,
-    ingest: "dg.UnresolvedAssetJobDefinition",
-    opened: Pipeline | None,
+    opening: Opening, batches: dg.JobDefinition, ingest: "dg.UnresolvedAssetJobDefinition"
 ) -> dg.SensorDefinition:
     """`batches_sensor`: on by itself where EMBEDDING_MODE is `batch`."""
-    goes_in_batches = settings.embedding_mode == "batch"
+    is_on = opening.settings.embedding_mode == "batch"
 
     @dg.sensor(
-        name=names.of("batches_sensor"),
+        name=opening.names.of("batches_sensor"),
         jobs=[batches, ingest],
         minimum_interval_seconds=INTERVAL_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING if goes_in_batches else dg.DefaultSensorStatus.STOPPED,
-        description="Has what the Batch API answered brought in, then runs the arrivals that waited for it.",
+        default_status=dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED,
+        description="Fetches what the Batch API has answered, then runs the arrivals that waited for it.",
     )
     def batches_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
-            with ExitStack() as stack:
-                pipeline = opened or stack.enter_context(open_pipeline(settings))
-                return _tick(context, names, pipeline, batches.name)
+            with opening.pipeline() as pipeline:
+                return _tick(context, opening.names, pipeline, batches.name)
         except PipelineError as error:
             return dg.SkipReason(str(error))
 
@@ -113,7 +105,7 @@ def _tick(
         busy = in_progress(connection, pending)
     wanted = [arrival for arrival in pending if arrival not in busy][:RUNS_PER_TICK]
     register_arrivals(context.instance, names, wanted)
-    # An arrival is asked for once per batch that came in: what it still misses is in another.
+    # An arrival is requested once for each batch that came in: what it still misses is in another.
     requests = [
         dg.RunRequest(
             job_name=names.of("ingest"),

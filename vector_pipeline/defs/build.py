@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import dagster as dg
 
 from vector_pipeline.defs.assets.chunks import build_chunks
@@ -14,8 +17,8 @@ from vector_pipeline.defs.assets.vector_index import build_vector_index
 from vector_pipeline.defs.batches import build_batches_job, build_batches_sensor
 from vector_pipeline.defs.checks import build_checks
 from vector_pipeline.defs.io_manager import ParquetStages
-from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.openai_resource import openai_resource
+from vector_pipeline.defs.opening import ORDINARY, Opening, StageOutcome, TickLimits
 from vector_pipeline.defs.resources import postgres_resource, source_resource
 from vector_pipeline.defs.schedules import build_backfill_schedule, build_backfill_sensor, build_scan_schedule
 from vector_pipeline.defs.sensors import build_index_automation, build_source_files_sensor
@@ -23,64 +26,75 @@ from vector_pipeline.pipeline.pipeline import Pipeline, stage_base
 from vector_pipeline.settings import Settings
 
 
-def build_definitions(settings: Settings | None = None, *, opened: Pipeline | None = None) -> dg.Definitions:
-    """The Definitions of a pipeline: seven assets, the jobs `scan` and `ingest`, sensors, a schedule, checks, resources.
+def build_definitions(
+    settings: Settings | None = None,
+    *,
+    opened: Pipeline | None = None,
+    ticks: TickLimits = ORDINARY,
+    finished: Callable[[StageOutcome], None] | None = None,
+) -> dg.Definitions:
+    """The Definitions of one pipeline: seven assets, four checks, four jobs, four sensors, two schedules, resources.
 
     Without settings they are read from the environment. With a NAME all names carry it as a prefix, so that the
-    Definitions of several pipelines can be merged into one code location. `opened` is a pipeline that the caller
-    holds open, which runs in this process then use instead of opening it each for itself.
+    Definitions can be merged into a code location that has others; they set no executor and no logger there.
+    `opened` is a pipeline that the caller holds open: runs in this process use it instead of opening it themselves, and
+    `finished` receives what each of their stages did. `ticks` bounds what one tick does.
+    Raises ConfigurationError for settings that make none.
     """
-    settings = settings or Settings.from_environment()
-    names = Names(settings.name)
-    vector_index = build_vector_index(names)
-    arrival_assets = [
-        build_documents(names),
-        build_chunks(names),
-        build_token_batches(names),
-        build_embeddings(names),
-        build_document_rows(names),
+    opening = Opening(settings or Settings.from_environment(), opened, ticks)
+    if finished is not None:
+        opening = replace(opening, finished=finished)
+    return _definitions(opening)
+
+
+def _definitions(opening: Opening) -> dg.Definitions:
+    names = opening.names
+    source_files, vector_index = build_source_files(opening), build_vector_index(opening)
+    stages = [
+        build_documents(opening),
+        build_chunks(opening),
+        build_token_batches(opening),
+        build_embeddings(opening),
+        build_document_rows(opening),
     ]
-    ingest = dg.define_asset_job(
-        names.of("ingest"),
-        selection=dg.AssetSelection.assets(*arrival_assets),
-        description="Read, cut, embed and load the files of one arrival.",
-        tags={"vector_pipeline": settings.name or "default"},
+    scanning = _job(opening, "scan", [source_files], "List the source and register what is new, changed or deleted.")
+    ingest = _job(opening, "ingest", stages, "Read, cut, embed and load the files of one arrival.")
+    index = _job(opening, "index", [vector_index], "Move landed vectors under the index, measure it, and tidy up.")
+    resources = _resources(opening)
+    batches = build_batches_job(names, resources)
+    return dg.Definitions(
+        assets=[source_files, *stages, vector_index],
+        asset_checks=build_checks(opening),
+        jobs=[scanning, ingest, index, batches],
+        sensors=[
+            build_source_files_sensor(opening, scanning, ingest),
+            build_index_automation(names, vector_index),
+            build_batches_sensor(opening, batches, ingest),
+            build_backfill_sensor(opening, scanning, ingest),
+        ],
+        schedules=[build_backfill_schedule(opening, ingest), build_scan_schedule(opening, scanning)],
+        resources=resources,
     )
-    source_files = build_source_files(names)
-    scanning = dg.define_asset_job(
-        names.of("scan"),
-        selection=dg.AssetSelection.assets(source_files),
-        description="List the source and register what is new, changed or deleted as arrivals.",
-        tags={"vector_pipeline": settings.name or "default"},
+
+
+def _job(
+    opening: Opening, name: str, assets: Sequence[dg.AssetsDefinition], description: str
+) -> dg.UnresolvedAssetJobDefinition:
+    """A job over assets. Its steps run in one process: one of their own would take ten times as long as a step."""
+    return dg.define_asset_job(
+        opening.names.of(name),
+        selection=dg.AssetSelection.assets(*assets),
+        description=description,
+        tags={"vector_pipeline": opening.settings.name or "default"},
+        executor_def=dg.in_process_executor,
     )
-    index = dg.define_asset_job(
-        names.of("index"),
-        selection=dg.AssetSelection.assets(vector_index),
-        description="Bring landed vectors under the index, measure it, and tidy up.",
-    )
-    resources = {
-        names.of("postgres"): postgres_resource(settings, opened),
+
+
+def _resources(opening: Opening) -> dict[str, object]:
+    settings, names = opening.settings, opening.names
+    return {
+        names.of("postgres"): postgres_resource(opening),
         names.of("source"): source_resource(settings),
         names.of("openai"): openai_resource(settings),
         names.of("stages"): ParquetStages(base=stage_base(settings)),
     }
-    batches = build_batches_job(names, resources)
-    return dg.Definitions(
-        assets=[source_files, *arrival_assets, vector_index],
-        asset_checks=build_checks(names),
-        jobs=[scanning, ingest, index, batches],
-        sensors=[
-            build_source_files_sensor(names, settings, scanning, ingest, opened),
-            build_index_automation(names, vector_index),
-            build_batches_sensor(names, settings, batches, ingest, opened),
-            build_backfill_sensor(names, settings, scanning, ingest, opened),
-        ],
-        schedules=[
-            build_backfill_schedule(names, settings, ingest, opened),
-            build_scan_schedule(names, settings, scanning, opened),
-        ],
-        resources=resources,
-        # On Definitions and not only on the job: a backfill from the UI runs assets without the job, and a process
-        # per step would take ten times as long as the step.
-        executor=dg.in_process_executor,
-    )

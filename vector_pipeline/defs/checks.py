@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import outcome_table
-from vector_pipeline.defs.resources import PostgresResource, SourceResource
 from vector_pipeline.defs.ticks import notice_seconds
+from vector_pipeline.defs.work import pipeline_of, source_of
 from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.queries.compare import Comparison, compare
 from vector_pipeline.store import manifest
@@ -13,8 +13,9 @@ from vector_pipeline.store.space import list_spaces
 from vector_pipeline.store.sweep import count_mismatches, orphans
 
 
-def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
-    """The checks of a pipeline, on the asset that they speak of."""
+def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
+    """The checks of a pipeline, each on the asset that it speaks of."""
+    names = opening.names
     postgres, source = names.of("postgres"), names.of("source")
 
     @dg.asset_check(
@@ -24,16 +25,16 @@ def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
         description="The source, listed again, holds what the table holds; pending and just changed files aside.",
     )
     def table_matches_disk(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        database: PostgresResource = getattr(context.resources, postgres)
-        where: SourceResource = getattr(context.resources, source)
-        pipeline = database.pipeline
+        pipeline = pipeline_of(context, names)
         try:
             with pipeline.database.connect(role="checks") as connection:
-                places = where.open(connection)
+                places = source_of(context, names).open(connection)
             quiet = pipeline.settings.quiet_seconds
-            found = [compare(pipeline.database, s, quiet_seconds=quiet + notice_seconds(s)) for s in places]
+            found = [
+                compare(pipeline.database, s, quiet_seconds=quiet + notice_seconds(s, opening.ticks)) for s in places
+            ]
         except (ConfigurationError, SourceError) as error:
-            # A source that is away is what this check is there to tell of, not a reason for the run to fail.
+            # This check is there to show that the source is away, which is no reason for the run to fail.
             return dg.AssetCheckResult(passed=False, description=str(error), metadata={"error": str(error)})
         return _matches(found)
 
@@ -44,8 +45,7 @@ def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
         description="Every file of the source is loaded; the others are listed with the reason.",
     )
     def all_files_loaded(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        database: PostgresResource = getattr(context.resources, postgres)
-        with database.pipeline.database.connect(role="checks") as connection:
+        with pipeline_of(context, names).database.connect(role="checks") as connection:
             counts = manifest.count_files(connection)
             open_files = manifest.files_with_status(connection, "rejected", "pending", limit=200)
             several = len(manifest.known_roots(connection)) > 1
@@ -71,8 +71,7 @@ def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
         description="No chunk in the table belongs to a file that is deleted, and each loaded file has all its rows.",
     )
     def no_orphans(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        database: PostgresResource = getattr(context.resources, postgres)
-        with database.pipeline.database.connect(role="checks") as connection:
+        with pipeline_of(context, names).database.connect(role="checks") as connection:
             count = orphans(connection)
             mismatches = count_mismatches(connection)
         return dg.AssetCheckResult(
@@ -93,9 +92,9 @@ def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
         description="The index finds what exact search finds: recall@10 of at least VECTOR_PIPELINE_MIN_RECALL.",
     )
     def recall(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        database: PostgresResource = getattr(context.resources, postgres)
-        least = database.pipeline.settings.min_recall
-        with database.pipeline.database.connect(role="checks") as connection:
+        pipeline = pipeline_of(context, names)
+        least = pipeline.settings.min_recall
+        with pipeline.database.connect(role="checks") as connection:
             measured = {s.name: s.recall for s in list_spaces(connection) if s.recall is not None}
         return dg.AssetCheckResult(
             passed=all(value >= least for value in measured.values()),
@@ -107,7 +106,7 @@ def build_checks(names: Names) -> list[dg.AssetChecksDefinition]:
 
 def _matches(found: list[Comparison]) -> dg.AssetCheckResult:
     differs = sum(comparison.differs for comparison in found)
-    said = {
+    meaning = {
         "missing": "on disk and not in the table",
         "deleted": "in the table and no longer on disk",
         "changed": "changed on disk since it was loaded",
@@ -121,7 +120,7 @@ def _matches(found: list[Comparison]) -> dg.AssetCheckResult:
                 for name in ("same", "pending", "waiting", "missing", "deleted", "changed", "passed_over")
             },
             "differences": outcome_table(
-                (f"{comparison.root}/{item.path}" if len(found) > 1 else item.path, item.kind, said[item.kind])
+                (f"{comparison.root}/{item.path}" if len(found) > 1 else item.path, item.kind, meaning[item.kind])
                 for comparison in found
                 for item in comparison.differences
             ),

@@ -9,16 +9,16 @@ import dagster as dg
 
 from vector_pipeline.errors import DatabaseUnavailable, PipelineError, ProviderUnavailable, SourceError, StorageError
 
-# Failures that may pass by themselves; all others want a person.
+# Failures that may pass by themselves; all others need a person.
 PASSING = (DatabaseUnavailable, ProviderUnavailable, SourceError, StorageError)
 
 BY_ITSELF = "backfill_schedule runs it again; materialize the arrival to have it sooner. What was paid for is kept."
-BY_HAND = "Mend it, then materialize the arrival, or wait for backfill_schedule. What was paid for is kept."
+BY_HAND = "Fix it, then materialize the arrival, or wait for backfill_schedule. What was paid for is kept."
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn an error raised on purpose into a dg.Failure with its line, marked not to be retried where that is vain."""
+    """Turn a PipelineError into a dg.Failure with the same line, which Dagster retries only where that can help."""
     try:
         yield
     except PipelineError as error:
@@ -26,7 +26,7 @@ def explained() -> Iterator[None]:
 
 
 def failure(error: PipelineError, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.Failure:
-    """The dg.Failure for an error raised on purpose: the line to act on, and what happens by itself."""
+    """The dg.Failure for a PipelineError: its line, and what happens next."""
     passes = isinstance(error, PASSING)
     return dg.Failure(
         description=str(error),

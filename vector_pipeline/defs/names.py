@@ -1,6 +1,6 @@
-"""The names that a pipeline goes by in Dagster, each with the prefix of its own.
+"""The names that a pipeline has in Dagster, each with the pipeline's prefix.
 
-Names of the default pipeline, whose prefix is empty, are a contract: scripts outside the project use them.
+Names of the default pipeline, whose prefix is empty, are stable: scripts outside the project use them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import dagster as dg
+
+STAGES = ("documents", "chunks", "token_batches", "embeddings", "document_rows")
+"""The assets that are partitioned by arrival, in the order in which they are materialized."""
+
+ASSETS = ("source_files", *STAGES, "vector_index")
+CHECKS = {
+    "all_files_loaded": "source_files",
+    "table_matches_disk": "source_files",
+    "no_orphans": "document_rows",
+    "recall": "vector_index",
+}
+"""Each check, and the asset that it is on."""
+JOBS = ("scan", "ingest", "index", "batches")
+SENSORS = ("source_files_sensor", "batches_sensor", "backfill_sensor", "vector_index_automation")
+SCHEDULES = ("backfill_schedule", "scan_schedule")
+RESOURCES = ("postgres", "source", "openai", "stages")
+PARTITIONS = ("arrivals",)
+POOLS = ("embeddings",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +35,11 @@ class Names:
     prefix: str = ""
 
     def of(self, name: str) -> str:
-        """A job's, sensor's, schedule's, resource's or pool's name."""
+        """The name of a job, sensor, schedule, resource, pool or partitions definition."""
         return f"{self.prefix}_{name}" if self.prefix else name
 
     def asset(self, name: str) -> dg.AssetKey:
-        """An asset's key."""
+        """The key of an asset."""
         return dg.AssetKey([self.prefix, name] if self.prefix else [name])
 
     @property
@@ -31,10 +49,45 @@ class Names:
 
     @property
     def group(self) -> str:
-        """The group that the pipeline's assets are shown in."""
+        """The group that the UI shows the pipeline's assets in."""
         return self.prefix or "vector_pipeline"
 
     @property
     def arrivals(self) -> dg.DynamicPartitionsDefinition:
-        """The partitions: one per set of files that were found new, changed or deleted together."""
+        """The partitions: one for each set of files that a scan found new, changed or deleted together."""
         return dg.DynamicPartitionsDefinition(name=self.of("arrivals"))
+
+    @property
+    def assets(self) -> list[dg.AssetKey]:
+        """The keys of all assets, upstream first."""
+        return [self.asset(name) for name in ASSETS]
+
+    @property
+    def checks(self) -> list[dg.AssetCheckKey]:
+        """The keys of all asset checks."""
+        return [dg.AssetCheckKey(self.asset(asset), check) for check, asset in CHECKS.items()]
+
+    @property
+    def jobs(self) -> list[str]:
+        """The names of all jobs."""
+        return [self.of(name) for name in JOBS]
+
+    @property
+    def sensors(self) -> list[str]:
+        """The names of all sensors."""
+        return [self.of(name) for name in SENSORS]
+
+    @property
+    def schedules(self) -> list[str]:
+        """The names of all schedules."""
+        return [self.of(name) for name in SCHEDULES]
+
+    @property
+    def resources(self) -> list[str]:
+        """The keys of all resources."""
+        return [self.of(name) for name in RESOURCES]
+
+    @property
+    def pools(self) -> list[str]:
+        """The names of all concurrency pools."""
+        return [self.of(name) for name in POOLS]

@@ -6,15 +6,16 @@ keys and the database's URL are read from the environment when a run starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
 
-from vector_pipeline.defs.failures import explained, failure
+from vector_pipeline.defs.failures import explained
+from vector_pipeline.defs.opening import Opening
 from vector_pipeline.errors import ConfigurationError, PipelineError
-from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
+from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.opening import open_source
@@ -44,20 +45,8 @@ class PostgresResource:
         with self.pipeline.database.connect(role="arrival") as connection:
             return manifest.count_files(connection, arrival).pending == 0
 
-    @contextmanager
-    def explained(self, arrival: str, done: Callable[[], Mapping[str, dg.MetadataValue]] = lambda: {}) -> Iterator[None]:
-        """As `failures.explained`, for work on an arrival: the reason is noted with its files, for `status` to show.
-
-        `done` tells what was done before the failure, as metadata.
-        """
-        try:
-            yield
-        except PipelineError as error:
-            noted = failure(error, {**self._note(arrival, str(error)), **done()})
-            raise noted from error
-
-    def _note(self, arrival: str, reason: str) -> dict[str, dg.MetadataValue]:
-        """Note it, and say how the arrival stands; nothing where the database itself is away."""
+    def note(self, arrival: str, reason: str) -> dict[str, dg.MetadataValue]:
+        """Note why a run of an arrival failed; returns its counts of files, none where the database is away."""
         try:
             with self.pipeline.database.connect(role="failure") as connection:
                 manifest.fail_attempt(connection, arrival, reason)
@@ -71,14 +60,14 @@ class PostgresResource:
         }
 
 
-def postgres_resource(settings: Settings, opened: Pipeline | None) -> dg.ResourceDefinition:
-    """`postgres`: opens the database for a run, or takes the pipeline that the caller holds open."""
+def postgres_resource(opening: Opening) -> dg.ResourceDefinition:
+    """`postgres`: opens the database for a run, or takes the pipeline that this process holds open."""
 
     @contextmanager
     def open_for_run(context: dg.InitResourceContext) -> Iterator[PostgresResource]:
         with ExitStack() as stack:
             with explained():
-                pipeline = opened or stack.enter_context(open_pipeline(settings))
+                pipeline = stack.enter_context(opening.pipeline())
                 run = context.run.run_id if context.run else ""
                 locks = stack.enter_context(RunLocks(pipeline.database, f"run {run}"))
                 locks.hold_run(run)
@@ -112,7 +101,10 @@ class SourceResource:
 
 def source_resource(settings: Settings) -> dg.ResourceDefinition:
     """`source`: the folder or URL that is kept in step with."""
+
+    def source(_: dg.InitResourceContext) -> SourceResource:
+        return SourceResource(settings.source)
+
     return dg.ResourceDefinition(
-        lambda _: SourceResource(settings.source),
-        description=f"The text: {settings.source or 'every folder or URL that was ingested before'}.",
+        source, description=f"The text: {settings.source or 'every folder or URL that was ingested before'}."
     )

@@ -7,19 +7,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.names import STAGES, Names
+from vector_pipeline.defs.opening import ORDINARY, TickLimits
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import alive
-
-STAGES = ("documents", "chunks", "token_batches", "embeddings", "document_rows")
-"""The assets that are partitioned by arrival."""
-
-JOBS = ("scan", "ingest", "index", "batches")
 
 PARTITION = "dagster/partition"
 
 TRIGGER = "vector_pipeline/trigger"
-"""Tag of a run that says what asked for it: sensor, schedule, batches, automation, cli; none where a person did."""
+"""Tag of a run that names what requested it: sensor, schedule, batches, automation or cli; a person's run has none."""
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
@@ -32,16 +28,13 @@ ACTIVE = [
 WILL_RETRY = "dagster/will_retry"
 
 SPEND_UNTIL = "vector_pipeline/spend_until_usd"
-"""Tag of a run that ends where what all runs ever spent comes to so many dollars."""
+"""Tag of a run that ends where all that was ever spent, by all runs, reaches this sum in USD."""
 
 # Arrivals asked about in one query.
 LOOKUP = 200
 
-# A run that dies with its process is asked for again, but not for ever: what kills it may be what it reads.
+# Runs of one arrival, where each died with its process: what kills them may be what they read.
 TRIES = 5
-
-# From its start to the moment when it says in Postgres that it is alive, a run may take so long.
-START_SECONDS = 30.0
 
 
 def is_of(run: dg.DagsterRun, names: Names) -> bool:
@@ -50,32 +43,33 @@ def is_of(run: dg.DagsterRun, names: Names) -> bool:
     return run.job_name == names.of("ingest") or not ours.isdisjoint(run.asset_selection or ())
 
 
-def release_abandoned(instance: dg.DagsterInstance, names: Names, connection: Connection) -> list[str]:
-    """Mark this pipeline's runs as failed whose process is gone, and give back their pool slots; returns their ids.
+def release_abandoned(
+    instance: dg.DagsterInstance, names: Names, connection: Connection, limits: TickLimits = ORDINARY
+) -> list[str]:
+    """Mark this pipeline's runs as failed whose process is gone, and free their pool slots; returns their ids.
 
-    Whether a run is alive is told by its lock in Postgres, not by Dagster's status, which a killed process leaves at
-    "started": arrivals, scans and the index would wait for it for ever. Dagster itself notices only what the daemon's
-    own code server launched, and only while that lives. Runs of other pipelines, which may be in another database,
-    are left alone.
+    A run is alive while it holds its lock in Postgres. Dagster's status does not show it: a killed process leaves it at
+    "started", and arrivals, scans and the index would wait for that run for ever. Dagster itself notices only the runs
+    that the daemon's own code server launched, and only while that server lives. Runs of other pipelines, which may be
+    in another database, are left alone.
     """
-    before = time.time() - START_SECONDS
+    before = time.time() - limits.start_seconds
     records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     ours = {
         record.dagster_run.run_id: record.dagster_run
         for record in records
         if record.start_time is not None and record.start_time < before and _is_ours(record.dagster_run, names)
     }
-    abandoned = sorted(set(ours) - alive(connection, list(ours)))
+    abandoned = sorted(set(ours) - alive(connection, list(ours), settle_seconds=limits.settle_seconds))
     for run_id in abandoned:
-        instance.report_run_failed(ours[run_id], "Its process is gone, or lost Postgres for good; it is taken up again.")
+        instance.report_run_failed(ours[run_id], "Its process is gone, or lost Postgres for good; it is run again.")
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     return abandoned
 
 
 def _is_ours(run: dg.DagsterRun, names: Names) -> bool:
-    ours = {names.asset(name) for name in (*STAGES, "source_files", "vector_index")}
     chosen = {*(run.asset_selection or ()), *(check.asset_key for check in run.asset_check_selection or ())}
-    return run.job_name in map(names.of, JOBS) or not ours.isdisjoint(chosen)
+    return run.job_name in names.jobs or not chosen.isdisjoint(names.assets)
 
 
 def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str]) -> dict[str, list[dg.DagsterRun]]:
@@ -90,7 +84,7 @@ def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str])
 
 
 def spend_until(tags: Mapping[str, str]) -> float | None:
-    """The spending in USD, of all runs that ever were, at which a run ends; None where it was given no limit."""
+    """The sum in USD, spent by all runs since the first day, at which a run ends; None where it has no such limit."""
     return float(tags[SPEND_UNTIL]) if SPEND_UNTIL in tags else None
 
 
@@ -102,10 +96,10 @@ def is_active(runs: Iterable[dg.DagsterRun]) -> bool:
 def run_keys(
     instance: dg.DagsterInstance, names: Names, pending: Sequence[str], busy: Collection[str], at_most: int
 ) -> dict[str, str]:
-    """Arrivals that a sensor is to ask for, with the key of the run; `at_most` are queued or under way at a time.
+    """Arrivals that a sensor requests a run for, with the run's key; `at_most` are queued or under way at a time.
 
-    An arrival is asked for once, under its own name. What failed of itself is the schedule's to try again; what died
-    with its process, or was never started, is asked for again under the name of the run that it follows.
+    An arrival is requested once, under its own name. A run that failed by itself is left to the schedule. One that died
+    with its process, or never started, is requested again under the name of the run that it follows.
     """
     wanted: dict[str, str] = {}
     room = at_most
@@ -127,15 +121,15 @@ def run_keys(
 
 
 def was_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether the failure of a step is that its process was told to end: Ctrl-C, SIGTERM, a pod that is moved."""
+    """Whether a step failed because its process received a signal to end: Ctrl-C, SIGTERM, a pod that is moved."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 
 
 def _died(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run failed because its process ended, and not of what it did. One that a person ended is canceled.
+    """Whether a run failed only because its process ended. A run that a person ended has another status: canceled.
 
-    Where the instance retries lost runs (run_retries in dagster.yaml) they are left to it.
+    Runs that the instance itself retries (run_retries in dagster.yaml) are left to it.
     """
     if run.status is not dg.DagsterRunStatus.FAILURE or run.tags.get(WILL_RETRY) == "true":
         return False

@@ -1,23 +1,23 @@
 """The scheduled backfill: what is failed, missing, or loaded by other rules, oldest first.
 
-A schedule of Dagster's has one job. What is too much to list in a tick has a schedule of its own for the job `scan`, and
-a sensor that has loaded what such a run found.
+A schedule of Dagster's has one job. A source that is too much to list in a tick has a schedule of its own for the job
+`scan`, and a sensor that requests runs of what such a scan found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, TRIGGER, is_active, release_abandoned, runs_of
-from vector_pipeline.defs.ticks import SCAN_EVERY_SECONDS, have_scanned, scan_in_tick, told, wants_run
+from vector_pipeline.defs.ticks import needs_scan_run, request_scan, scan_in_tick, summary
 from vector_pipeline.errors import ConfigurationError, PipelineError
-from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
+from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.stages.embeddings.budget import committed_in_all
 from vector_pipeline.store import manifest
@@ -25,73 +25,61 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import in_progress
 
 
-def build_backfill_schedule(
-    names: Names,
-    settings: Settings,
-    ingest: dg.UnresolvedAssetJobDefinition,
-    opened: Pipeline | None,
-) -> dg.ScheduleDefinition:
-    """`backfill_schedule`: each tick asks for runs of the arrivals that own pending or stale files.
+def build_backfill_schedule(opening: Opening, ingest: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """`backfill_schedule`: each tick requests runs of the arrivals that own pending or stale files.
 
     Raises ConfigurationError for a BACKFILL_CRON that is none.
     """
 
     def backfill_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         try:
-            with ExitStack() as stack:
-                pipeline = opened or stack.enter_context(open_pipeline(settings))
-                return _tick(context, names, pipeline)
+            with opening.pipeline() as pipeline:
+                return _tick(context, opening, pipeline)
         except PipelineError as error:
             return dg.SkipReason(str(error))
 
     return _on_cron(
-        settings,
-        names.of("backfill_schedule"),
+        opening.settings,
+        opening.names.of("backfill_schedule"),
         ingest,
         "Runs again what failed or is missing, and what was loaded by other rules, oldest first.",
         backfill_schedule,
     )
 
 
-def build_scan_schedule(
-    names: Names, settings: Settings, scanning: dg.UnresolvedAssetJobDefinition, opened: Pipeline | None
-) -> dg.ScheduleDefinition:
-    """`scan_schedule`: has a run list the source where that is too much for a tick of `backfill_schedule`.
+def build_scan_schedule(opening: Opening, scanning: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """`scan_schedule`: requests a run that lists the source where that is too much for `backfill_schedule`.
 
     Raises ConfigurationError for a BACKFILL_CRON that is none.
     """
+    names, limits = opening.names, opening.ticks
 
     def scan_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            with ExitStack() as stack:
-                pipeline = opened or stack.enter_context(open_pipeline(settings))
-                connection = stack.enter_context(pipeline.database.connect(role="schedule"))
-                release_abandoned(context.instance, names, connection)
-                if not wants_run(connection, pipeline):
+            with opening.pipeline() as pipeline, pipeline.database.connect(role="schedule") as connection:
+                release_abandoned(context.instance, names, connection, limits)
+                if not needs_scan_run(connection, pipeline, limits):
                     return dg.SkipReason("backfill_schedule lists the source itself")
                 tags = _tags(connection, pipeline)
         except PipelineError as error:
             return dg.SkipReason(str(error))
-        said, request = have_scanned(context.instance, names, tags, SCAN_EVERY_SECONDS)
-        return request or dg.SkipReason(said)
+        line, request = request_scan(context.instance, names, tags, limits.scan_every_seconds)
+        return request or dg.SkipReason(line)
 
     return _on_cron(
-        settings,
+        opening.settings,
         names.of("scan_schedule"),
         scanning,
-        "Has a source listed that is too large, far or slow for backfill_schedule; backfill_sensor then has it loaded.",
+        "Lists a source that is too large, far or slow for backfill_schedule; backfill_sensor loads what is found.",
         scan_schedule,
     )
 
 
 def build_backfill_sensor(
-    names: Names,
-    settings: Settings,
-    scanning: dg.UnresolvedAssetJobDefinition,
-    ingest: dg.UnresolvedAssetJobDefinition,
-    opened: Pipeline | None,
+    opening: Opening, scanning: dg.UnresolvedAssetJobDefinition, ingest: dg.UnresolvedAssetJobDefinition
 ) -> dg.SensorDefinition:
-    """`backfill_sensor`: asks for runs of what a scan for the schedule found, under the budget of that night."""
+    """`backfill_sensor`: requests runs of what a scan for the schedule found, under the budget of that night."""
+    names = opening.names
 
     @dg.run_status_sensor(
         run_status=dg.DagsterRunStatus.SUCCESS,
@@ -99,16 +87,14 @@ def build_backfill_sensor(
         monitored_jobs=[scanning],
         request_job=ingest,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Has loaded what a run of scan_schedule found.",
+        description="Loads what a run of scan_schedule found.",
     )
     def backfill_sensor(context: dg.RunStatusSensorContext) -> dg.SensorResult | dg.SkipReason:
         if context.dagster_run.tags.get(TRIGGER) != "schedule":
-            return dg.SkipReason("source_files_sensor has it loaded")
+            return dg.SkipReason("source_files_sensor loads what this scan found")
         tags = {name: value for name, value in context.dagster_run.tags.items() if name in (TRIGGER, SPEND_UNTIL)}
         try:
-            with ExitStack() as stack:
-                pipeline = opened or stack.enter_context(open_pipeline(settings))
-                connection = stack.enter_context(pipeline.database.connect(role="schedule"))
+            with opening.pipeline() as pipeline, pipeline.database.connect(role="schedule") as connection:
                 wanted = _idle(connection, context.instance, names, pipeline.settings.backfill_max_runs)
         except PipelineError as error:
             return dg.SkipReason(str(error))
@@ -147,14 +133,15 @@ def _on_cron(
 
 
 def _tick(
-    context: dg.ScheduleEvaluationContext, names: Names, pipeline: Pipeline
+    context: dg.ScheduleEvaluationContext, opening: Opening, pipeline: Pipeline
 ) -> list[dg.RunRequest] | dg.SkipReason:
+    names = opening.names
     with pipeline.database.connect(role="schedule") as connection:
-        release_abandoned(context.instance, names, connection)
-        results = scan_in_tick(connection, pipeline, "schedule", remote=True)
+        release_abandoned(context.instance, names, connection, opening.ticks)
+        results = scan_in_tick(connection, pipeline, opening.ticks, "schedule", remote=True)
         tags = _tags(connection, pipeline)
     wanted = arrivals_to_run(context.instance, names, pipeline)
-    found = told(results) if results is not None else "the source is large, slow or new: scan_schedule has it listed"
+    found = summary(results) if results is not None else "the source is large, slow or new: scan_schedule lists it"
     if not wanted:
         return dg.SkipReason(f"nothing is pending, failed or stale ({found})")
     context.log.info(found)
@@ -178,8 +165,8 @@ def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeli
     at_most, at_once = pipeline.settings.backfill_max_runs, pipeline.settings.max_files_per_arrival
     with pipeline.database.connect(role="schedule") as connection:
         wanted = _idle(connection, instance, names, at_most)
-        # Only as many as are run now: what is pending without a run of its own is taken up by the sensor, at once and
-        # without a budget.
+        # Only as many as are run now: the sensor takes up pending arrivals that have no run yet, at once and without a
+        # budget.
         while len(wanted) < at_most and manifest.mark_stale_pending(connection, pipeline.fingerprints.current, at_once):
             wanted = _idle(connection, instance, names, at_most)
     register_arrivals(instance, names, wanted)

@@ -1,4 +1,4 @@
-"""A scan inside a tick of the sensor or the schedule, where the source is small and near enough."""
+"""A scan inside a tick of a sensor or schedule, where the source is small and near enough, or a run that scans."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import ScanConfig
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.opening import ORDINARY, TickLimits
 from vector_pipeline.defs.resources import SourceResource
 from vector_pipeline.defs.runs import ACTIVE
 from vector_pipeline.pipeline.pipeline import Pipeline
@@ -19,63 +20,50 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.scans import LastScan, last_scans
 
-# Ticks of the sensor.
-INTERVAL_SECONDS = 30
 
-# How often a run is asked for that scans what is too much for a tick.
-SCAN_EVERY_SECONDS = 120
-
-# Above this many known files a tick does not scan, and neither where listing is slow: it would hold the daemon.
-FILES_PER_TICK = 100_000
-
-# A scan inside a tick breaks off after this: Dagster gives a tick 60 s, and the daemon has other sensors.
-SCAN_SECONDS = 20.0
-
-# Where it did, runs scan for so long before a tick tries again.
-SLOW_FOR_SECONDS = 3_600
-
-
-def notice_seconds(source: Source) -> float:
+def notice_seconds(source: Source, limits: TickLimits = ORDINARY) -> float:
     """How long a change may wait until the sensor has seen it, on an ordinary day."""
-    return 2.0 * (INTERVAL_SECONDS if source.reads_cheaply else SCAN_EVERY_SECONDS)
+    return 2.0 * (limits.interval_seconds if source.reads_cheaply else limits.scan_every_seconds)
 
 
 def scan_in_tick(
     connection: Connection,
     pipeline: Pipeline,
+    limits: TickLimits,
     trigger: str,
     *,
     max_arrivals: int | None = None,
     remote: bool = False,
 ) -> list[ScanResult] | None:
-    """Scan the sources; None, and nothing done, where that is for a run of its own.
+    """Scan the sources; None, and nothing done, where a run of its own must do that.
 
-    Files that changed within QUIET_SECONDS are left alone. After `max_arrivals`, or where it takes too long, the rest
-    waits for the next scan.
-    `remote` says that this tick may also wait for a store whose size and speed are known from earlier scans.
+    Files that changed within QUIET_SECONDS are left alone. After `max_arrivals`, or after too long a time, the rest
+    waits for the next scan. With `remote` the tick also waits for a store whose size and speed earlier scans measured.
     """
     sources = SourceResource(pipeline.settings.source).open(connection)
     known = _last_scans(connection)
-    if any(_takes_long(connection, source, known.get(source.root), remote) for source in sources):
+    if any(_takes_long(connection, source, known.get(source.root), limits, remote) for source in sources):
         return None
-    options = replace(pipeline.scan_options(trigger, quiet=True, max_arrivals=max_arrivals), max_seconds=SCAN_SECONDS)
+    options = replace(
+        pipeline.scan_options(trigger, quiet=True, max_arrivals=max_arrivals), max_seconds=limits.scan_seconds
+    )
     return [scan(pipeline.database, source, options) for source in sources]
 
 
-def wants_run(connection: Connection, pipeline: Pipeline) -> bool:
-    """Whether a source is to be scanned by a run: a tick with `remote` leaves it, or it never was scanned to its end."""
+def needs_scan_run(connection: Connection, pipeline: Pipeline, limits: TickLimits) -> bool:
+    """Whether a run must scan a source: a tick with `remote` leaves it, or no scan ever reached its end."""
     sources = SourceResource(pipeline.settings.source).open(connection)
     known = _last_scans(connection)
     return any(
-        source.root not in known or _takes_long(connection, source, known[source.root], remote=True)
+        source.root not in known or _takes_long(connection, source, known[source.root], limits, remote=True)
         for source in sources
     )
 
 
-def have_scanned(
+def request_scan(
     instance: dg.DagsterInstance, names: Names, tags: Mapping[str, str], every_seconds: float
 ) -> tuple[str, dg.RunRequest | None]:
-    """A request for a run of `scan`, unless one is queued, under way or began so shortly ago; and what to say of it."""
+    """A line for the tick, and a request for a run of `scan`; None where one is active or began a moment ago."""
     job = names.of("scan")
     now = time.time()
     for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
@@ -83,10 +71,7 @@ def have_scanned(
             return f"a run of {job} is listing the source", None
         age = now - record.create_timestamp.timestamp()
         if age < every_seconds:
-            return (
-                f"the last run of {job} began {age:.0f} s ago; the next follows after {every_seconds} s",
-                None,
-            )
+            return f"the last run of {job} began {age:.0f} s ago; the next follows after {every_seconds} s", None
     slot = int(now // every_seconds)
     asset = names.asset("source_files").to_python_identifier()
     return (
@@ -100,8 +85,8 @@ def have_scanned(
     )
 
 
-def told(results: Sequence[ScanResult]) -> str:
-    """What scans found, and what a person has to decide on, for a tick's page."""
+def summary(results: Sequence[ScanResult]) -> str:
+    """What scans found, and what a person has to decide, for a tick's page."""
     found = "; ".join(str(result) for result in results)
     warnings = " ".join(result.warning for result in results if result.warning)
     return f"{found}. {warnings}" if warnings else found
@@ -111,8 +96,8 @@ def _last_scans(connection: Connection) -> dict[str, LastScan]:
     return {last.root: last for last in last_scans(connection)}
 
 
-def _takes_long(connection: Connection, source: Source, last: LastScan | None, remote: bool) -> bool:
+def _takes_long(connection: Connection, source: Source, last: LastScan | None, limits: TickLimits, remote: bool) -> bool:
     known = manifest.count_present(connection, source.root)
-    if known > FILES_PER_TICK or (remote and last is not None and last.seconds > SCAN_SECONDS):
+    if known > limits.files_per_tick or (remote and last is not None and last.seconds > limits.scan_seconds):
         return True
     return not (source.reads_cheaply or (remote and known))

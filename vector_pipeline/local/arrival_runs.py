@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import dagster as dg
 
@@ -34,11 +33,11 @@ def run_arrivals(
     Raises ConfigurationError where the settings make no definitions, and KeyboardInterrupt where a run was interrupted.
     """
     names = Names(pipeline.settings.name)
-    definitions = build_definitions(pipeline.settings, opened=pipeline)
+    definitions = build_definitions(pipeline.settings, opened=pipeline, finished=report.add)
     register_arrivals(instance, names, arrivals)
     with pipeline.database.connect(role="ingest") as connection:
         counts = manifest.count_files(connection)
-    # The scan was none of Dagster's: the UI is told of it as it is of the sensor's.
+    # The scan was none of Dagster's: the UI shows it as it shows those of the sensor.
     scanned = dg.AssetMaterialization(
         names.asset("source_files"), metadata=scan_metadata(report.scans, counts, arrivals)
     )
@@ -76,50 +75,19 @@ def run_arrivals(
 def _add(report: IngestReport, pipeline: Pipeline, owner: Owner, result: dg.ExecuteInProcessResult | None) -> None:
     arrival = owner.arrival
     report.arrivals += 1
-    if result is not None:
-        found = _metadata(result)
-        report.chunks += found.get("chunks.chunks", 0)
-        report.requests += found.get("embeddings.requests", 0)
-        report.embedded += found.get("embeddings.texts", 0)
-        report.tokens += found.get("embeddings.tokens", 0)
-        report.usd += found.get("embeddings.usd", 0.0)
-        report.reused += found.get("token_batches.chunks_reused", 0)
-        report.rows += found.get("document_rows.dagster/row_count", 0)
-        # A run that failed while it embedded has loaded the files that were complete.
-        report.rows += found.get("embeddings.rows_loaded", 0)
-        for step in ("document_rows", "embeddings"):
-            report.loaded += found.get(f"{step}.files_loaded", 0)
-            report.deleted += found.get(f"{step}.files_deleted", 0)
-        if "embeddings.stopped" in found:
-            report.failures.append(str(found["embeddings.stopped"]))
-        if not result.success:
-            reason = _reason(result)
-            report.failures.append(f"arrival {arrival}: {reason}")
-            with pipeline.owned_by(owner).database.connect(role="ingest") as connection:
-                manifest.fail_attempt(connection, arrival, reason)
+    if result is not None and not result.success:
+        reason = _reason(result)
+        report.failures.append(f"arrival {arrival}: {reason}")
+        with pipeline.owned_by(owner).database.connect(role="ingest") as connection:
+            manifest.fail_attempt(connection, arrival, reason)
     with pipeline.database.connect(role="ingest") as connection:
         report.pending += manifest.count_files(connection, arrival).pending
         for state in manifest.files_with_status(connection, "rejected", arrival=arrival):
             report.rejected[state.path] = state.error or ""
 
 
-def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    """Numbers on the materializations of a run, as 'asset.key', and on a failure of `embeddings`, which was paid for."""
-    found: dict[str, Any] = {}
-    for failed in result.get_step_failure_events():
-        data = failed.step_failure_data.user_failure_data
-        if data is not None and (failed.step_key or "").endswith("embeddings"):
-            found |= {f"embeddings.{name}": value.value for name, value in data.metadata.items()}
-    for event in result.get_asset_materialization_events():
-        key = event.asset_key
-        if key is not None:
-            for name, value in event.materialization.metadata.items():
-                found[f"{key.path[-1]}.{name}"] = value.value
-    return found
-
-
 def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The line of the first step that failed, as the person is to read it."""
+    """The line of the first step that failed."""
     for event in result.get_step_failure_events():
         error = event.step_failure_data.error
         description = event.step_failure_data.user_failure_data

@@ -22,6 +22,8 @@ from vector_pipeline.store import manifest
 if TYPE_CHECKING:
     import dagster as dg
 
+    from vector_pipeline.defs.opening import TickLimits
+
 __all__ = ["IngestReport", "ingest"]
 
 
@@ -31,12 +33,13 @@ def ingest(
     *,
     instance: dg.DagsterInstance | None = None,
     confirm_deletions: bool = False,
+    limits: TickLimits | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> IngestReport:
-    """Bring the table in step with some sources; `say` is told each step in a line.
+    """Bring the table in step with some sources; `say` receives each step as a line.
 
-    Without an instance that of the settings is opened, once it is needed: where runs are to be made, or where it may
-    hold some for started whose process is gone.
+    Without an instance that of the settings is opened, once it is needed: where there is something to run, or where it
+    may list runs as started whose process is gone. `limits` says after how long that is certain.
 
     Raises ConfigurationError or SourceError where a source or the instance cannot be used, and SpaceMismatch where the
     table holds another model's vectors; what fails later is in the report. An interruption (Ctrl-C, SIGTERM) is a
@@ -54,9 +57,10 @@ def ingest(
                 instance = stack.enter_context(open_instance_in_process(settings))
             if instance is not None:
                 from vector_pipeline.defs.names import Names
+                from vector_pipeline.defs.opening import ORDINARY
                 from vector_pipeline.defs.runs import release_abandoned
 
-                release_abandoned(instance, Names(settings.name), connection)
+                release_abandoned(instance, Names(settings.name), connection, limits or ORDINARY)
             options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
             for source in sources:
                 result = scan(

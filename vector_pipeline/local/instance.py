@@ -5,6 +5,7 @@ Importing this module does not import Dagster, which takes longer than an `inges
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -65,37 +66,51 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 def open_instance_in_process(settings: Settings) -> dg.DagsterInstance:
     """The same instance for runs in this process: on kept connections, and with output left on the terminal.
 
-    Copying output takes four processes a run, and would put a live display into the file. Where dagster.yaml says where
-    output goes or where runs are kept, that is done.
+    Copying output takes four processes a run, and would write a live display to the file. Where dagster.yaml says where
+    output goes or where runs are kept, it is followed. There is no public way to exchange parts of an instance: what a
+    version of Dagster does not offer is left as it is.
     """
     import dagster as dg
 
-    # Of Dagster 1.13: there is no public way to open an instance with some of its parts exchanged.
-    from dagster._core.instance import InstanceRef
-
     home = dagster_home(settings)
     try:
-        config = _config(home)
-        overrides: dict[str, Any] = {}
-        if "compute_logs" not in config:
-            overrides["compute_logs"] = _part("terminal_logs", "TerminalLogs", home / "storage")
-        if STORAGE_KEYS.isdisjoint(config):
-            overrides["run_storage"] = _part("sqlite_storage", "KeptRunStorage", home / "history")
-            overrides["event_log_storage"] = _part("sqlite_storage", "KeptEventLog", home / "history" / "runs")
+        overrides = _overrides(home)
+        try:
+            from dagster._core.instance import InstanceRef
+        except ImportError:
+            return dg.DagsterInstance.from_config(str(home))
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
     except Exception as error:
         raise _unusable(home, error) from error
 
 
-def _part(module: str, name: str, folder: Path) -> dict[str, Any]:
-    return {"module": f"vector_pipeline.local.{module}", "class": name, "config": {"base_dir": str(folder)}}
+def _overrides(home: Path) -> dict[str, Any]:
+    """The parts of the instance that dagster.yaml says nothing of, ours in place of Dagster's own."""
+    config = _config(home)
+    overrides: dict[str, Any] = {}
+    if "compute_logs" not in config:
+        overrides["compute_logs"] = _part("terminal_logs", "TerminalLogs", home / "storage")
+    if STORAGE_KEYS.isdisjoint(config):
+        overrides["run_storage"] = _part("sqlite_storage", "KeptRunStorage", home / "history")
+        overrides["event_log_storage"] = _part("sqlite_storage", "KeptEventLog", home / "history" / "runs")
+    return {key: part for key, part in overrides.items() if part is not None}
+
+
+def _part(module: str, name: str, folder: Path) -> dict[str, Any] | None:
+    """The configuration of a part of ours; None where this version of Dagster lacks what it is made of."""
+    module = f"vector_pipeline.local.{module}"
+    try:
+        importlib.import_module(module)
+    except (ImportError, AttributeError):
+        return None
+    return {"module": module, "class": name, "config": {"base_dir": str(folder)}}
 
 
 def may_have_started_runs(settings: Settings) -> bool:
-    """Whether Dagster may hold a run for started: one that is under way, or that died with its process.
+    """Whether Dagster may list a run as started: one that is under way, or that died with its process.
 
-    Reads the file that Dagster 1.13 keeps runs in, which takes a millisecond; True where they are kept elsewhere or
-    that cannot be told, so that Dagster itself is asked. Raises ConfigurationError where the folder cannot be written.
+    Reads the file that Dagster keeps runs in, which takes a millisecond; True where they are kept elsewhere or the file
+    cannot be read, so that Dagster itself is asked. Raises ConfigurationError where the folder cannot be written.
     """
     home = dagster_home(settings)
     try:

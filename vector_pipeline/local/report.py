@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
 
 from vector_pipeline.stages.scan import ScanResult
+
+if TYPE_CHECKING:
+    # It imports Dagster, which an `ingest` that has nothing to do needs nothing of.
+    from vector_pipeline.defs.opening import StageOutcome
+    from vector_pipeline.stages.embeddings.plan import EmbedResult
 
 
 @dataclass(slots=True)
@@ -32,3 +38,35 @@ class IngestReport:
     def unchanged(self) -> int:
         """Files that needed no work."""
         return sum(result.unchanged + result.touched for result in self.scans)
+
+    def add(self, outcome: StageOutcome) -> None:
+        """Count what one stage did."""
+        from vector_pipeline.stages.chunks import ChunksOutcome
+        from vector_pipeline.stages.documents import DocumentsOutcome
+        from vector_pipeline.stages.embeddings.plan import EmbedResult
+        from vector_pipeline.stages.load import LoadResult
+        from vector_pipeline.stages.token_batches import PlanOutcome
+
+        match outcome:
+            case DocumentsOutcome():
+                pass  # its files are counted where they end: loaded, rejected or pending
+            case ChunksOutcome():
+                self.chunks += outcome.chunks
+            case PlanOutcome():
+                self.reused += outcome.reused_chunks
+            case EmbedResult():
+                self._add_embedded(outcome)
+            case LoadResult():
+                self.rows += outcome.rows
+                self.loaded += outcome.loaded
+                self.deleted += outcome.deleted
+            case _:
+                assert_never(outcome)
+
+    def _add_embedded(self, result: EmbedResult) -> None:
+        self.requests += result.usage.requests
+        self.embedded += result.usage.inputs
+        self.tokens += result.usage.tokens
+        self.usd += result.usd or 0.0
+        if result.stopped:
+            self.failures.append(result.stopped)

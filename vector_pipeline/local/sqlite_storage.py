@@ -1,8 +1,10 @@
 """Dagster's own SQLite storage, on connections that are kept: the same files, read and written in the same way.
 
-Dagster 1.13 opens an engine and a connection for each of the 300 statements that a small `ingest` comes to, which took
-nearly a third of its time. For runs in a process of ours: the daemon and the UI have Dagster's own classes on these
-files.
+Dagster 1.13 opens an engine and a connection for each of the 300 statements of a small `ingest`, which took nearly a
+third of its time. Used for runs in a process of ours; the daemon and the UI use Dagster's own classes on these files.
+
+The classes below are not part of Dagster's public API. Importing this module raises ImportError where a version of
+Dagster lacks what they override, and `ingest` then uses Dagster's own storage.
 """
 
 from __future__ import annotations
@@ -15,10 +17,23 @@ from typing import Any, Self
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import QueuePool
+
+for _overridden in (
+    (SqliteEventLogStorage, "run_connection"),
+    (SqliteEventLogStorage, "index_connection"),
+    (SqliteEventLogStorage, "conn_string_for_shard"),
+    (SqliteRunStorage, "connect"),
+    (SqliteRunStorage, "from_local"),
+):
+    if not hasattr(*_overridden):
+        raise ImportError(f"this Dagster's {_overridden[0].__name__} has no {_overridden[1]}")
+
+# How long a statement waits for another process to finish its own; the daemon and the UI write to the same files.
+BUSY_SECONDS = 30.0
 
 # Files of runs that are kept open: those of one `ingest` follow one another, and may be thousands.
 RUNS_KEPT = 3
@@ -92,5 +107,5 @@ class KeptRunStorage(SqliteRunStorage):
 
 def _engine(address: str) -> Engine:
     # A connection may be used by one thread after another, as QueuePool sees to.
-    options = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+    options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
     return create_engine(address, poolclass=QueuePool, connect_args=options)

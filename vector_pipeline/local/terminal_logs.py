@@ -1,4 +1,8 @@
-"""Output of runs in the command line's own process: left on the terminal, with a note in its place for the UI."""
+"""Output of runs in the command line's own process: left on the terminal, with a note in its place for the UI.
+
+The base class is not part of Dagster's public API. Importing this module raises ImportError where a version of Dagster
+lacks it, and the output is then captured as Dagster does.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ NOTE = "This run was part of a `vector-pipeline ingest`: what it printed is on t
 
 
 class TerminalLogs(LocalComputeLogManager):
-    """A compute log manager that copies nothing; the names that it is made of are Dagster 1.13's."""
+    """A compute log manager that copies nothing."""
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:

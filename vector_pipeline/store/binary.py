@@ -11,14 +11,16 @@ from typing import Literal
 
 import numpy as np
 import psycopg
-from pgvector import HalfVector, Vector
+
+# The two classes are in another place in pgvector 0.3, which langchain-postgres still asks for; here they are in both.
 from pgvector.psycopg.halfvec import (
+    HalfVector,
     HalfVectorBinaryDumper,
     HalfVectorBinaryLoader,
     HalfVectorDumper,
     HalfVectorLoader,
 )
-from pgvector.psycopg.vector import VectorBinaryDumper, VectorBinaryLoader, VectorDumper, VectorLoader
+from pgvector.psycopg.vector import Vector, VectorBinaryDumper, VectorBinaryLoader, VectorDumper, VectorLoader
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import psycopg
-from pgvector import HalfVector
+from pgvector.psycopg.halfvec import HalfVector
 from psycopg import sql
 
 from vector_pipeline.errors import SpaceMismatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ import fsspec
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.defs.opening import ORDINARY, TickLimits
 from vector_pipeline.local.ingest import ingest
 from vector_pipeline.local.instance import open_instance
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
@@ -30,8 +32,12 @@ def settings(tmp_path: Path, fresh_database_url: str, corpus: Path) -> Settings:
     return Settings.of(home=tmp_path / "home", database_url=fresh_database_url, source=str(corpus))
 
 
-def tick(pipeline: Pipeline, instance: dg.DagsterInstance) -> list[dg.RunRequest] | dg.SkipReason:
-    schedule = build_definitions(pipeline.settings, opened=pipeline).resolve_schedule_def("backfill_schedule")
+def tick(
+    pipeline: Pipeline, instance: dg.DagsterInstance, limits: TickLimits = ORDINARY
+) -> list[dg.RunRequest] | dg.SkipReason:
+    schedule = build_definitions(pipeline.settings, opened=pipeline, ticks=limits).resolve_schedule_def(
+        "backfill_schedule"
+    )
     found = schedule(dg.build_schedule_context(instance=instance))
     assert isinstance(found, list | dg.SkipReason)
     return found
@@ -159,8 +165,10 @@ def test_a_night_spends_no_more_than_its_budget(
             assert files(pipeline) == {"loaded": 7, "pending": 0, "rejected": 0, "deleted": 0}
 
 
-def scan_tick(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
-    schedule = build_definitions(pipeline.settings, opened=pipeline).resolve_schedule_def("scan_schedule")
+def scan_tick(
+    pipeline: Pipeline, instance: dg.DagsterInstance, limits: TickLimits = ORDINARY
+) -> dg.RunRequest | dg.SkipReason:
+    schedule = build_definitions(pipeline.settings, opened=pipeline, ticks=limits).resolve_schedule_def("scan_schedule")
     found = schedule(dg.build_schedule_context(instance=instance))
     assert isinstance(found, dg.RunRequest | dg.SkipReason)
     return found
@@ -187,9 +195,9 @@ def scanned(
 
 @pytest.mark.parametrize("why", ["remote and new", "large", "slow"])
 def test_what_is_too_much_to_list_in_a_tick_is_listed_by_a_run_and_then_loaded(
-    settings: Settings, instance: dg.DagsterInstance, corpus: Path, monkeypatch: pytest.MonkeyPatch, why: str
+    settings: Settings, instance: dg.DagsterInstance, corpus: Path, why: str
 ) -> None:
-    monkeypatch.setattr("vector_pipeline.defs.schedules.SCAN_EVERY_SECONDS", 0.001)
+    limits = TickLimits(scan_every_seconds=0.001)
     settings = settings.model_copy(update={"backfill_max_cost_usd": 5.0})
     if why == "remote and new":
         store = fsspec.filesystem("memory")
@@ -202,14 +210,14 @@ def test_what_is_too_much_to_list_in_a_tick_is_listed_by_a_run_and_then_loaded(
             (corpus / "tea.txt").write_text("Green tea wants water of seventy degrees.")
             os.utime(corpus / "tea.txt", (1_000, 1_000))
         if why == "large":
-            monkeypatch.setattr("vector_pipeline.defs.ticks.FILES_PER_TICK", 2)
+            limits = replace(limits, files_per_tick=2)
         if why == "slow":
-            monkeypatch.setattr("vector_pipeline.defs.ticks.SCAN_SECONDS", 0.0)
-        skipped = tick(pipeline, instance)
+            limits = replace(limits, scan_seconds=0.0)
+        skipped = tick(pipeline, instance, limits)
         assert isinstance(skipped, dg.SkipReason)
-        assert "scan_schedule has it listed" in (skipped.skip_message or "")
+        assert "scan_schedule lists it" in (skipped.skip_message or "")
 
-        request = scan_tick(pipeline, instance)
+        request = scan_tick(pipeline, instance, limits)
         assert isinstance(request, dg.RunRequest)
         assert scanned(pipeline, instance, {}, request.run_config) == []  # that of the sensor, which loads it
         (asked,) = scanned(pipeline, instance, request.tags, request.run_config)
@@ -223,17 +231,17 @@ def test_what_is_too_much_to_list_in_a_tick_is_listed_by_a_run_and_then_loaded(
 
 
 def test_a_slow_listing_that_never_came_to_its_end_is_left_to_a_run(
-    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, instance: dg.DagsterInstance
 ) -> None:
-    monkeypatch.setattr("vector_pipeline.defs.ticks.SCAN_SECONDS", 0.0)
-    tick(pipeline, instance)
+    slow = TickLimits(scan_seconds=0.0)
+    tick(pipeline, instance, slow)
     assert files(pipeline)["pending"] == 0
-    request = scan_tick(pipeline, instance)
+    request = scan_tick(pipeline, instance, slow)
     assert isinstance(request, dg.RunRequest)
     (asked,) = scanned(pipeline, instance, request.tags, request.run_config)
     assert execute(pipeline, instance, asked)
     assert files(pipeline)["loaded"] == 3
     # From now on it is known to be slow, and the tick does not even begin.
-    skipped = tick(pipeline, instance)
+    skipped = tick(pipeline, instance, slow)
     assert isinstance(skipped, dg.SkipReason)
-    assert "scan_schedule has it listed" in (skipped.skip_message or "")
+    assert "scan_schedule lists it" in (skipped.skip_message or "")

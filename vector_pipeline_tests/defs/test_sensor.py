@@ -9,12 +9,11 @@ import dagster as dg
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.defs.opening import ORDINARY, TickLimits
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 from vector_pipeline.store import manifest
 from vector_pipeline.store.run_locks import RunLocks
-
-SENSORS = "vector_pipeline.defs.sensors"
 
 
 @pytest.fixture
@@ -26,15 +25,19 @@ def settings(tmp_path: Path, fresh_database_url: str, corpus: Path) -> Settings:
     )
 
 
-def tick(pipeline: Pipeline, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
-    sensor = build_definitions(pipeline.settings, opened=pipeline).resolve_sensor_def("source_files_sensor")
+def tick(
+    pipeline: Pipeline, instance: dg.DagsterInstance, cursor: str | None = None, limits: TickLimits = ORDINARY
+) -> dg.SensorResult | dg.SkipReason:
+    sensor = build_definitions(pipeline.settings, opened=pipeline, ticks=limits).resolve_sensor_def(
+        "source_files_sensor"
+    )
     found = sensor(dg.build_sensor_context(instance=instance, cursor=cursor))
     assert isinstance(found, dg.SensorResult | dg.SkipReason)
     return found
 
 
-def requests(pipeline: Pipeline, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-    found = tick(pipeline, instance)
+def requests(pipeline: Pipeline, instance: dg.DagsterInstance, limits: TickLimits = ORDINARY) -> list[dg.RunRequest]:
+    found = tick(pipeline, instance, limits=limits)
     return list(found.run_requests or []) if isinstance(found, dg.SensorResult) else []
 
 
@@ -85,24 +88,21 @@ def test_a_run_that_died_is_asked_for_again_but_not_for_ever(pipeline: Pipeline,
     assert [r for r in requests(pipeline, instance) if str(r.partition_key).endswith("-001")] == []
 
 
-def test_arrivals_behind_many_failed_ones_are_asked_for(
-    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(f"{SENSORS}.RUNS_PER_TICK", 1)
-    (first,) = requests(pipeline, instance)
+def test_arrivals_behind_many_failed_ones_are_asked_for(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    one = TickLimits(runs_per_tick=1)
+    (first,) = requests(pipeline, instance, one)
     for _ in range(5):
         instance.report_run_failed(launch(pipeline, instance, first))
-    (second,) = requests(pipeline, instance)
+    (second,) = requests(pipeline, instance, one)
     assert second.partition_key != first.partition_key
 
 
 def test_a_first_scan_comes_in_portions_and_deletes_nothing_meanwhile(
-    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path
 ) -> None:
-    monkeypatch.setattr(f"{SENSORS}.RUNS_PER_TICK", 1)
     seen = []
     for _ in range(3):
-        for request in requests(pipeline, instance):
+        for request in requests(pipeline, instance, TickLimits(runs_per_tick=1)):
             launch(pipeline, instance, request)
         with pipeline.database.connect() as connection:
             seen.append(manifest.count_files(connection).pending)
@@ -110,19 +110,19 @@ def test_a_first_scan_comes_in_portions_and_deletes_nothing_meanwhile(
 
 
 def test_a_large_source_is_scanned_by_one_run_at_a_time(
-    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path
 ) -> None:
     for request in requests(pipeline, instance):
         launch(pipeline, instance, request)
-    monkeypatch.setattr("vector_pipeline.defs.ticks.FILES_PER_TICK", 2)
+    few = TickLimits(files_per_tick=2)
     (corpus / "tea.txt").write_text("Green tea wants water of seventy degrees.")
     os.utime(corpus / "tea.txt", (1_000, 1_000))
     (corpus / "fresh.txt").write_text("Still being written.")
 
-    (scan,) = requests(pipeline, instance)
+    (scan,) = requests(pipeline, instance, few)
     assert (scan.job_name, scan.partition_key) == ("scan", None)
     run = launch(pipeline, instance, scan)
-    skipped = tick(pipeline, instance)
+    skipped = tick(pipeline, instance, limits=few)
     assert isinstance(skipped, dg.SkipReason)
     assert skipped.skip_message == "a run of scan is listing the source"
 
@@ -133,19 +133,17 @@ def test_a_large_source_is_scanned_by_one_run_at_a_time(
     assert event.materialization.metadata["new"].value == 1
     assert event.materialization.metadata["waiting"].value == 1
     instance.report_run_canceled(run)
-    assert {request.job_name for request in requests(pipeline, instance)} == {"ingest"}  # it was listed just now
-    monkeypatch.setattr(f"{SENSORS}.SCAN_EVERY_SECONDS", 0.001)
-    assert {request.job_name for request in requests(pipeline, instance)} == {"scan", "ingest"}
+    assert {request.job_name for request in requests(pipeline, instance, few)} == {"ingest"}  # it was listed just now
+    soon = TickLimits(files_per_tick=2, scan_every_seconds=0.001)
+    assert {request.job_name for request in requests(pipeline, instance, soon)} == {"scan", "ingest"}
 
 
 def test_a_slow_listing_is_broken_off_and_left_to_runs_for_a_while(
-    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, instance: dg.DagsterInstance
 ) -> None:
-    monkeypatch.setattr("vector_pipeline.defs.ticks.SCAN_SECONDS", 0.0)
-    slow = tick(pipeline, instance)
+    slow = tick(pipeline, instance, limits=TickLimits(scan_seconds=0.0))
     assert isinstance(slow, dg.SensorResult)
     assert [request.job_name for request in slow.run_requests or []] == ["scan"]
-    monkeypatch.setattr("vector_pipeline.defs.ticks.SCAN_SECONDS", 60.0)
     still = tick(pipeline, instance, slow.cursor)
     assert isinstance(still, dg.SensorResult)
     assert [request.job_name for request in still.run_requests or []] == ["scan"]
@@ -174,10 +172,9 @@ def test_a_source_that_is_away_skips_the_tick_with_the_reason(
 
 
 def test_a_run_whose_process_is_gone_is_failed_and_its_arrival_asked_for_again(
-    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, instance: dg.DagsterInstance
 ) -> None:
     """A scan, an index or an arrival must not wait for ever for what `kill -9` left at "started"."""
-    monkeypatch.setattr("vector_pipeline.store.locks.SETTLE_SECONDS", 0.0)
     first, second = requests(pipeline, instance)
     dead, alive = launch(pipeline, instance, first), launch(pipeline, instance, second)
     index = instance.create_run_for_job(
@@ -188,9 +185,9 @@ def test_a_run_whose_process_is_gone_is_failed_and_its_arrival_asked_for_again(
         instance.handle_run_event(run.run_id, dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name))
     with RunLocks(pipeline.database, "test") as locks:
         locks.hold_run(alive.run_id)
-        assert requests(pipeline, instance) == []  # they may be about to say that they are alive
-        monkeypatch.setattr("vector_pipeline.defs.runs.START_SECONDS", -1.0)
-        (request,) = requests(pipeline, instance)
+        settled = TickLimits(settle_seconds=0.0)
+        assert requests(pipeline, instance, settled) == []  # they may be about to say that they are alive
+        (request,) = requests(pipeline, instance, TickLimits(start_seconds=-1.0, settle_seconds=0.0))
     assert request.partition_key == first.partition_key
     assert _statuses(instance, dead, alive, index) == ["FAILURE", "STARTED", "FAILURE"]
 

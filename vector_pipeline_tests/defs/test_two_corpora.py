@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.opening import TickLimits
 from vector_pipeline.defs.runs import release_abandoned
 from vector_pipeline.local.instance import open_instance
 from vector_pipeline.pipeline.pipeline import open_pipeline
@@ -93,10 +94,8 @@ def test_both_ingest_into_a_schema_of_their_own(
 
 
 def test_the_runs_of_another_pipeline_are_not_taken_for_abandoned(
-    definitions: dg.Definitions, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    definitions: dg.Definitions, folders: dict[str, Path]
 ) -> None:
-    monkeypatch.setattr("vector_pipeline.defs.runs.START_SECONDS", -1.0)
-    monkeypatch.setattr("vector_pipeline.store.locks.SETTLE_SECONDS", 0.0)
     law, news = (Settings.from_environment(name=name, db_schema=name) for name in folders)
     with open_instance(law) as instance:
         run = instance.create_run_for_job(
@@ -110,4 +109,6 @@ def test_the_runs_of_another_pipeline_are_not_taken_for_abandoned(
 
 def _released(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
     with open_pipeline(settings) as pipeline, pipeline.database.connect() as connection:
-        return release_abandoned(instance, Names(settings.name), connection)
+        return release_abandoned(
+            instance, Names(settings.name), connection, TickLimits(start_seconds=-1.0, settle_seconds=0.0)
+        )

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.defs.opening import TickLimits
 from vector_pipeline.local.ingest import ingest
 from vector_pipeline.local.instance import (
     dagster_home,
@@ -58,7 +59,7 @@ def _status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
 
 
 def test_runs_by_hand_are_seen_in_the_instance(pipeline: Pipeline, corpus: Path, settings: Settings) -> None:
-    report = ingest(pipeline, [str(corpus)])
+    report = ingest(pipeline, [str(corpus)], limits=TickLimits(start_seconds=-1.0, settle_seconds=0.0))
     assert (report.arrivals, report.loaded, report.failures) == (1, 3, [])
     with open_instance(settings) as instance:
         runs = instance.get_runs()
@@ -131,14 +132,12 @@ def test_output_goes_where_dagster_yaml_says(pipeline: Pipeline, corpus: Path, s
 
 
 def test_a_killed_run_is_released_where_there_is_nothing_to_load(
-    pipeline: Pipeline, corpus: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, corpus: Path, instance: dg.DagsterInstance
 ) -> None:
-    monkeypatch.setattr("vector_pipeline.defs.runs.START_SECONDS", -1.0)
-    monkeypatch.setattr("vector_pipeline.store.locks.SETTLE_SECONDS", 0.0)
     ingest(pipeline, [str(corpus)])
     run_id = _started_run(pipeline, instance)
     assert _status(instance, run_id) is dg.DagsterRunStatus.STARTED
-    report = ingest(pipeline, [str(corpus)])
+    report = ingest(pipeline, [str(corpus)], limits=TickLimits(start_seconds=-1.0, settle_seconds=0.0))
     assert (report.arrivals, report.unchanged, report.failures) == (0, 3, [])
     assert _status(instance, run_id) is dg.DagsterRunStatus.FAILURE
 

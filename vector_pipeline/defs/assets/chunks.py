@@ -7,9 +7,10 @@ from itertools import chain
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.pictures import column_schema, histogram
-from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.assets.stage import stage_asset
+from vector_pipeline.defs.opening import Opening
+from vector_pipeline.defs.pictures import histogram
+from vector_pipeline.defs.work import work_on
 from vector_pipeline.stages.chunks import ChunksOutcome, chunk_rows, reject_empty
 from vector_pipeline.stages.streams import CHUNKS, ChunkRow, DocumentRow, from_reader, to_reader
 from vector_pipeline.store.columns import SHOWN
@@ -20,33 +21,24 @@ DESCRIBED = {column.name: column.description for column in SHOWN} | {"text": "do
 COLUMNS = {field.name: (str(field.type), DESCRIBED[field.name]) for field in CHUNKS if field.name in DESCRIBED}
 
 
-def build_chunks(names: Names) -> dg.AssetsDefinition:
+def build_chunks(opening: Opening) -> dg.AssetsDefinition:
     """The asset `chunks`."""
-    postgres = names.of("postgres")
 
-    @dg.asset(
-        name="chunks",
-        key_prefix=names.key_prefix,
-        group_name=names.group,
+    @stage_asset(
+        opening,
+        "chunks",
+        columns=COLUMNS,
         kinds={"python", "parquet"},
-        partitions_def=names.arrivals,
-        ins={"documents": dg.AssetIn(key=names.asset("documents"))},
-        io_manager_key=names.of("stages"),
-        required_resource_keys={postgres},
-        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+        reads="documents",
         description="One row per chunk, with its exact token count, its offsets in the document and its hash.",
     )
     def chunks(context: dg.AssetExecutionContext, documents: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        database: PostgresResource = getattr(context.resources, postgres)
-        arrival = context.partition_key
-        database.hold(context, arrival)
-        pipeline = database.pipeline
-
         def rows() -> Iterator[ChunkRow]:
             outcome = ChunksOutcome()
             read = from_reader(documents, DocumentRow)
             first = next(read, None)
-            with database.explained(arrival):
+            with work_on(context, opening.names) as work:
+                pipeline = work.pipeline
                 # Where files were only deleted there is nothing to cut, and the tokenizer need not be loaded.
                 if first is not None:
                     yield from chunk_rows(
@@ -56,8 +48,9 @@ def build_chunks(names: Names) -> dg.AssetsDefinition:
                         outcome,
                         threads=os.cpu_count() or 1,
                     )
-                reject_empty(pipeline.database, arrival, outcome)
+                reject_empty(pipeline.database, work.arrival, outcome)
             pipeline.advance("chunks", outcome.chunks)
+            opening.finished(outcome)
             context.add_asset_metadata(_metadata(outcome))
 
         return to_reader(rows(), CHUNKS)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.pictures import column_schema, outcome_table
-from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.assets.stage import stage_asset
+from vector_pipeline.defs.opening import Opening
+from vector_pipeline.defs.pictures import outcome_table
+from vector_pipeline.defs.work import work_on
 from vector_pipeline.stages.documents import DocumentsOutcome, read_arrival
 from vector_pipeline.stages.streams import DOCUMENTS, DocumentRow, to_reader
 
@@ -20,41 +21,33 @@ COLUMNS = {
 }
 
 
-def build_documents(names: Names) -> dg.AssetsDefinition:
+def build_documents(opening: Opening) -> dg.AssetsDefinition:
     """The asset `documents`."""
-    postgres = names.of("postgres")
 
-    @dg.asset(
-        name="documents",
-        key_prefix=names.key_prefix,
-        group_name=names.group,
+    @stage_asset(
+        opening,
+        "documents",
+        columns=COLUMNS,
         kinds={"python", "parquet"},
-        partitions_def=names.arrivals,
-        deps=[names.asset("source_files")],
-        io_manager_key=names.of("stages"),
-        required_resource_keys={postgres},
-        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+        after=["source_files"],
         description=(
             "One row per document of the arrival's files: a text file is one document, a record file many. "
             "A file that cannot be read is rejected with its reason, and the rest goes on."
         ),
     )
     def documents(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
-        database: PostgresResource = getattr(context.resources, postgres)
-        arrival = context.partition_key
-        is_done = database.hold(context, arrival)
-        if is_done:
-            context.log.info("another run has done all of it meanwhile; nothing is read again")
-
         def rows() -> Iterator[DocumentRow]:
             outcome = DocumentsOutcome()
-            pipeline = database.pipeline
-            with database.explained(arrival):
-                if not is_done:
+            with work_on(context, opening.names) as work:
+                if work.is_done:
+                    context.log.info("another run has done all of it meanwhile; nothing is read again")
+                else:
+                    pipeline = work.pipeline
                     yield from read_arrival(
-                        pipeline.database, arrival, pipeline.reader_options, pipeline.reader_limits, outcome
+                        pipeline.database, work.arrival, pipeline.reader_options, pipeline.reader_limits, outcome
                     )
-            pipeline.advance("files read", outcome.files)
+            work.pipeline.advance("files read", outcome.files)
+            opening.finished(outcome)
             context.add_asset_metadata(_metadata(outcome))
             for path, reason in outcome.rejected.items():
                 context.log.warning(f"rejected {path}: {reason}")

@@ -6,12 +6,14 @@ from collections.abc import Callable
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.assets.stage import stage_asset
 from vector_pipeline.defs.openai_resource import OpenAIResource
-from vector_pipeline.defs.pictures import column_schema, outcome_table
-from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.opening import Opening
+from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.runs import spend_until
+from vector_pipeline.defs.work import work_on
 from vector_pipeline.errors import PipelineError, one_line
+from vector_pipeline.pipeline.model import model_name
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.plan import EmbedResult, embed_plan
 from vector_pipeline.stages.load import LoadResult, load_chunks
@@ -28,30 +30,25 @@ COLUMNS = {
 LOG_SECONDS = 10.0
 
 
-def build_embeddings(names: Names) -> dg.AssetsDefinition:
+def build_embeddings(opening: Opening) -> dg.AssetsDefinition:
     """The asset `embeddings`."""
-    postgres, openai = names.of("postgres"), names.of("openai")
+    openai = opening.names.of("openai")
 
-    @dg.asset(
-        name="embeddings",
-        key_prefix=names.key_prefix,
-        group_name=names.group,
+    @stage_asset(
+        opening,
+        "embeddings",
+        columns=COLUMNS,
         kinds={"openai", "pgvector"},
-        partitions_def=names.arrivals,
-        ins={"token_batches": dg.AssetIn(key=names.asset("token_batches"))},
-        io_manager_key=names.of("stages"),
-        required_resource_keys={postgres, openai},
-        pool=names.of("embeddings"),
-        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+        reads="token_batches",
+        needs=("postgres", "openai"),
+        pool="embeddings",
         description=(
             "One row per distinct text: its vector, stored the moment the API answers. A run that is killed pays "
             "again only for the requests that were under way; what another run is sending is waited for."
         ),
     )
     def embeddings(context: dg.AssetExecutionContext, token_batches: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
-        database: PostgresResource = getattr(context.resources, postgres)
         api: OpenAIResource = getattr(context.resources, openai)
-        database.hold(context, context.partition_key)
         told = time.monotonic()
 
         def progress(line: str) -> None:
@@ -61,12 +58,14 @@ def build_embeddings(names: Names) -> dg.AssetsDefinition:
                 context.log.info(line)
 
         result, loaded = EmbedResult(), LoadResult()
-        with database.explained(
-            context.partition_key, lambda: {**_metadata(result, database.pipeline.model), **_of_load(loaded)}
-        ):
+
+        def done() -> dict[str, dg.MetadataValue]:
+            return {**_metadata(result, model_name(opening.settings)), **_of_load(loaded)}
+
+        with work_on(context, opening.names, done) as work:
             try:
                 embed_plan(
-                    database.pipeline,
+                    work.pipeline,
                     from_reader(token_batches, PlannedText),
                     api.client_config(),
                     spend_until=spend_until(context.run.tags),
@@ -75,9 +74,13 @@ def build_embeddings(names: Names) -> dg.AssetsDefinition:
                     progress=progress,
                 )
             except PipelineError:
-                _load_complete_files(database.pipeline, context.partition_key, loaded, context.log.info)
+                _load_complete_files(work.pipeline, work.arrival, loaded, context.log.info)
                 raise
-        return dg.MaterializeResult(metadata=_metadata(result, database.pipeline.model))
+            finally:
+                # Whatever ends it: what was paid and loaded is counted.
+                opening.finished(result)
+                opening.finished(loaded)
+        return dg.MaterializeResult(metadata=_metadata(result, work.pipeline.model))
 
     return embeddings
 

@@ -4,8 +4,9 @@ import dagster as dg
 
 from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import column_schema, shortened
-from vector_pipeline.defs.resources import PostgresResource, SourceResource
+from vector_pipeline.defs.work import pipeline_of, source_of
 from vector_pipeline.stages.scan import ScanResult, scan
 from vector_pipeline.store import manifest
 
@@ -33,16 +34,16 @@ class ScanConfig(dg.Config):
     """Leave files alone that changed within QUIET_SECONDS, as the sensor does."""
 
 
-def build_source_files(names: Names) -> dg.AssetsDefinition:
+def build_source_files(opening: Opening) -> dg.AssetsDefinition:
     """The asset `source_files`."""
-    postgres, source = names.of("postgres"), names.of("source")
+    names = opening.names
 
     @dg.asset(
         name="source_files",
         key_prefix=names.key_prefix,
         group_name=names.group,
         kinds={"postgres"},
-        required_resource_keys={postgres, source},
+        required_resource_keys={names.of("postgres"), names.of("source")},
         metadata={"dagster/column_schema": column_schema(COLUMNS), "dagster/table_name": "source_files"},
         description=(
             "One row per file of the source: what it looked like, which arrival it belongs to, and what became of "
@@ -50,14 +51,12 @@ def build_source_files(names: Names) -> dg.AssetsDefinition:
         ),
     )
     def source_files(context: dg.AssetExecutionContext, config: ScanConfig) -> dg.MaterializeResult[None]:
-        database: PostgresResource = getattr(context.resources, postgres)
-        where: SourceResource = getattr(context.resources, source)
-        pipeline = database.pipeline
+        pipeline, source = pipeline_of(context, names), source_of(context, names)
         options = pipeline.scan_options(
             "sensor" if config.quiet else "asset", confirm_deletions=config.confirm_deletions, quiet=config.quiet
         )
         with explained(), pipeline.database.connect(role="source_files") as connection:
-            results = [scan(pipeline.database, place, options) for place in where.open(connection)]
+            results = [scan(pipeline.database, place, options) for place in source.open(connection)]
             for result in results:
                 context.log.info(f"{result.root}: {result}")
                 if result.warning:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.pictures import column_schema
-from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.assets.stage import stage_asset
+from vector_pipeline.defs.opening import Opening
+from vector_pipeline.defs.work import work_on
 from vector_pipeline.embedding.models import usd
 from vector_pipeline.pipeline.model import targets
 from vector_pipeline.pipeline.pipeline import Pipeline
@@ -23,38 +23,31 @@ COLUMNS = {
 }
 
 
-def build_token_batches(names: Names) -> dg.AssetsDefinition:
+def build_token_batches(opening: Opening) -> dg.AssetsDefinition:
     """The asset `token_batches`."""
-    postgres = names.of("postgres")
 
-    @dg.asset(
-        name="token_batches",
-        key_prefix=names.key_prefix,
-        group_name=names.group,
+    @stage_asset(
+        opening,
+        "token_batches",
+        columns=COLUMNS,
         kinds={"python", "parquet"},
-        partitions_def=names.arrivals,
-        ins={"chunks": dg.AssetIn(key=names.asset("chunks"))},
-        io_manager_key=names.of("stages"),
-        required_resource_keys={postgres},
-        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+        reads="chunks",
         description=(
             "One row per distinct text of the arrival that has no vector yet, packed into requests under every "
             "limit of the API at once. A plan: embeddings asks again what is missing before it sends anything."
         ),
     )
     def token_batches(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        database: PostgresResource = getattr(context.resources, postgres)
-        database.hold(context, context.partition_key)
-        pipeline = database.pipeline
-
         def rows() -> Iterator[PlannedText]:
             outcome = PlanOutcome()
-            with database.explained(context.partition_key):
+            with work_on(context, opening.names) as work:
+                pipeline = work.pipeline
                 with pipeline.database.connect(role="token batches") as connection:
                     filled = targets(connection, pipeline.settings)
                 yield from plan(
                     pipeline.database, from_reader(chunks, ChunkRow), filled, pipeline.request_limits, outcome
                 )
+            opening.finished(outcome)
             context.add_asset_metadata(_metadata(outcome, pipeline))
 
         return to_reader(rows(), TOKEN_BATCHES)

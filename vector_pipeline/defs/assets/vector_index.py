@@ -3,16 +3,16 @@
 import dagster as dg
 
 from vector_pipeline.defs.failures import explained
-from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.resources import PostgresResource
+from vector_pipeline.defs.opening import Opening
+from vector_pipeline.defs.work import pipeline_of
 from vector_pipeline.stages.upkeep import keep_in_order
 from vector_pipeline.store.index import IndexReport, maintain_index
 from vector_pipeline.store.lexical.maintenance import maintain_lexical
 
 
-def build_vector_index(names: Names) -> dg.AssetsDefinition:
+def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
     """The asset `vector_index`."""
-    postgres = names.of("postgres")
+    names = opening.names
 
     @dg.asset(
         name="vector_index",
@@ -20,7 +20,7 @@ def build_vector_index(names: Names) -> dg.AssetsDefinition:
         group_name=names.group,
         kinds={"postgres", "pgvector"},
         deps=[names.asset("document_rows")],
-        required_resource_keys={postgres},
+        required_resource_keys={names.of("postgres")},
         automation_condition=_when_loads_are_quiet(),
         description=(
             "The HNSW index of each space, and the lexical index. Vectors and terms that landed are brought under them "
@@ -29,8 +29,7 @@ def build_vector_index(names: Names) -> dg.AssetsDefinition:
         ),
     )
     def vector_index(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        database: PostgresResource = getattr(context.resources, postgres)
-        pipeline = database.pipeline
+        pipeline = pipeline_of(context, names)
         with explained():
             swept, stages = keep_in_order(pipeline)
             lexical = maintain_lexical(pipeline.database, log=context.log.info)
@@ -54,8 +53,8 @@ def build_vector_index(names: Names) -> dg.AssetsDefinition:
 
 
 def _when_loads_are_quiet() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:
-    # An arrival that is loaded while the index is being kept is in the same tick as the end of that run: it must not
-    # be taken for kept. One run too many is the lesser evil.
+    # An arrival may be loaded while the index is being built and show up in the same tick as the end of that run. It is
+    # not in the index then; one run too many is the lesser evil.
     condition = dg.AutomationCondition
     loaded = condition.any_deps_updated()
     return (

@@ -1,0 +1,46 @@
+"""What the five assets of an arrival have in common: partitions, prefix, group, I/O manager and resources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from vector_pipeline.defs.opening import Opening
+from vector_pipeline.defs.pictures import column_schema
+
+
+def stage_asset(
+    opening: Opening,
+    name: str,
+    *,
+    columns: Mapping[str, tuple[str, str]],
+    kinds: set[str],
+    description: str,
+    reads: str | None = None,
+    after: Sequence[str] = (),
+    needs: Sequence[str] = ("postgres",),
+    pool: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """A decorator that makes a function the asset of one stage.
+
+    `columns` maps each column to its type and its description. `reads` is the stage whose stream the function takes as
+    its argument; `after` are assets that come before it without being read; `needs` are the resources that it uses.
+    """
+    names = opening.names
+    return dg.asset(
+        name=name,
+        key_prefix=names.key_prefix,
+        group_name=names.group,
+        kinds=kinds,
+        partitions_def=names.arrivals,
+        ins={reads: dg.AssetIn(key=names.asset(reads))} if reads else {},
+        deps=[names.asset(asset) for asset in after],
+        io_manager_key=names.of("stages"),
+        required_resource_keys={names.of(resource) for resource in needs},
+        pool=names.of(pool) if pool else None,
+        metadata={"dagster/column_schema": column_schema(columns), **(metadata or {})},
+        description=description,
+    )
