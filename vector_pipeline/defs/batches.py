@@ -73,7 +73,7 @@ def build_batches_sensor(
         name=opening.names.of("batches_sensor"),
         jobs=[batches, ingest],
         minimum_interval_seconds=INTERVAL_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED,
+        default_status=opening.options.sensor_status("batches_sensor", default=is_on),
         description="Fetches what the Batch API has answered, then runs the arrivals that waited for it.",
     )
     def batches_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:

@@ -18,7 +18,8 @@ from vector_pipeline.defs.batches import build_batches_job, build_batches_sensor
 from vector_pipeline.defs.checks import build_checks
 from vector_pipeline.defs.io_manager import ParquetStages
 from vector_pipeline.defs.openai_resource import openai_resource
-from vector_pipeline.defs.opening import ORDINARY, Opening, StageOutcome, TickLimits
+from vector_pipeline.defs.opening import ALONE, ORDINARY, Opening, StageOutcome, TickLimits
+from vector_pipeline.defs.options import DagsterOptions
 from vector_pipeline.defs.resources import postgres_resource, source_resource
 from vector_pipeline.defs.schedules import build_backfill_schedule, build_backfill_sensor, build_scan_schedule
 from vector_pipeline.defs.sensors import build_index_automation, build_source_files_sensor
@@ -30,18 +31,20 @@ def build_definitions(
     settings: Settings | None = None,
     *,
     opened: Pipeline | None = None,
+    options: DagsterOptions = ALONE,
     ticks: TickLimits = ORDINARY,
     finished: Callable[[StageOutcome], None] | None = None,
 ) -> dg.Definitions:
     """The Definitions of one pipeline: seven assets, four checks, four jobs, four sensors, two schedules, resources.
 
     Without settings they are read from the environment. With a NAME all names carry it as a prefix, so that the
-    Definitions can be merged into a code location that has others; they set no executor and no logger there.
+    Definitions can be merged into a code location that has others; they set no executor and no logger there. `options`
+    are what that location decides about them.
     `opened` is a pipeline that the caller holds open: runs in this process use it instead of opening it themselves, and
     `finished` receives what each of their stages did. `ticks` bounds what one tick does.
     Raises ConfigurationError for settings that make none.
     """
-    opening = Opening(settings or Settings.from_environment(), opened, ticks)
+    opening = Opening(settings or Settings.from_environment(), opened, ticks, options)
     if finished is not None:
         opening = replace(opening, finished=finished)
     return _definitions(opening)
@@ -68,7 +71,7 @@ def _definitions(opening: Opening) -> dg.Definitions:
         jobs=[scanning, ingest, index, batches],
         sensors=[
             build_source_files_sensor(opening, scanning, ingest),
-            build_index_automation(names, vector_index),
+            build_index_automation(opening, source_files, vector_index),
             build_batches_sensor(opening, batches, ingest),
             build_backfill_sensor(opening, scanning, ingest),
         ],
@@ -80,13 +83,13 @@ def _definitions(opening: Opening) -> dg.Definitions:
 def _job(
     opening: Opening, name: str, assets: Sequence[dg.AssetsDefinition], description: str
 ) -> dg.UnresolvedAssetJobDefinition:
-    """A job over assets. Its steps run in one process: one of their own would take ten times as long as a step."""
+    """A job over assets, by default in one process: a process for each step takes ten times as long as the step."""
     return dg.define_asset_job(
         opening.names.of(name),
         selection=dg.AssetSelection.assets(*assets),
         description=description,
         tags={"vector_pipeline": opening.settings.name or "default"},
-        executor_def=dg.in_process_executor,
+        executor_def=opening.options.executor,
     )
 
 

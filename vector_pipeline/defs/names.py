@@ -33,6 +33,9 @@ class Names:
     """Names under a prefix: `law` turns `ingest` into `law_ingest`, and the asset `chunks` into `law/chunks`."""
 
     prefix: str = ""
+    """Of jobs, sensors, schedules, resources, pools and partitions; the pipeline's NAME."""
+    asset_prefix: tuple[str, ...] | None = None
+    """Of asset keys; the same name when None."""
 
     def of(self, name: str) -> str:
         """The name of a job, sensor, schedule, resource, pool or partitions definition."""
@@ -40,11 +43,13 @@ class Names:
 
     def asset(self, name: str) -> dg.AssetKey:
         """The key of an asset."""
-        return dg.AssetKey([self.prefix, name] if self.prefix else [name])
+        return dg.AssetKey([*(self.key_prefix or ()), name])
 
     @property
     def key_prefix(self) -> list[str] | None:
         """The prefix as asset decorators take it."""
+        if self.asset_prefix is not None:
+            return list(self.asset_prefix) or None
         return [self.prefix] if self.prefix else None
 
     @property

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.options import DagsterOptions
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.chunks import ChunksOutcome
@@ -43,6 +44,8 @@ class TickLimits:
 
 
 ORDINARY = TickLimits()
+ALONE = DagsterOptions()
+"""The options of a pipeline in a code location of its own."""
 
 
 def _ignore(_: StageOutcome) -> None:
@@ -57,13 +60,15 @@ class Opening:
     held: Pipeline | None = field(default=None, repr=False)
     """The pipeline that the process which builds the definitions holds open, if it does."""
     ticks: TickLimits = ORDINARY
+    options: DagsterOptions = ALONE
     finished: Callable[[StageOutcome], None] = field(default=_ignore, repr=False)
     """Called in the process of the run with what each stage did."""
 
     @property
     def names(self) -> Names:
         """The names of the pipeline in Dagster."""
-        return Names(self.settings.name)
+        prefix = self.options.key_prefix
+        return Names(self.settings.name, None if prefix is None else tuple(prefix))
 
     @contextmanager
     def pipeline(self) -> Iterator[Pipeline]:

@@ -18,7 +18,7 @@ from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, TRIGGER, is_active, r
 from vector_pipeline.defs.ticks import needs_scan_run, request_scan, scan_in_tick, summary
 from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.settings import Settings, variable
+from vector_pipeline.settings import variable
 from vector_pipeline.stages.embeddings.budget import committed_in_all
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
@@ -39,8 +39,8 @@ def build_backfill_schedule(opening: Opening, ingest: dg.UnresolvedAssetJobDefin
             return dg.SkipReason(str(error))
 
     return _on_cron(
-        opening.settings,
-        opening.names.of("backfill_schedule"),
+        opening,
+        "backfill_schedule",
         ingest,
         "Runs again what failed or is missing, and what was loaded by other rules, oldest first.",
         backfill_schedule,
@@ -67,8 +67,8 @@ def build_scan_schedule(opening: Opening, scanning: dg.UnresolvedAssetJobDefinit
         return request or dg.SkipReason(line)
 
     return _on_cron(
-        opening.settings,
-        names.of("scan_schedule"),
+        opening,
+        "scan_schedule",
         scanning,
         "Lists a source that is too large, far or slow for backfill_schedule; backfill_sensor loads what is found.",
         scan_schedule,
@@ -86,7 +86,7 @@ def build_backfill_sensor(
         name=names.of("backfill_sensor"),
         monitored_jobs=[scanning],
         request_job=ingest,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=opening.options.sensor_status("backfill_sensor"),
         description="Loads what a run of scan_schedule found.",
     )
     def backfill_sensor(context: dg.RunStatusSensorContext) -> dg.SensorResult | dg.SkipReason:
@@ -110,25 +110,26 @@ def build_backfill_sensor(
 
 
 def _on_cron(
-    settings: Settings,
+    opening: Opening,
     name: str,
     job: dg.UnresolvedAssetJobDefinition,
     description: str,
     tick: Callable[..., Any],
 ) -> dg.ScheduleDefinition:
-    """A schedule at BACKFILL_CRON, on from the start. Raises ConfigurationError for one that is none."""
+    """A schedule at BACKFILL_CRON. Raises ConfigurationError where that is no cron line."""
+    cron = opening.settings.backfill_cron
     try:
         return dg.schedule(
-            name=name,
+            name=opening.names.of(name),
             job=job,
-            cron_schedule=settings.backfill_cron,
+            cron_schedule=cron,
             execution_timezone="UTC",
-            default_status=dg.DefaultScheduleStatus.RUNNING,
+            default_status=opening.options.schedule_status(name),
             description=description,
         )(tick)
     except dg.DagsterInvalidDefinitionError as error:
         raise ConfigurationError(
-            f"{variable('backfill_cron')} is '{settings.backfill_cron}': must be a cron line, such as '0 3 * * *'"
+            f"{variable('backfill_cron')} is '{cron}': must be a cron line, such as '0 3 * * *'"
         ) from error
 
 

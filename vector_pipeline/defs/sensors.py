@@ -7,7 +7,6 @@ import time
 import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import register_arrivals, scan_metadata
-from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.runs import TRIGGER, release_abandoned, run_keys
 from vector_pipeline.defs.ticks import request_scan, scan_in_tick, summary
@@ -28,7 +27,7 @@ def build_source_files_sensor(
         name=opening.names.of("source_files_sensor"),
         jobs=[scanning, ingest],
         minimum_interval_seconds=opening.ticks.interval_seconds,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=opening.options.sensor_status("source_files_sensor"),
         description="Finds new, changed and deleted files and loads them. A file still being written waits.",
     )
     def source_files_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -80,12 +79,16 @@ def _tick(context: dg.SensorEvaluationContext, opening: Opening, pipeline: Pipel
     return dg.SensorResult(run_requests=requests, asset_events=events, cursor=cursor)
 
 
-def build_index_automation(names: Names, vector_index: dg.AssetsDefinition) -> dg.AutomationConditionSensorDefinition:
-    """`vector_index_automation`: materializes `vector_index` once after each burst of loads."""
+def build_index_automation(opening: Opening, *assets: dg.AssetsDefinition) -> dg.AutomationConditionSensorDefinition:
+    """`vector_index_automation`: materializes `vector_index` once after each burst of loads.
+
+    It also scans the source after the assets that write it, where there are such.
+    """
+    names = opening.names
     return dg.AutomationConditionSensorDefinition(
         names.of("vector_index_automation"),
-        target=dg.AssetSelection.assets(vector_index),
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        target=dg.AssetSelection.assets(*assets),
+        default_status=opening.options.sensor_status("vector_index_automation"),
         minimum_interval_seconds=15,
         description="Materializes vector_index once after each burst of loads, when they are quiet.",
         run_tags={"vector_pipeline": names.prefix or "default", TRIGGER: "automation"},

@@ -74,8 +74,7 @@ class Pipeline:
     @property
     def reader_options(self) -> ReaderOptions:
         """How files are read."""
-        s = self.settings
-        return ReaderOptions(max_bytes=s.max_file_bytes, text_field=s.text_field, id_field=s.id_field)
+        return reader_options_of(self.settings)
 
     @property
     def reader_limits(self) -> ReaderLimits:
@@ -86,9 +85,7 @@ class Pipeline:
     @property
     def chunking(self) -> ChunkingConfig:
         """How documents are cut."""
-        s = self.settings
-        overlap = 0 if s.chunk_strategy == "paragraph" else s.chunk_overlap
-        return ChunkingConfig(strategy=s.chunk_strategy, max_tokens=s.chunk_tokens, overlap=overlap)
+        return chunking_of(self.settings)
 
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer; loading it takes about a third of a second, once."""
@@ -111,7 +108,7 @@ class Pipeline:
     @property
     def fingerprints(self) -> Fingerprints:
         """What readers and chunking a file of each kind is loaded with."""
-        return Fingerprints.under(self.chunking, self.reader_options)
+        return fingerprints_of(self.settings)
 
     def scan_options(
         self, trigger: str, *, confirm_deletions: bool = False, quiet: bool = False, max_arrivals: int | None = None
@@ -135,6 +132,23 @@ class Pipeline:
 def _processors() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def reader_options_of(settings: Settings) -> ReaderOptions:
+    """How files are read."""
+    s = settings
+    return ReaderOptions(max_bytes=s.max_file_bytes, text_field=s.text_field, id_field=s.id_field)
+
+
+def chunking_of(settings: Settings) -> ChunkingConfig:
+    """How documents are cut."""
+    overlap = 0 if settings.chunk_strategy == "paragraph" else settings.chunk_overlap
+    return ChunkingConfig(strategy=settings.chunk_strategy, max_tokens=settings.chunk_tokens, overlap=overlap)
+
+
+def fingerprints_of(settings: Settings) -> Fingerprints:
+    """What readers and chunking a file of each kind is loaded with."""
+    return Fingerprints.under(chunking_of(settings), reader_options_of(settings))
 
 
 def stage_base(settings: Settings) -> str:

@@ -25,7 +25,7 @@ def build_document_rows(opening: Opening) -> dg.AssetsDefinition:
         kinds={"postgres", "pgvector"},
         reads="chunks",
         after=["embeddings"],
-        metadata={"dagster/table_name": "document_chunks"},
+        metadata={"dagster/table_name": f"{opening.settings.db_schema}.document_chunks"},
         description=(
             "The arrival's chunks in the table, file by file: readers see a file's old rows or its new ones. "
             "Only files that the arrival still owns, and only those of which every text has its vector."

@@ -41,7 +41,7 @@ def build_embeddings(opening: Opening) -> dg.AssetsDefinition:
         kinds={"openai", "pgvector"},
         reads="token_batches",
         needs=("postgres", "openai"),
-        pool="embeddings",
+        pool=opening.options.pool or opening.names.of("embeddings"),
         description=(
             "One row per distinct text: its vector, stored the moment the API answers. A run that is killed pays "
             "again only for the requests that were under way; what another run is sending is waited for."

@@ -36,15 +36,28 @@ class ScanConfig(dg.Config):
 
 def build_source_files(opening: Opening) -> dg.AssetsDefinition:
     """The asset `source_files`."""
-    names = opening.names
+    names, options = opening.names, opening.options
+    condition = options.automation_condition
+    if condition is None and options.deps:
+        # Several assets that write the source in one run are followed by one scan.
+        condition = dg.AutomationCondition.any_deps_updated() & ~dg.AutomationCondition.any_deps_in_progress()
 
     @dg.asset(
         name="source_files",
         key_prefix=names.key_prefix,
-        group_name=names.group,
+        group_name=options.group_name or names.group,
+        owners=list(options.owners),
+        tags={**options.tags},
         kinds={"postgres"},
+        deps=list(options.deps),
+        automation_condition=condition,
+        freshness_policy=options.freshness,
         required_resource_keys={names.of("postgres"), names.of("source")},
-        metadata={"dagster/column_schema": column_schema(COLUMNS), "dagster/table_name": "source_files"},
+        metadata={
+            "dagster/column_schema": column_schema(COLUMNS),
+            "dagster/table_name": f"{opening.settings.db_schema}.source_files",
+            **options.metadata,
+        },
         description=(
             "One row per file of the source: what it looked like, which arrival it belongs to, and what became of "
             "it. Materialize it to scan the source; what is new, changed or deleted becomes new arrivals."

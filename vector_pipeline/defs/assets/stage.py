@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import dagster as dg
 
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import column_schema
+from vector_pipeline.pipeline.model import model_name
+from vector_pipeline.pipeline.pipeline import fingerprints_of
 
 
 def stage_asset(
@@ -29,18 +32,30 @@ def stage_asset(
     `columns` maps each column to its type and its description. `reads` is the stage whose stream the function takes as
     its argument; `after` are assets that come before it without being read; `needs` are the resources that it uses.
     """
-    names = opening.names
+    names, options = opening.names, opening.options
     return dg.asset(
         name=name,
         key_prefix=names.key_prefix,
-        group_name=names.group,
+        group_name=options.group_name or names.group,
+        owners=list(options.owners),
+        tags={**options.tags},
         kinds=kinds,
+        code_version=_code_version(opening, name),
         partitions_def=names.arrivals,
         ins={reads: dg.AssetIn(key=names.asset(reads))} if reads else {},
         deps=[names.asset(asset) for asset in after],
         io_manager_key=names.of("stages"),
         required_resource_keys={names.of(resource) for resource in needs},
-        pool=names.of(pool) if pool else None,
-        metadata={"dagster/column_schema": column_schema(columns), **(metadata or {})},
+        pool=pool,
+        metadata={"dagster/column_schema": column_schema(columns), **options.metadata, **(metadata or {})},
         description=description,
     )
+
+
+def _code_version(opening: Opening, name: str) -> str:
+    """What a stage's output depends on beside its input: readers and chunking, and for vectors the model."""
+    settings = opening.settings
+    if name in ("token_batches", "embeddings"):
+        return f"{model_name(settings)}/{settings.dimensions or 'default'}"
+    kinds = ",".join(fingerprints_of(settings).current)
+    return hashlib.blake2b(kinds.encode(), digest_size=8).hexdigest()

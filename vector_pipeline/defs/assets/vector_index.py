@@ -12,12 +12,16 @@ from vector_pipeline.store.lexical.maintenance import maintain_lexical
 
 def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
     """The asset `vector_index`."""
-    names = opening.names
+    names, options = opening.names, opening.options
 
     @dg.asset(
         name="vector_index",
         key_prefix=names.key_prefix,
-        group_name=names.group,
+        group_name=options.group_name or names.group,
+        owners=list(options.owners),
+        tags={**options.tags},
+        metadata={**options.metadata},
+        freshness_policy=options.freshness,
         kinds={"postgres", "pgvector"},
         deps=[names.asset("document_rows")],
         required_resource_keys={names.of("postgres")},
