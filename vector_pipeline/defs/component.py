@@ -28,11 +28,16 @@ from vector_pipeline.settings import Settings, variable
 
 TEMPLATE = re.compile(r"\s*\{\{.*\}\}\s*", re.DOTALL)
 
+# Stands for a secret that was found in the file.
+IN_THE_FILE = "<a secret in a YAML file>"
+
 # A URL whose user has a password.
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@|password", re.IGNORECASE)
 
 # The process that runs Dagster decides these, not a project's YAML.
 _NOT_ATTRIBUTES = frozenset({"dagster_home"})
+
+_SECRETS = ("openai_api_key", "database_url", "openai_base_url")
 
 # Attributes whose name in YAML is a method of the class.
 _YAML_NAMES = {"db_schema": "schema", "embedding_model": "model"}
@@ -40,15 +45,16 @@ _FIELDS = {"model": "embedding_model"}
 
 
 def _template_only(context: dg.ResolutionContext, value: str) -> Any:
-    """A secret: a template, resolved. Raises ConfigurationError for the secret itself, without quoting it."""
-    if not TEMPLATE.fullmatch(value):
-        raise ConfigurationError("a secret must not stand in a YAML file; write '{{ env.NAME }}' and set that variable")
-    return context.resolve_value(value)
+    """A secret: a template, resolved. The secret itself becomes IN_THE_FILE, which `settings` refuses.
+
+    An error raised here would be shown by Dagster together with the line of the file.
+    """
+    return context.resolve_value(value) if TEMPLATE.fullmatch(value) else IN_THE_FILE
 
 
 def _without_password(context: dg.ResolutionContext, value: str) -> Any:
-    """A URL: as it is where it has no password, else a template. Raises ConfigurationError, without quoting it."""
-    return context.resolve_value(value) if not _PASSWORD.search(value) else _template_only(context, value)
+    """A URL: as it is where it has no password, else as `_template_only`."""
+    return _template_only(context, value) if _PASSWORD.search(value) else context.resolve_value(value)
 
 
 def _resolved(context: dg.ResolutionContext, value: Any) -> Any:
@@ -62,7 +68,7 @@ def _resolver(name: str, kind: Any, description: str) -> dg.Resolver:
     if name == "openai_api_key":
         # `dg check yaml` checks the pattern of the text, before any template is resolved.
         resolve, pattern = _template_only, {"pattern": r"^\s*\{\{[\s\S]*\}\}\s*$"}
-    elif name in ("database_url", "openai_base_url"):
+    elif name in _SECRETS:
         resolve = _without_password
     return dg.Resolver(
         resolve,
@@ -104,7 +110,7 @@ def _setting_fields() -> dict[str, Any]:
         if setting not in _NOT_ATTRIBUTES:
             name = _FIELDS.get(setting, setting)
             description = f"{docs.get(setting, '')} {variable(setting)} when left out.".strip()
-            kind = _plain(field.annotation)
+            kind = _plain(field.annotation) if setting != "tier" else str | int
             fields[name] = (Annotated[kind | None, _resolver(name, kind, description)], None)
     return fields
 
@@ -182,6 +188,14 @@ class VectorPipelineComponent(dg.Component, dg.Resolvable, _SettingAttributes):
             for name in Settings.model_fields
             if name not in _NOT_ATTRIBUTES and (value := getattr(self, _FIELDS.get(name, name))) is not None
         }
+        for name in _SECRETS:
+            if given.get(name) == IN_THE_FILE:
+                raise ConfigurationError(
+                    f"{name} stands in the defs.yaml of '{context.path.name}', which is no place for a secret: write "
+                    f'"{{{{ env.{variable(name)} }}}}" there and set that variable'
+                )
+        if "tier" in given:
+            given["tier"] = str(given["tier"])  # YAML reads 3 as a number
         name = given.setdefault("name", _identifier(context.path.name))
         if name:
             given.setdefault("db_schema", name)
