@@ -19,9 +19,12 @@ import orjson
 
 from vector_pipeline.errors import FileRejected, one_line
 from vector_pipeline.formats.frames import document_to_json, write_frame
-from vector_pipeline.formats.kinds import load_reader
+from vector_pipeline.formats.kinds import KINDS, load_reader
+from vector_pipeline.formats.packages import PASSWORD
+from vector_pipeline.formats.sniffing import sniffed
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
+from vector_pipeline.text.readers.markup import read_html
 
 NO_MEMORY = "no memory"
 """What an answer says instead of a reason where the limit of memory was reached."""
@@ -55,7 +58,7 @@ def _read(request: dict[str, Any], answers: BinaryIO) -> dict[str, Any]:
     options = ReaderOptions(**request["options"])
     try:
         with Path(request["path"]).open("rb") as stream:
-            for document in _documents(stream, request["reader"], options):
+            for document in documents_of(stream, request["reader"], options):
                 write_frame(answers, {"document": document_to_json(document)})
     except FileRejected as rejection:
         return {"rejected": str(rejection)}
@@ -68,8 +71,15 @@ def _read(request: dict[str, Any], answers: BinaryIO) -> dict[str, Any]:
     return {"rejected": None}
 
 
-def _documents(stream: BinaryIO, reader: str, options: ReaderOptions) -> Iterator[Document]:
-    yield from load_reader(reader)(stream, options)
+def documents_of(stream: BinaryIO, reader: str, options: ReaderOptions) -> Iterator[Document]:
+    """The documents of a file, read as what it is where that is another kind than its name says."""
+    found = sniffed(stream)
+    if found == "encrypted":
+        raise FileRejected(PASSWORD)
+    if found == "html":
+        return read_html(stream, options)
+    kind = next((kind for kind in KINDS if kind.name == found and kind.reader), None)
+    return load_reader(kind.reader if kind is not None else reader)(stream, options)
 
 
 def _limit_memory(memory: int) -> int:

@@ -56,11 +56,26 @@ class Kind:
 
 _HERE = "vector_pipeline.formats."
 
+_OFFICE = ("kreuzberg", "dochan")
+_SHEETS = ("python_calamine",)
+
 TEXT = Kind("text", tuple(READERS), version=READERS_VERSION)
 
 KINDS: tuple[Kind, ...] = (
     TEXT,
     Kind("pdf", (".pdf",), _HERE + "pdf:read_pdf", packages=("pdf_inspector", "pypdfium2")),
+    Kind("docx", (".docx", ".docm", ".dotx"), _HERE + "office:read_docx", packages=_OFFICE),
+    Kind("pptx", (".pptx", ".pptm", ".ppsx"), _HERE + "office:read_pptx", packages=_OFFICE),
+    Kind("xlsx", (".xlsx", ".xlsm", ".xlsb"), _HERE + "sheets:read_workbook", packages=_SHEETS),
+    Kind("doc", (".doc",), _HERE + "office:read_doc", packages=_OFFICE),
+    Kind("ppt", (".ppt",), _HERE + "office:read_ppt", packages=_OFFICE),
+    Kind("xls", (".xls",), _HERE + "sheets:read_workbook", packages=_SHEETS),
+    Kind("odt", (".odt", ".ott"), _HERE + "odf:read_odt"),
+    Kind("odp", (".odp",), _HERE + "odf:read_odp"),
+    Kind("ods", (".ods",), _HERE + "sheets:read_workbook", packages=_SHEETS),
+    Kind("rtf", (".rtf",), _HERE + "office:read_rtf", packages=_OFFICE),
+    Kind("hwp", (".hwp",), _HERE + "office:read_hwp", packages=_OFFICE),
+    Kind("hwpx", (".hwpx",), _HERE + "office:read_hwpx", packages=_OFFICE),
 )
 """All kinds. Of a suffix the first kind that has it counts."""
 

@@ -15,6 +15,7 @@ from pypdfium2 import raw
 
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.cleaning import broken_words, is_mojibake, resolved, with_words_joined
+from vector_pipeline.formats.markdown import plainer
 from vector_pipeline.formats.output import document, range_list
 from vector_pipeline.formats.pages import joined, without_headers
 from vector_pipeline.text.documents import Document
@@ -166,7 +167,7 @@ def _texts(pages: Sequence[_Page]) -> list[str]:
         if page.is_garbled:
             texts.append("")
         elif page.marked and _agree(page.marked, page.plain):
-            texts.append(_with_levels(page.marked, page.heights, levels))
+            texts.append(plainer(_with_levels(page.marked, page.heights, levels)))
         else:
             texts.append(page.plain)
     return texts

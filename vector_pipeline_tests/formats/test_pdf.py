@@ -1,27 +1,23 @@
 from __future__ import annotations
 
-import io
 import re
 
 import pytest
 
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.cleaning import is_mojibake, resolved
-from vector_pipeline.formats.kinds import kind_of, load_reader
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_document
 from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline.text.documents import Document, places_of
-from vector_pipeline.text.readers.base import ReaderOptions
 
 from .made import Line, Picture, page_of, pdf, sentences
+from .reading import read
 
 WORDS = "The ferry leaves the island at noon and carries letters, honey and bread to the town. "
 
 
 def _read(data: bytes, name: str = "a.pdf") -> Document:
-    kind = kind_of(name)
-    assert kind is not None
-    (document,) = load_reader(kind.reader)(io.BytesIO(data), ReaderOptions())
+    (document,) = read(data, name)
     return document
 
 

@@ -1,0 +1,38 @@
+"""Markdown as libraries write it, made plainer: headings, lists, tables and code stay, marks inside sentences go."""
+
+from __future__ import annotations
+
+import regex
+
+_FENCED = regex.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*[ \t]*$|\Z)")
+_COMMENT = regex.compile(r"(?s)<!--.*?-->")
+_PICTURE = regex.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
+# What programs call a picture that nobody described.
+_NO_DESCRIPTION = regex.compile(r"(?i)(?:picture|image|graphic|그림|bild|img)?[ _-]*\d*(?:\.\w{3,4})?")
+_STRONG = regex.compile(r"\*\*\*?|(?<!\w)__(?=\S)|(?<=\S)__(?!\w)")
+_EMPHASIS = regex.compile(r"(?<![\w*\\])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*\\])\*(?![\w*])")
+_ESCAPED = regex.compile(r"\\([!-/:-@\[-`{}~])")
+_TAGS = regex.compile(r"</?(?:u|b|i|em|strong|s|del|ins|sup|sub|span|mark|small|font)(?: [^<>\n]*)?>")
+_BREAK = regex.compile(r"<br ?/?>")
+
+
+def plainer(markdown: str) -> str:
+    """Text without emphasis, escapes, comments, and pictures but for what they are said to show. Code stays as it is."""
+    parts, position = [], 0
+    for fence in _FENCED.finditer(markdown):
+        parts += [_prose(markdown[position : fence.start()]), fence[0]]
+        position = fence.end()
+    return "".join([*parts, _prose(markdown[position:])])
+
+
+def _prose(text: str) -> str:
+    text = _PICTURE.sub(_described, _COMMENT.sub("", text))
+    text = _EMPHASIS.sub(r"\1", _STRONG.sub("", text))
+    if "\\" in text:
+        text = _ESCAPED.sub(r"\1", text)
+    return _BREAK.sub(" ", _TAGS.sub("", text)) if "<" in text else text
+
+
+def _described(picture: regex.Match[str]) -> str:
+    description: str = picture[1].strip()
+    return "" if _NO_DESCRIPTION.fullmatch(description) else description

@@ -1,0 +1,194 @@
+"""Word, PowerPoint and RTF, by kreuzberg and dochan; and HWP and HWPX, by dochan.
+
+Which library reads which kind, and why, is in docs/benchmarks/documents.md. Where the first one fails, the other is
+asked. It is asked too for DOCX, in which kreuzberg passes over text boxes and charts.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import dochan
+import kreuzberg
+import regex
+
+from vector_pipeline.errors import FileRejected, one_line
+from vector_pipeline.formats.cleaning import resolved
+from vector_pipeline.formats.markdown import plainer
+from vector_pipeline.formats.output import document
+from vector_pipeline.formats.packages import PASSWORD, as_file, has_macros, open_package, properties
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.readers.base import ReaderOptions
+
+_MIME_TYPES = {
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "doc": "application/msword",
+    "ppt": "application/vnd.ms-powerpoint",
+    "rtf": "application/rtf",
+    "msg": "application/vnd.ms-outlook",
+}
+_WORD = regex.compile(r"\w+")
+# What dochan writes above a document of Word: the title and the author that it states, which stand in the metadata.
+_AUTHOR = regex.compile(r"\A(?:# [^\n]*\n\n)?Author: [^\n]*(?:\n|\Z)")
+_SLIDE = regex.compile(r"(?m)^## Slide (\d+)[ \t]*(?:(?:\n\n# [^\n]*)?\n\nAuthor: [^\n]*$)?")
+_ENCRYPTED = regex.compile(r"(?i)password|encrypt|암호화|DRM")
+
+# Where the other library finds so many more words, the first has lost some.
+_MORE_WORDS = 1.15
+_FEW_WORDS = 15
+
+
+def read_docx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """A document of Word as one document."""
+    data = stream.read()
+    package = open_package(data, options.max_bytes, "DOCX")
+    text = _the_fuller(lambda: _by_kreuzberg(data, "docx"), lambda: _AUTHOR.sub("", _by_dochan(data, ".docx")))
+    yield _made(text, properties(package), package)
+
+
+def read_doc(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """A document of Word 97 to 2003."""
+    yield from _old(stream.read(), "doc")
+
+
+def read_rtf(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """A document in Rich Text Format."""
+    yield from _old(stream.read(), "rtf")
+
+
+def _old(data: bytes, kind: str) -> Iterator[Document]:
+    metadata = _kreuzberg_metadata(data, kind)
+    text = _first(lambda: _AUTHOR.sub("", _by_dochan(data, f".{kind}")), lambda: _by_kreuzberg(data, kind))
+    yield _made(text, metadata)
+
+
+def read_pptx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """A presentation as one document, with the slides that its chunks stand on."""
+    data = stream.read()
+    package = open_package(data, options.max_bytes, "PPTX")
+    yield _slides(data, "pptx", properties(package), package)
+
+
+def read_ppt(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """A presentation of PowerPoint 97 to 2003."""
+    data = stream.read()
+    yield _slides(data, "ppt", _kreuzberg_metadata(data, "ppt"))
+
+
+def read_hwp(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """A document of Hangul (한글) from version 3 on."""
+    yield _made(_by_dochan(stream.read(), ".hwp"), {})
+
+
+def read_hwpx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """A document of Hangul in its XML form."""
+    data = stream.read()
+    package = open_package(data, options.max_bytes, "HWPX")
+    yield _made(_by_dochan(data, ".hwpx"), properties(package))
+
+
+def _slides(data: bytes, kind: str, metadata: dict[str, Any], package: zipfile.ZipFile | None = None) -> Document:
+    text = _first(lambda: _by_dochan(data, f".{kind}"), lambda: _by_kreuzberg(data, kind))
+    parts, starts, length = [], [], 0
+    slides = list(_SLIDE.finditer(text))
+    ends = [*(slide.start() for slide in slides[1:]), len(text)]
+    for slide, end in zip(slides, ends, strict=bool(slides)):
+        body = resolved(plainer(text[slide.end() : end])).strip() + "\n\n"
+        starts.append((length, int(slide[1])))
+        parts.append(body)
+        length += len(body)
+    if not slides:
+        return _made(text, metadata, package)
+    _refuse_macros("".join(parts), package)
+    return document("".join(parts), {**metadata, "slide_count": len(slides)}, places={"slides": starts})
+
+
+def _made(text: str, metadata: dict[str, Any], package: zipfile.ZipFile | None = None) -> Document:
+    text = resolved(plainer(text))
+    _refuse_macros(text, package)
+    return document(text, metadata)
+
+
+def _refuse_macros(text: str, package: zipfile.ZipFile | None) -> None:
+    if package is not None and not text.strip() and has_macros(package):
+        raise FileRejected("holds macros and no text; remove it from the source")
+
+
+def _first(*attempts: Callable[[], str]) -> str:
+    """The first text that is none of white space alone. Raises the first attempt's FileRejected where all fail."""
+    failure: FileRejected | None = None
+    for attempt in attempts:
+        try:
+            text = attempt()
+        except FileRejected as rejection:
+            failure = failure or rejection
+            continue
+        if text.strip():
+            return text
+    if failure is not None:
+        raise failure
+    return ""
+
+
+def _by_kreuzberg(data: bytes, kind: str) -> str:
+    try:
+        return str(_extracted(data, kind).content)
+    except kreuzberg.KreuzbergError as error:
+        raise _refused(str(error)) from error
+
+
+def _extracted(data: bytes, kind: str) -> kreuzberg.ExtractionResult:
+    config = kreuzberg.ExtractionConfig(output_format="markdown", use_cache=False)
+    return kreuzberg.extract_bytes_sync(data, _MIME_TYPES[kind], config)
+
+
+def _kreuzberg_metadata(data: bytes, kind: str) -> dict[str, Any]:
+    try:
+        stated = dict(_extracted(data, kind).metadata)
+    except kreuzberg.KreuzbergError:
+        return {}
+    authors = stated.get("authors")
+    return {
+        "title": stated.get("title"),
+        "author": ", ".join(authors) if isinstance(authors, list) else None,
+        "created": stated.get("created_at"),
+        "modified": stated.get("modified_at"),
+        "language": stated.get("language"),
+    }
+
+
+def _by_dochan(data: bytes, suffix: str) -> str:
+    with as_file(data, suffix) as path:
+        try:
+            found = dochan.Dochan(path)
+        except Exception as error:
+            raise _refused(one_line(error)) from error
+        text = str(found.to_markdown())
+    if not text.strip() and found.errors:
+        raise _refused(" ".join(map(str, found.errors)))
+    return text
+
+
+def _refused(why: str) -> FileRejected:
+    if _ENCRYPTED.search(why):
+        return FileRejected(PASSWORD)
+    return FileRejected(f"is damaged, or of a form that is not known ({' '.join(why.split())[:120]}); save it anew")
+
+
+def _the_fuller(first: Callable[[], str], second: Callable[[], str]) -> str:
+    """The first text, or the second where that has far more words. Raises the first's FileRejected where both fail."""
+    text = _first(first, second)
+    try:
+        other = second()
+    except FileRejected:
+        return text
+    words, others = _words(text), _words(other)
+    has_more = len(others - words) > _FEW_WORDS and len(others) > _MORE_WORDS * len(words)
+    return other if has_more or len(others) > 2 * len(words) else text
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(plainer(text).lower()))

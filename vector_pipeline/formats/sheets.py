@@ -1,0 +1,90 @@
+"""Workbooks: each sheet a document, its rows a table of Markdown."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import python_calamine
+
+from vector_pipeline.errors import FileRejected, one_line
+from vector_pipeline.formats.output import document, table
+from vector_pipeline.formats.packages import PASSWORD, has_macros, open_package, properties
+from vector_pipeline.formats.sniffing import ZIP_MARK
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.readers.base import ReaderOptions
+
+
+def read_workbook(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """The sheets of a workbook (XLSX, XLSB, XLS, ODS) that hold anything, called by their names."""
+    data = stream.read()
+    package = open_package(data, options.max_bytes, "workbook") if data.startswith(ZIP_MARK) else None
+    metadata = properties(package) if package is not None else {}
+    book = _opened(data)
+    found = False
+    for name in book.sheet_names:
+        text = _text(book, name)
+        if text:
+            found = True
+            yield document(f"# {name}\n\n{text}", {**metadata, "sheet": name}, record=name)
+    if not found and package is not None and has_macros(package):
+        raise FileRejected("holds macros and no text; remove it from the source")
+
+
+def _opened(data: bytes) -> python_calamine.CalamineWorkbook:
+    try:
+        return python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
+    except python_calamine.PasswordError as error:
+        raise FileRejected(PASSWORD) from error
+    except (python_calamine.CalamineError, ValueError, OSError) as error:
+        raise FileRejected(f"is not a whole workbook ({one_line(error)[:120]}); save it anew") from error
+
+
+def _text(book: python_calamine.CalamineWorkbook, name: str) -> str:
+    try:
+        rows = book.get_sheet_by_name(name).to_python()
+    except (python_calamine.CalamineError, ValueError) as error:
+        if "chart" in str(error).lower() or "worksheet" in str(error).lower():
+            return ""  # a sheet that is a chart has no rows
+        raise FileRejected(f"has the sheet '{name[:80]}' that cannot be read ({one_line(error)[:120]})") from error
+    return "\n\n".join(filter(None, map(_block, _blocks([[_shown(cell) for cell in row] for row in rows]))))
+
+
+def _blocks(rows: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    """Runs of rows between rows that are empty."""
+    block: list[Sequence[str]] = []
+    for row in rows:
+        if any(row):
+            block.append(row)
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _block(rows: list[Sequence[str]]) -> str:
+    """A table without the columns that are empty; lines of one cell above it are its title."""
+    titles = []
+    while rows and sum(map(bool, rows[0])) == 1 and len(rows) > 1:
+        titles.append(next(filter(None, rows[0])))
+        rows = rows[1:]
+    used = [number for number in range(len(rows[0])) if any(row[number] for row in rows)]
+    body = [[row[number] for number in used] for row in rows]
+    single = len(used) == 1
+    return "\n\n".join([*titles, "\n".join(row[0] for row in body) if single else table(body)])
+
+
+def _shown(cell: Any) -> str:
+    """A cell as a person would type it."""
+    if isinstance(cell, bool):
+        return "TRUE" if cell else "FALSE"
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else f"{cell:.15g}"
+    if isinstance(cell, datetime.datetime):
+        return cell.isoformat(sep=" ") if cell.time() != datetime.time() else cell.date().isoformat()
+    if isinstance(cell, datetime.date | datetime.time):
+        return cell.isoformat()
+    return str(cell).strip()

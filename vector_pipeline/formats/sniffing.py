@@ -1,0 +1,77 @@
+"""What a file is by its first bytes and its inner names, whatever its own name says."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import BinaryIO
+
+import regex
+
+_HTML = regex.compile(
+    rb"(?i)\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b"
+)
+
+ZIP_MARK = b"PK\x03\x04"
+
+# The names of streams in an OLE file are UTF-16 in its directory.
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_STREAMS = (
+    ("EncryptedPackage", "encrypted"),
+    ("WordDocument", "doc"),
+    ("PowerPoint Document", "ppt"),
+    ("HwpSummaryInformation", "hwp"),
+    ("__properties_version1.0", "msg"),
+    ("Workbook", "xls"),
+    ("Book", "xls"),
+)
+_MIME_TYPES = {
+    "application/vnd.oasis.opendocument.text": "odt",
+    "application/vnd.oasis.opendocument.presentation": "odp",
+    "application/vnd.oasis.opendocument.spreadsheet": "ods",
+    "application/hwp+zip": "hwpx",
+    "application/epub+zip": "epub",
+}
+_OFFICE = (("word/", "docx"), ("ppt/", "pptx"), ("xl/", "xlsx"), ("Contents/section", "hwpx"))
+
+
+def sniffed(stream: BinaryIO) -> str:
+    """The name of the kind that a file is, `encrypted` for an Office document with a password, empty if it is none.
+
+    The stream stands at its beginning before and after.
+    """
+    head = stream.read(4_096)
+    stream.seek(0)
+    if b"%PDF-" in head[:1_024]:
+        return "pdf"
+    if head.startswith(b"{\\rtf"):
+        return "rtf"
+    if head.startswith(_OLE):
+        return _ole(stream)
+    if head.startswith(ZIP_MARK):
+        return _zip(stream)
+    if head.startswith(b"HWP Document File V3"):
+        return "hwp"
+    return "html" if _HTML.match(head) else ""
+
+
+def _ole(stream: BinaryIO) -> str:
+    data = stream.read()
+    stream.seek(0)
+    return next((kind for name, kind in _STREAMS if (name + "\0").encode("utf-16-le") in data), "")
+
+
+def _zip(stream: BinaryIO) -> str:
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            names = archive.namelist()
+            if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
+                stated = archive.read("mimetype").decode("ascii", "ignore").strip()
+                if stated in _MIME_TYPES:
+                    return _MIME_TYPES[stated]
+            if "[Content_Types].xml" in names or "Contents/content.hpf" in names:
+                return next((kind for start, kind in _OFFICE if any(name.startswith(start) for name in names)), "")
+            return "zip"
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, EOFError):
+        return ""
+    finally:
+        stream.seek(0)
