@@ -15,7 +15,7 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_documents
 from vector_pipeline.text.chunking.tokens import Tokenizer
-from vector_pipeline.text.documents import Chunk, Document, content_hash, places_of
+from vector_pipeline.text.documents import Chunk, Document, content_hash, noted, places_of
 
 NO_TEXT = "holds no text to search in; add some, or delete the file"
 
@@ -75,7 +75,7 @@ def _row(
     merged = document.metadata
     notes = {**chunk.metadata, **places_of(chunk, places)}
     if notes:
-        merged = orjson.dumps({**metadata, **notes}, default=str).decode()
+        merged = orjson.dumps(noted(metadata, notes), default=str).decode()
     return ChunkRow(
         *document[:5],
         text=chunk.text,

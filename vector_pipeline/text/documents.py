@@ -11,6 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+OWN_NOTES = "vector_pipeline"
+"""The key under which our notes stand, where the file itself has a field of the name of one of them."""
+
+NOTES = frozenset({"headings", "encoding", "characters_removed", "inline_data_removed"})
+"""The names of what we may note of any document or chunk beside the file's own fields."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -36,7 +42,7 @@ class Chunk:
     """A piece of a document: `document.text[start:end] == text`, never empty.
 
     `start` and `end` count characters (code points); `tokens` is the exact count of `text` in the tokenizer's
-    encoding. `metadata` adds to the document's (such as the heading path) and may be empty.
+    encoding. `metadata` are notes that add to the document's (such as the path of headings) and may be empty.
     """
 
     text: str
@@ -63,6 +69,31 @@ def places_of(chunk: Chunk, places: Mapping[str, Sequence[Sequence[int]]]) -> di
         if on:
             found[name] = on
     return found
+
+
+def noted(metadata: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's own fields together with our notes; neither ever hides the other.
+
+    Notes stand beside the fields. Where the file has a field of the name of one of them, or of `NOTES`, they stand
+    apart, under `OWN_NOTES`. A field of the file's of that name itself moves in there, under `field`. `metadata` is what
+    `set_apart` made.
+    """
+    if OWN_NOTES in metadata or not notes.keys().isdisjoint(metadata):
+        return {**metadata, OWN_NOTES: {**metadata.get(OWN_NOTES, {}), **notes}}
+    return {**metadata, **notes}
+
+
+def set_apart(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's own fields, as `noted` takes them."""
+    if NOTES.isdisjoint(fields) and OWN_NOTES not in fields:
+        return dict(fields)
+    return {**fields, OWN_NOTES: {"field": fields[OWN_NOTES]} if OWN_NOTES in fields else {}}
+
+
+def notes_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our notes in what `noted` made; where they stand beside the file's fields, those too."""
+    apart = metadata.get(OWN_NOTES)
+    return apart if isinstance(apart, Mapping) else metadata
 
 
 def content_hash(text: str) -> bytes:

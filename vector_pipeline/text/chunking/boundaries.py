@@ -13,8 +13,9 @@ from typing import NamedTuple
 import regex
 
 # ATX headings, and the underlined ones of Markdown and reStructuredText. A title has at most 200 characters: a page
-# of text above a line of dashes is no heading. Their beginnings are found by `str.find`, and patterns that begin with
-# plain characters: trying one at every line takes a third of the time of tokenizing.
+# of text above a line of dashes is no heading, nor is one behind a `#`, which each of its chunks would carry. Their
+# beginnings are found by `str.find`, and patterns that begin with plain characters: trying one at every line takes a
+# third of the time of tokenizing.
 _MARKED = re.compile(r"\n(#{1,6})[ \t]+(\S[^\n]*)")
 _UNDERLINE = regex.compile(r"(?:={3,}|-{3,})[ \t]*(?:\n|\Z)")
 _NO_TITLE = frozenset("#>|`-=")
@@ -76,10 +77,11 @@ def find_headings(text: str, fences: list[tuple[int, int]]) -> list[Heading]:
 
 def _marked(text: str) -> Iterator[Heading]:
     first = _MARKED.match("\n" + text.partition("\n")[0]) if text.startswith("#") else None
-    if first:
+    if first and len(first[2]) <= MOST_TITLE_CHARACTERS:
         yield Heading(0, len(first[1]), _title(first[2]))
     for match in _MARKED.finditer(text):
-        yield Heading(match.start() + 1, len(match[1]), _title(match[2]))
+        if match.end(2) - match.start(2) <= MOST_TITLE_CHARACTERS:
+            yield Heading(match.start() + 1, len(match[1]), _title(match[2]))
 
 
 def _title(line: str) -> str:
@@ -151,10 +153,21 @@ def last_grapheme(text: str, low: int, high: int) -> int | None:
     """The last place in text[low:high] that is not inside a character as a reader sees it; `low` must be one."""
     if high >= len(text):
         return high
-    last = None
-    # One more than the window: whether a cluster goes on is only seen behind its end.
-    for match in _GRAPHEME.finditer(text, low, min(len(text), high + 64)):
-        if match.end() > high:
-            break
-        last = match.end()
-    return last
+    # A little more than the window: whether a cluster goes on is only seen behind its end.
+    limit = min(len(text), high + 64)
+    last, begin, size = None, low, _PIECE
+    while True:
+        # In pieces, since where a flag ends is found by counting its half from the beginning of the row.
+        stop = min(limit, begin + size)
+        ends = [begin + match.end() for match in _GRAPHEME.finditer(text[begin:stop])]
+        if stop < limit:
+            ends.pop()  # it may go on
+        fitting = bisect_right(ends, high)
+        last = ends[fitting - 1] if fitting else last
+        if stop == limit or fitting < len(ends):
+            return last
+        size = _PIECE if ends else 2 * size
+        begin = ends[-1] if ends else begin
+
+
+_PIECE = 512

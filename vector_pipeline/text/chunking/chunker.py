@@ -19,7 +19,7 @@ from vector_pipeline.text.chunking.tokenized import TokenizedText
 from vector_pipeline.text.chunking.tokens import Tokenizer
 from vector_pipeline.text.documents import Chunk, Document
 
-CHUNKER_VERSION = 2
+CHUNKER_VERSION = 3
 """Part of what says whether a file was loaded with the present rules: raise it with every change of a cut."""
 
 # A boundary is taken where the chunk before it is at least so full, the better ones sooner: rather a shorter chunk

@@ -14,9 +14,10 @@ from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import Reader, ReaderOptions, open_plain
 from vector_pipeline.text.readers.markup import read_html, read_markdown
 from vector_pipeline.text.readers.plain import read_text
-from vector_pipeline.text.readers.records import read_csv, read_json, read_jsonl, read_tsv
+from vector_pipeline.text.readers.records import read_json, read_jsonl
+from vector_pipeline.text.readers.tables import read_csv, read_tsv
 
-READERS_VERSION = 2
+READERS_VERSION = 3
 """Part of what says whether a file was loaded with the present rules: raise it when a reader gives other text."""
 
 READERS: dict[str, Reader] = {

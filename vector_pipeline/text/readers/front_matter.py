@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import regex
 import yaml
@@ -13,7 +13,78 @@ _FRONT_MATTER = regex.compile(r"\A---[ \t]*\n(?:(.*?)\n)?(?:---|\.\.\.)[ \t]*(?:
 
 # The parser of libyaml where it is there, a tenth of the time.
 _SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_BASE = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+class _Loader(_SAFE):  # type: ignore[misc, valid-type]
+    """Scalars by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), and dates.
+
+    Of numbers, those alone that would be written again as they are: 02134 and 1.10 are text. Keys are text.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put what a mapping merges (`<<`) in front of its own keys, which are text as they stand."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
+        if len(set(names)) < len(names):
+            raise yaml.constructor.ConstructorError("has a key twice")
+        super().flatten_mapping(node)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = _TEXT
+
+
+_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+_DIGITS = regex.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_DATE = regex.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}|"
+    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{0,6})?"
+    r"[ \t]*(?:Z|[-+][0-9]{1,2}(?::?[0-9]{2})?)?"
+)
+_RESOLVED = {
+    "null": (r"(?:~|null|Null|NULL|)\Z", ("~", "n", "N", "")),
+    "bool": (r"(?:true|True|TRUE|false|False|FALSE)\Z", tuple("tTfF")),
+    "int": (r"-?[0-9]+\Z", tuple("-0123456789")),
+    "float": (r"-?[0-9]+\.[0-9]+\Z", tuple("-0123456789")),
+    "timestamp": (rf"(?:{_DATE.pattern})\Z", tuple("0123456789")),
+    "merge": (r"<<\Z", ("<",)),
+}
+for _tag, (_pattern, _firsts) in _RESOLVED.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", regex.compile(_pattern), list(_firsts))
+
+
+def _number(loader: Any, node: yaml.ScalarNode) -> int | float | str:
+    text = str(loader.construct_scalar(node))
+    if not _DIGITS.fullmatch(text) or text.startswith("-0") or len(text) > _MOST_DIGITS:
+        return text
+    value = float(text) if "." in text else int(text)
+    return value if repr(value) == text else text
+
+
+# Beyond 64 bits, and the precision of a double, a number is text anyway.
+_MOST_DIGITS = 32
+
+
+def _truth(loader: Any, node: yaml.ScalarNode) -> bool | str:
+    text = str(loader.construct_scalar(node))
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _moment(loader: Any, node: yaml.ScalarNode) -> Any:
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except (ValueError, OverflowError, AttributeError):
+        return loader.construct_scalar(node)  # the 31st of February
+
+
+def _set(loader: Any, node: yaml.MappingNode) -> list[Any]:
+    # In the order of the file: Python's own sets have another in each process.
+    return list(loader.construct_mapping(node))
+
+
+_CONSTRUCTORS = {"int": _number, "float": _number, "bool": _truth, "timestamp": _moment, "set": _set}
+for _tag, _constructor in _CONSTRUCTORS.items():
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _constructor)
 
 
 def split(text: str) -> tuple[dict[str, Any], str, int]:
@@ -34,10 +105,9 @@ def split(text: str) -> tuple[dict[str, Any], str, int]:
 def _parsed(matter: str) -> dict[Any, Any]:
     _check(matter)
     try:
-        value = yaml.load(matter, _SAFE)
-    except (ValueError, OverflowError, TypeError, AttributeError):
-        # A date such as 2026-02-31, or a number of thousands of digits: as text, then.
-        value = yaml.load(matter, _BASE)
+        value = yaml.load(matter, _Loader)
+    except (ValueError, OverflowError, TypeError, AttributeError) as error:
+        raise Unstorable("cannot be read") from error  # !!binary of other text, and the like
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vector_pipeline.text.documents import Document
+from vector_pipeline.text.documents import Document, noted, set_apart
 from vector_pipeline.text.encodings.decode import clean
 
 MAX_CHARACTERS = 64 * 1024
@@ -24,19 +24,23 @@ class Unstorable(ValueError):
     """Metadata that cannot be kept, and why, as the end of a sentence that begins with what has it."""
 
 
-def document(text: str, metadata: Mapping[str, Any], *, record: str = "", encoding: str, removed: int = 0) -> Document:
+def document(
+    text: str, metadata: Mapping[str, Any], *, record: str = "", encoding: str, removed: int = 0, inline_data: int = 0
+) -> Document:
     """A document, and beside its own metadata what had to be done to read it. `text` is clean.
 
-    Raises Unstorable.
+    `inline_data` is how many files were left out of it that were written into it. Raises Unstorable.
     """
-    kept, taken_out = storable(metadata)
+    fields, taken_out = storable(metadata)
     removed += taken_out
-    # A field of that name in the file itself is the author's.
+    notes: dict[str, Any] = {}
     if encoding != "utf-8":
-        kept.setdefault("encoding", encoding)
+        notes["encoding"] = encoding
     if removed:
-        kept.setdefault("characters_removed", removed)
-    return Document(text, kept, record, encoding, removed)
+        notes["characters_removed"] = removed
+    if inline_data:
+        notes["inline_data_removed"] = inline_data
+    return Document(text, noted(set_apart(fields), notes), record, encoding, removed)
 
 
 def storable(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -71,7 +75,7 @@ class _Walk:
         if isinstance(value, int):
             return value if _LOWEST <= value <= _HIGHEST else self.text(_digits(value))
         if isinstance(value, float):
-            return value if math.isfinite(value) else str(value)
+            return float(value) if math.isfinite(value) else str(value)
         if depth >= MAX_DEPTH:
             raise Unstorable(f"nests its fields deeper than {MAX_DEPTH} levels")
         if isinstance(value, Mapping):

@@ -5,30 +5,26 @@ The text and id fields are options; all other fields become metadata. Reasons na
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO
 
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.encodings.decode import TextStream, clean
 from vector_pipeline.text.readers.base import ReaderOptions
+from vector_pipeline.text.readers.inline_data import without_inline_data
 from vector_pipeline.text.readers.metadata import Unstorable, document
 
 MAX_ID_CHARACTERS = 1_000
-
-# Where a header has no text field as it is, it is looked for between these: spreadsheets of half of Europe write
-# semicolons into .csv.
-_DELIMITERS = (",", ";", "\t", "|")
 
 
 def read_jsonl(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """One document per line that is not blank."""
     texts = TextStream(stream)
-    records = _Records(options, "line")
+    records = Records(options, "line")
     for number, line in enumerate(texts.lines(), 1):
         if not line.isspace():
             value = _parsed(line.rstrip("\r\n"), f"line {number:,} ", one_line=True)
@@ -39,104 +35,12 @@ def read_json(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """One document per record of a list, or the one record that the file is."""
     texts = TextStream(stream)
     value = _parsed("".join(texts.lines()), "", one_line=False)
-    records = _Records(options, "record")
+    records = Records(options, "record")
     for number, record in enumerate(value if isinstance(value, list) else [value], 1):
         yield records.document(record, number, number, texts.encoding)
 
 
-def read_csv(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """One document per row; the first row names the fields."""
-    yield from _rows(stream, options, ",")
-
-
-def read_tsv(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """One document per row of tab-separated values; the first row names the fields."""
-    yield from _rows(stream, options, "\t")
-
-
-def _rows(stream: BinaryIO, options: ReaderOptions, delimiter: str) -> Iterator[Document]:
-    texts = TextStream(stream)
-    records = _Records(options, "line")
-    table = _Table(texts.lines(), options.text_field, delimiter, options.max_bytes)
-    for number, (line, row) in enumerate(table.rows(), 1):
-        yield records.document(row, line, number, texts.encoding)
-
-
-class _Table:
-    """Rows of delimited text as mappings, each with the line that it begins in."""
-
-    def __init__(self, lines: Iterator[str], text_field: str, delimiter: str, max_characters: int) -> None:
-        # The module's own limit, 131,072 characters, is no text's; it holds for the whole process.
-        csv.field_size_limit(max(csv.field_size_limit(), max_characters))
-        self._before = 0
-        first = next(lines, "")
-        if (separator := first.rstrip("\r\n").lower()).startswith("sep=") and len(separator) == 5:
-            # What Excel writes and reads as a hint, and is no row.
-            delimiter, self._before, first = separator[4], 1, next(lines, "")
-        else:
-            candidates = (delimiter, *_DELIMITERS)
-            delimiter = next((d for d in candidates if text_field in _header(first, d)), delimiter)
-        self._reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-        self._text_field = text_field
-
-    def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        names: list[str] | None = None
-        for line, cells in self._cells():
-            if names is None:
-                names = self._names(cells, line)
-                continue
-            extra = cells[len(names) :]
-            if len(cells) < len(names) or any(extra):
-                raise FileRejected(
-                    f"line {line:,} has {len(cells):,} fields and the first line names {len(names):,}; mend the line, "
-                    "no record of the file was loaded"
-                )
-            named = zip(names, cells, strict=False)
-            yield (
-                line,
-                {
-                    name or f"column {number}": cell
-                    for number, (name, cell) in enumerate(named, 1)
-                    # A column without a name and without anything in it is a spreadsheet's.
-                    if name or cell
-                },
-            )
-
-    def _names(self, cells: Sequence[str], line: int) -> list[str]:
-        names = [cell.strip() for cell in cells]
-        for name in names:
-            if name and names.count(name) > 1:
-                raise FileRejected(f"line {line:,} names the field '{name[:100]}' twice; rename one of them")
-        if self._text_field not in names:
-            raise FileRejected(
-                f"line {line:,} names no field '{self._text_field}' (it names {_listed(names)}); rename one, or name "
-                "the field in VECTOR_PIPELINE_TEXT_FIELD"
-            )
-        return names
-
-    def _cells(self) -> Iterator[tuple[int, list[str]]]:
-        while True:
-            line = self._before + self._reader.line_num + 1
-            try:
-                cells = next(self._reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                unclosed = "unexpected end" in str(error)
-                problem = "has a quote that is never closed" if unclosed else f"cannot be read ({error})"
-                raise FileRejected(f"line {line:,} {problem}; mend it, no record of the file was loaded") from error
-            if cells:
-                yield line, cells
-
-
-def _header(line: str, delimiter: str) -> list[str]:
-    try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-    except csv.Error:
-        return []
-
-
-class _Records:
+class Records:
     """Records to documents, each of another name than all before it in the file."""
 
     def __init__(self, options: ReaderOptions, unit: str) -> None:
@@ -147,6 +51,10 @@ class _Records:
         self._numbered = bytearray()
 
     def document(self, record: Any, position: int, number: int, encoding: str) -> Document:
+        """The document of a record that stands at a position and is so many-th in the file.
+
+        Raises FileRejected, naming the position.
+        """
         where = f"{self._unit} {position:,}"
         if isinstance(record, str):
             text, fields, identity = record, {}, None
@@ -164,9 +72,10 @@ class _Records:
         if not text or text.isspace():
             # It is passed over, and takes nobody's name.
             return Document(text, {}, str(number), encoding, removed)
+        text, inline_data = without_inline_data(text)
         name = self._name(identity, where, position, number)
         try:
-            return document(text, fields, record=name, encoding=encoding, removed=removed)
+            return document(text, fields, record=name, encoding=encoding, removed=removed, inline_data=inline_data)
         except Unstorable as problem:
             raise FileRejected(f"{where} {problem}; mend it, no record of the file was loaded") from problem
 
@@ -178,7 +87,7 @@ class _Records:
         if isinstance(text, str):
             return text
         raise FileRejected(
-            f"{where} has no text in the field '{field}' (it has {_listed(list(record))}); mend it, or name the field "
+            f"{where} has no text in the field '{field}' (it has {listed(list(record))}); mend it, or name the field "
             "in VECTOR_PIPELINE_TEXT_FIELD; no record of the file was loaded"
         )
 
@@ -219,7 +128,8 @@ class _Records:
         return name
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, for a reason."""
     return ", ".join(f"'{clean(name[:100])[0]}'" for name in names[:8]) or "no fields"
 
 
@@ -258,9 +168,33 @@ def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits
 
 
+class _Float(float):
+    """A number that Python writes in other digits than the file does; ids go by the file's."""
+
+    __slots__ = ("digits",)
+    digits: str
+
+    def __str__(self) -> str:
+        return self.digits
+
+
 def _number(digits: str) -> float | str:
     value = float(digits)
-    return value if math.isfinite(value) else digits
+    if repr(value) == digits:
+        return value
+    if not math.isfinite(value) or not _is_exact(value, digits):
+        return digits
+    written = _Float(value)
+    written.digits = digits
+    return written
+
+
+def _is_exact(value: float, digits: str) -> bool:
+    """Whether a double, as it is written again, is the very number."""
+    try:
+        return len(digits) <= MAX_ID_CHARACTERS and Decimal(repr(value)) == Decimal(digits)
+    except InvalidOperation:
+        return False  # an exponent beyond anything
 
 
 _JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer, parse_float=_number)

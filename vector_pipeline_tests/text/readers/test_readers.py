@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_document
 from vector_pipeline.text.chunking.tokens import tokenizer_for
-from vector_pipeline.text.documents import Document
+from vector_pipeline.text.documents import Document, noted, notes_of
 from vector_pipeline.text.encodings.decode import TextStream, clean
 from vector_pipeline.text.readers import READERS, ReadCounts, ReaderOptions, read_documents, readable
 from vector_pipeline_tests.support.awful_files import MAX_FILE_BYTES, awful_files, mended
@@ -129,8 +129,8 @@ def test_an_awful_file_is_loaded_or_rejected_with_its_reason(name: str) -> None:
 def test_front_matter_keeps_what_json_can_hold() -> None:
     metadata = {name: _read(name, AWFUL[name].content)[0].metadata for name in AWFUL if name.startswith("matter-")}
     assert metadata["matter-odd.md"] == {
-        "a": "nan",
-        "b": "inf",
+        "a": ".nan",
+        "b": ".inf",
         "c": "123456789012345678901234567890",
         "1": "x",
         "null": "y",
@@ -145,14 +145,20 @@ def test_front_matter_keeps_what_json_can_hold() -> None:
         assert (dict(document.metadata), document.text[:3]) == ({}, "---")
 
 
-def test_a_field_called_encoding_is_the_authors_own() -> None:
-    records = _read("a.jsonl", b'{"text": "a", "encoding": "gzip", "characters_removed": "none"}')
-    assert (records[0].encoding, dict(records[0].metadata)) == (
-        "utf-8",
-        {"encoding": "gzip", "characters_removed": "none"},
-    )
+def test_a_files_own_fields_and_our_notes_stand_apart() -> None:
+    own = b'{"text": "a", "encoding": "gzip", "headings": 5, "vector_pipeline": null}'
+    record = _read("a.jsonl", own)[0]
+    assert record.metadata == {"encoding": "gzip", "headings": 5, "vector_pipeline": {"field": None}}
+    assert notes_of(record.metadata) == {"field": None}
     korean = _read("a.md", "---\nencoding: mine\n---\n안녕하세요. 오늘은 날씨가 좋습니다.".encode("cp949"))[0]
-    assert (korean.encoding, korean.metadata["encoding"]) == ("cp949", "mine")
+    assert (korean.encoding, korean.metadata["encoding"], notes_of(korean.metadata)["encoding"]) == (
+        "cp949",
+        "mine",
+        "cp949",
+    )
+    with_path = noted(korean.metadata, {"headings": ["A"]})
+    assert with_path == {"encoding": "mine", "vector_pipeline": {"encoding": "cp949", "headings": ["A"]}}
+    assert noted({"lang": "ko"}, {"headings": ["A"]}) == {"lang": "ko", "headings": ["A"]}
 
 
 def test_what_is_taken_out_or_passed_over_is_counted() -> None:
@@ -171,6 +177,71 @@ def test_numbers_and_dates_of_records_are_kept_to_the_digit() -> None:
     document = _read("a.jsonl", record)[0]
     assert document.record == "12345678901234567890123"
     assert document.metadata == {"n": "18446744073709551616", "m": -1, "f": 0.1, "e": "1e999"}
+
+
+def test_front_matter_is_read_by_the_core_schema_of_yaml_1_2() -> None:
+    matter = """---
+country: NO
+zip: 02134
+version: 1.10
+opens: 12:30:45
+on: 2026-01-02
+lang: no
+draft: true
+count: 15
+share: 0.25
+hex: 0x1F
+grouped: 1_000
+day: 2026-02-31
+at: 2026-01-02T03:04:05+09:00
+exact: 2026-01-02T03:04:05.123456789Z
+1.10: [off, ~, 007]
+tags: !!set {z, a}
+explicit: !!int "0777"
+---
+The shop is open."""
+    assert _read("a.md", matter.encode())[0].metadata == {
+        "country": "NO",
+        "zip": "02134",
+        "version": "1.10",
+        "opens": "12:30:45",
+        "on": "2026-01-02",
+        "lang": "no",
+        "draft": True,
+        "count": 15,
+        "share": 0.25,
+        "hex": "0x1F",
+        "grouped": "1_000",
+        "day": "2026-02-31",
+        "at": "2026-01-02T03:04:05+09:00",
+        "exact": "2026-01-02T03:04:05.123456789Z",
+        "1.10": ["off", None, "007"],
+        "tags": ["z", "a"],
+        "explicit": "0777",
+    }
+    for broken in ("a: 1\na: 2", "1: x\n'1': y"):
+        text = f"---\n{broken}\n---\nText"
+        assert (_read("a.md", text.encode())[0].text, _read("a.md", text.encode())[0].metadata) == (text, {})
+
+
+@given(st.dictionaries(st.text(max_size=8), st.from_regex(r"[-+]?[0-9._:eExo]{1,12}|[A-Za-z~]{1,5}", fullmatch=True)))
+def test_plain_scalars_of_front_matter_are_found_by_what_they_say(fields: dict[str, str]) -> None:
+    fields = {f"k{n}": value for n, value in enumerate(fields.values())}
+    matter = "\n".join(f"{name}: {value}" for name, value in fields.items())
+    found = _read("a.md", f"---\n{matter}\n---\nText".encode())[0]
+    for name, value in fields.items() if found.text == "Text" else ():
+        kept = found.metadata[name]
+        if isinstance(kept, bool) or kept is None:
+            assert value.lower() in ("true", "false", "null", "~")
+        else:
+            assert str(kept) == value.strip()
+
+
+def test_a_number_of_a_record_is_a_number_where_a_double_holds_it_exactly() -> None:
+    lines = b'{"id": 1.10, "text": "a", "n": 1.10, "m": 0.12345678901234567890, "e": 1e2}\n{"id": 1.1, "text": "b"}\n'
+    first, second = _read("a.jsonl", lines)
+    assert (first.record, second.record) == ("1.10", "1.1")
+    assert orjson.loads(orjson.dumps(dict(first.metadata))) == {"n": 1.1, "m": "0.12345678901234567890", "e": 100.0}
 
 
 def test_html_keeps_words_apart_and_code_as_it_is() -> None:
@@ -195,12 +266,125 @@ def test_html_keeps_words_apart_and_code_as_it_is() -> None:
     ]
 
 
+def test_html_is_what_a_browser_shows() -> None:
+    formula = (
+        "<math><semantics><mi>E</mi><mo>=</mo><mi>m</mi><msup><mi>c</mi><mn>2</mn></msup>"
+        '<annotation encoding="application/x-tex">E=mc^2</annotation></semantics></math>'
+    )
+    page = f"""<body style="display:none"><p hidden>hidden</p><p style="color: red; DISPLAY : none !important">hidden</p>
+      <div style="visibility:hidden">hidden</div><dialog>hidden</dialog><p hidden="until-found">found</p>
+      <p><span><span class="katex-mathml">{formula}</span><span aria-hidden="true">E=mc2</span></span> a</p>
+      <p><span><span style="display: none">{formula}</span><img aria-hidden="true" alt="E=mc^2"></span> b</p>
+      <p aria-hidden="true">shown</p>
+      <ruby>東京<rt>とうきょう</rt></ruby>に<ruby>行<rp>［</rp><rt>い</rt><rp>］</rp></ruby>く
+      <form><button>OK</button><button>Cancel</button></form>
+      <span style="display:flex">one</span><span style="display:block">two</span>
+      <table><tr><td><td></tr></table><h2><div>Block</div>s in a heading</h2></body>"""
+    assert _read("a.html", page.encode())[0].text.split("\n\n") == [
+        "found",
+        "E=mc2 a",
+        "E=mc2 b",
+        "shown",
+        "東京(とうきょう)に行［い］く",
+        "OK Cancel",
+        "one\ntwo",
+        "## Block s in a heading",
+    ]
+
+
+def test_lines_of_code_that_are_elements_stay_lines() -> None:
+    code = """<pre><code><div class="line">pip install a</div><div>pip install b</div></code></pre>
+      <pre><span style="display:block">c = 1</span><span style="display: grid">d = 2\n</span><span>e</span></pre>
+      <pre><ol><li>f<li>g</ol></pre><pre><table><tr><td>1<td>h</tr><tr><td>2<td>i</tr></table></pre><xmp>j <b>
+k</xmp>"""
+    blocks = ["pip install a\npip install b", "c = 1\nd = 2\ne", "f\ng", "1 h\n2 i", "j <b>\nk"]
+    assert _read("a.html", code.encode())[0].text == "\n\n".join(f"```\n{block}\n```" for block in blocks)
+
+
+def test_a_declarative_shadow_root_is_what_shows() -> None:
+    page = """<a-card><template shadowrootmode="open"><h2>Card <slot name="t">untitled</slot></h2><slot></slot>
+      <b-card><template shadowrootmode="closed"><p>Inner <slot>fallback</slot></p></template></b-card></template>
+      <i slot="t">of tides</i>High water at seven.</a-card><template>hidden</template>"""
+    assert _read("a.html", page.encode())[0].text.split("\n\n") == [
+        "## Card of tides",
+        "High water at seven.",
+        "Inner fallback",
+    ]
+
+
+def test_a_page_without_text_for_want_of_an_end_says_so() -> None:
+    for tag in ("title", "script"):
+        page = f'<html><head><{tag} id="x"/></head><body>text</body></html>'
+        with pytest.raises(FileRejected, match=f"write <{tag}></{tag}>"):
+            _read("a.html", page.encode())
+
+
+BLOB = "iVBORw0KGgoAAAANSUhEUgAA" * 400
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "read"),
+    [
+        ("a.md", "# Map\n![map](data:image/png;base64,{})\ntext", "# Map\n![map](data:image/png;base64,)\ntext"),
+        (
+            "a.md",
+            "![map][m] text\n\n[m]: DATA:image/png;BASE64,{}==\n",
+            "![map][m] text\n\n[m]: DATA:image/png;BASE64,\n",
+        ),
+        ("a.txt", "url(data:font/woff2;charset=x;base64,{}) text", "url(data:font/woff2;charset=x;base64,) text"),
+        ("a.html", "<p>text <img src='data:image/png;base64,{}'></p>", "text"),
+        ("a.html", "<p>text <code>data:image/png;base64,{}</code></p>", "text data:image/png;base64,"),
+        ("a.jsonl", '{{"text": "text ![](data:image/png;base64,{})"}}', "text ![](data:image/png;base64,)"),
+    ],
+)
+def test_files_written_into_a_text_are_left_out_and_counted(name: str, written: str, read: str) -> None:
+    document = _read(name, written.format(BLOB).encode())[0]
+    assert (document.text, document.metadata) == (read, {"inline_data_removed": 1})
+
+
+def test_base64_over_lines_is_left_out_to_its_end_and_no_further() -> None:
+    lines = "\n".join([BLOB[:76]] * 20)
+    document = _read("a.md", f'<img src="data:image/png;base64,\n{lines}\nQmCC==">\nProse\nfollows.'.encode())[0]
+    assert document.text == '<img src="data:image/png;base64,">\nProse\nfollows.'
+    short = "![dot](data:image/gif;base64,R0lGODlhAQABAAAAACw=) text ;base64, " + "word " * 200
+    assert (_read("a.md", short.encode())[0].text, _read("a.md", short.encode())[0].metadata) == (short, {})
+
+
 def test_rows_keep_lines_in_quotes_and_columns_of_no_name() -> None:
     rows = _read("a.csv", b'id, text ,,note\r\n1,"a ""b""\r\nc",,x\r\n\r\n2,d,e,\r\n')
     assert [(row.record, row.text, dict(row.metadata)) for row in rows] == [
         ("1", 'a "b"\nc', {"note": "x"}),
         ("2", "d", {"column 3": "e", "note": ""}),
     ]
+
+
+def test_quotes_of_tab_separated_text_are_text_unless_they_are_around_a_field() -> None:
+    def texts(data: str) -> list[str]:
+        return [row.text for row in _read("a.tsv", data.encode())]
+
+    plain = 'id\ttext\n1\t"Never," she said\n2\t"Hello\n3\tfive inches"\n\n4\t"to be'
+    assert texts(plain) == ['"Never," she said', '"Hello', 'five inches"', '"to be']
+    assert texts('id\ttext\n1\t"Hello\n') == ['"Hello']
+    quoted = 'id\ttext\n1\t"a ""b"""\n2\t"first\n\nsecond"\n3\t"tab\there"\n4\t"key\tvalue\nin two lines"\n'
+    assert texts(quoted) == ['a "b"', "first\n\nsecond", "tab\there", "key\tvalue\nin two lines"]
+    assert texts('text\tid\n"over\nlines"\t1\n') == ["over\nlines"]
+
+
+@given(
+    st.lists(st.text(st.sampled_from("a\"' ,;한"), min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=30)
+)
+def test_no_row_of_tab_separated_text_without_quoting_is_lost(texts: list[str]) -> None:
+    data = "id\ttext\tnote\n" + "".join(f"{n}\t{text}\tx\n" for n, text in enumerate(texts))
+    found = _read("a.tsv", data.encode())
+    assert [row.record for row in found] == [str(n) for n in range(len(texts))]
+    for row, text in zip(found, texts, strict=True):
+        # Quotes around a whole field may be marks: then they are taken off.
+        assert row.text in (text, text[1:-1].replace('""', '"'))
+
+
+def test_a_column_without_a_name_hides_none_of_that_name() -> None:
+    rows = _read("a.csv", b"text,,column 2\na,b,c\n")
+    assert rows[0].metadata == {"(column 2)": "b", "column 2": "c"}
 
 
 def test_a_stream_of_records_takes_the_memory_of_a_block() -> None:

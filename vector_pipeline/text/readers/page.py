@@ -1,0 +1,282 @@
+"""The text of an HTML page as a reader sees it: which of its elements show, and in what form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import regex
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from vector_pipeline.text.readers.taming import tamed
+
+# https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements, and what is shown only where a browser cannot
+# do better.
+_HIDDEN = frozenset(
+    "script style title noscript template svg head iframe object audio video canvas annotation annotation-xml datalist "
+    "noembed noframes meter progress".split()
+)
+_HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
+_PARAGRAPHS = frozenset(
+    "p table ul ol dl menu dir section article aside nav main header footer blockquote div form fieldset figure details "
+    "dialog address body hgroup search".split()
+)
+_LINES = frozenset("tr dt dd hr legend caption figcaption summary option optgroup center".split())
+_CODE = frozenset("pre listing xmp plaintext".split())
+_BLOCKS = _PARAGRAPHS | _LINES | _HEADINGS | _CODE | {"li"}
+# Labels that stand apart from one another, though no line ends.
+_APART = frozenset("button select".split())
+_BETWEEN = {**dict.fromkeys(_PARAGRAPHS, "\n\n"), **dict.fromkeys(_LINES, "\x00"), **dict.fromkeys(_APART, " ")}
+
+_SPACE = regex.compile(r"[ \t\f\u00a0]{2,}|[\t\f\u00a0]")
+_AROUND_BREAKS = regex.compile(r"[ ]*[\n\x00][\n\x00 ]*")
+_BREAKS = regex.compile(r"\n{3,}")
+# A line ends here, if it does not anyway: rows and items end where the next begins. Text of a page has no NUL.
+_LINE = "\x00"
+# Headings, items and rows without text.
+_EMPTY_MARKS = regex.compile(r"(?m)^[ ]*(?:#{1,6}|-|\|(?:[ ]*\|)*)[ ]*$")
+
+_MARKED = "[style],[hidden],[popover],[aria-hidden],dialog:not([open])"
+_DISPLAY = regex.compile(r"(?i)(?:^|[;\s])(display|visibility)\s*:\s*([a-z-]+)")
+_INLINE = frozenset("inline inline-block inline-flex inline-grid inline-table contents ruby ruby-text ruby-base".split())
+
+
+class Page:
+    """A parsed page. `title` is that of its head, empty where it has none."""
+
+    def __init__(self, text: str) -> None:
+        self._tree = LexborHTMLParser(tamed(text))
+        title = self._tree.css_first("head title")
+        self.title = " ".join(title.text().split()) if title is not None else ""
+
+    def visible_text(self) -> str:
+        """The page's text, headings and code marked as in Markdown: headings are cut at and kept as a path, code is not.
+
+        What style sheets and scripts would hide or add is not known.
+        """
+        body = self._tree.body
+        if body is None:
+            return ""
+        styles = _Styles(self._tree)
+        text = _Text(styles.blocks)
+        text.enter(body, "body")
+        # By hand and not by recursion: pages nest as deep as they like.
+        open_nodes = [(body, "body", *styles.children(body, None))]
+        while open_nodes:
+            owner, tag, inside, shadow = open_nodes[-1]
+            node = next(inside, None)
+            if node is None:
+                text.leave(owner, tag)
+                open_nodes.pop()
+                continue
+            tag = node.tag or ""
+            if tag == "-text":
+                text.add(node.text_content or "")
+            elif tag not in _HIDDEN and node.mem_id not in styles.hidden:
+                text.enter(node, tag)
+                open_nodes.append((node, tag, *styles.children(node, shadow)))
+        return text.finished()
+
+
+class _Shadow:
+    """What stands in a page where an element with a shadow root does, to be put into the slots of that root."""
+
+    def __init__(self, host: LexborNode, outer: _Shadow | None) -> None:
+        self.outer = outer
+        self._assigned: dict[str, list[LexborNode]] = {}
+        for node in _siblings(host.child):
+            if node.tag == "template":
+                continue
+            name = node.attributes.get("slot") or "" if node.is_element_node else ""
+            self._assigned.setdefault(name, []).append(node)
+
+    def fill(self, slot: LexborNode) -> list[LexborNode]:
+        """What is put into a slot: the first of a name gets it all, and nothing means the slot's own content."""
+        return self._assigned.pop(slot.attributes.get("name") or "", [])
+
+
+class _Styles:
+    """What the attributes of a page's elements say of how they show. Elements are known by their `mem_id`."""
+
+    def __init__(self, tree: LexborHTMLParser) -> None:
+        self.hidden: set[int] = set()
+        self.blocks: set[int] = set()
+        self._shadows: dict[int, LexborNode] = {}
+        # Templates in templates are no part of those around them.
+        parts: list[LexborHTMLParser | LexborNode] = [tree]
+        while parts:
+            part = parts.pop()
+            self._look(part)
+            parts += part.template_fragments()
+
+    def _look(self, part: LexborHTMLParser | LexborNode) -> None:
+        template = part.parent if isinstance(part, LexborNode) else None
+        # https://html.spec.whatwg.org/multipage/scripting.html#attr-template-shadowrootmode
+        mode = (template.attributes.get("shadowrootmode") or "").lower() if template is not None else ""
+        if mode in ("open", "closed") and isinstance(part, LexborNode) and template is not None:
+            host = template.parent
+            if host is not None:
+                self._shadows.setdefault(host.mem_id, part)
+        formulas = part.css("math")
+        with_formula = {around.mem_id for math in formulas for around in _around(math)}
+        for node in part.css(_MARKED):
+            self._mark(node, with_formula)
+        for math in formulas:
+            # Hidden beside a picture of the formula, whose text it is.
+            around = math.parent
+            if around is not None and around.child == math and math.next is None:
+                self.hidden.discard(around.mem_id)
+
+    def _mark(self, node: LexborNode, with_formula: set[int]) -> None:
+        if node.tag in ("html", "body"):
+            return  # till a script shows them
+        said = node.attributes
+        shown = {name.lower(): value.lower() for name, value in _DISPLAY.findall(said.get("style") or "")}
+        display = shown.get("display", "")
+        closed = node.tag == "dialog" or "popover" in said
+        found_by_search = (said.get("hidden") or "").lower() == "until-found"
+        beside_formula = (
+            said.get("aria-hidden") == "true" and (p := node.parent) is not None and p.mem_id in with_formula
+        )
+        if (
+            display == "none"
+            or shown.get("visibility") in ("hidden", "collapse")
+            or ("hidden" in said and not found_by_search)
+            or (closed and "open" not in said)
+            or beside_formula
+        ):
+            self.hidden.add(node.mem_id)
+        elif display and display not in _INLINE:
+            self.blocks.add(node.mem_id)
+
+    def children(self, node: LexborNode, shadow: _Shadow | None) -> tuple[Iterator[LexborNode], _Shadow | None]:
+        """What shows inside an element, and the shadow root that it stands in."""
+        if self._shadows:
+            if (root := self._shadows.get(node.mem_id)) is not None:
+                return _siblings(root.child), _Shadow(node, shadow)
+            if shadow is not None and node.tag == "slot" and (assigned := shadow.fill(node)):
+                return iter(assigned), shadow.outer
+        return _siblings(node.child), shadow
+
+
+def _siblings(node: LexborNode | None) -> Iterator[LexborNode]:
+    while node is not None:
+        yield node
+        node = node.next
+
+
+def _around(math: LexborNode) -> Iterator[LexborNode]:
+    """The elements that a formula may be in together with its picture."""
+    around = math.parent
+    for _ in range(2):
+        if around is not None and around.tag not in ("body", None):
+            yield around
+            around = around.parent
+
+
+class _Text:
+    """Text put together from a page's nodes, in their order."""
+
+    def __init__(self, blocks: set[int]) -> None:
+        self._blocks = blocks
+        # Pieces of prose, of which white space is folded, and of code, which stays as it is, by turns.
+        self._finished: list[str] = []
+        self._prose: list[str] = []
+        self._code: list[str] = []
+        self._in_code = 0
+        self._in_heading = False
+
+    def add(self, text: str) -> None:
+        if self._in_code:
+            self._code.append(text)
+        else:
+            self._prose.append(text.replace("\n", " "))
+
+    def enter(self, node: LexborNode, tag: str) -> None:
+        if tag in _CODE:
+            self._in_code += 1
+        elif tag == "br":
+            self.add("\n") if self._in_code else self._prose.append(" " if self._in_heading else "\n")
+        elif tag == "rt" and not _has_bracket(node):
+            self.add("(")
+        elif self._in_code:
+            self._enter_code(node, tag)
+        elif tag in _HEADINGS:
+            self._in_heading = True
+            self._prose.append("\n\n" + "#" * int(tag[1]) + " ")
+        elif tag == "li":
+            self._prose.append(_LINE + "- ")
+        elif tag in ("td", "th"):
+            self._prose.append(" | ")
+        else:
+            self._break(node, tag)
+
+    def leave(self, node: LexborNode, tag: str) -> None:
+        if tag in _CODE:
+            self._in_code -= 1
+            if not self._in_code:
+                self._finish_code()
+        elif tag == "rt" and not _has_bracket(node):
+            self.add(")")
+        elif self._in_code:
+            self._enter_code(node, "" if tag in ("td", "th") else tag)
+        elif tag in _HEADINGS:
+            self._in_heading = False
+            self._prose.append("\n\n")
+        elif tag == "li":
+            self._prose.append(_LINE)
+        else:
+            self._break(node, tag)
+
+    def _break(self, node: LexborNode, tag: str) -> None:
+        between = _BETWEEN.get(tag, "")
+        if not between and self._blocks and node.mem_id in self._blocks:
+            between = _LINE
+        if between:
+            self._prose.append(" " if self._in_heading else between)
+
+    def _enter_code(self, node: LexborNode, tag: str) -> None:
+        """Between two lines of code which are elements; a line that has ended ends no second time."""
+        ended = not self._code or self._code[-1].endswith("\n")
+        if tag in ("td", "th"):
+            self._code.append("" if ended else " ")
+        elif not ended and (tag in _BLOCKS or node.mem_id in self._blocks):
+            self._code.append("\n")
+
+    def finished(self) -> str:
+        self._finish_prose()
+        return "\n\n".join(self._finished)
+
+    def _finish_prose(self) -> None:
+        text = _AROUND_BREAKS.sub(_break_of, _SPACE.sub(" ", "".join(self._prose)))
+        text = _BREAKS.sub("\n\n", _EMPTY_MARKS.sub("", text)).replace("\u00ad", "").strip()
+        self._prose.clear()
+        if text:
+            self._finished.append(text)
+
+    def _finish_code(self) -> None:
+        code = "".join(self._code).replace("\u00a0", " ").strip("\n")
+        self._code.clear()
+        if code.strip():
+            self._finish_prose()
+            fence = _fence(code)
+            self._finished.append(f"{fence}\n{code}\n{fence}")
+
+
+def _has_bracket(rt: LexborNode) -> bool:
+    """Whether a reading stands in brackets of the page's own, which it has for browsers that know no `ruby`."""
+    before = rt.prev
+    if before is not None and before.is_text_node:
+        before = before.prev
+    return before is not None and before.tag == "rp"
+
+
+def _fence(code: str) -> str:
+    longest = max(map(len, _BACKTICKS.findall(code)), default=0)
+    return "`" * max(3, longest + 1)
+
+
+_BACKTICKS = regex.compile("`{3,}")
+
+
+def _break_of(run: regex.Match[str]) -> str:
+    return "\n\n" if run[0].count("\n") > 1 else "\n"
