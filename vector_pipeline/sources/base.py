@@ -65,9 +65,15 @@ class Source(Protocol):
         ...
 
     def open(self, path: str) -> BinaryIO:
-        """The bytes of a file. Raises FileNotFoundError, PermissionError or another OSError."""
+        """The bytes of a regular file of the source, never of one elsewhere; nothing is waited for.
+
+        Raises FileNotFoundError or another OSError.
+        """
         ...
 
-    def fingerprint(self, path: str) -> str:
-        """The fingerprint that a listing would show for a file now. Raises FileNotFoundError or OSError."""
+    def fingerprint(self, path: str, opened: BinaryIO | None = None) -> str:
+        """The fingerprint that a listing would show for a file now: for the one that was opened, where it is given.
+
+        Raises FileNotFoundError or another OSError.
+        """
         ...

@@ -7,20 +7,31 @@ a link to a folder never is, so there is no way out of the root and no way round
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from vector_pipeline.errors import SourceError
+from vector_pipeline.sources import beneath
 from vector_pipeline.sources.base import ListedFile, PassedOver, printable
+
+# Folders that are held open on the way down; of deeper ones the outer are opened again on the way back.
+_HELD_OPEN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """A folder on this machine; `root` is its absolute path without links."""
+    """A folder on this machine. `root` is what it is called, `at` the absolute path that it is reached by now."""
 
     root: str
+    at: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The absolute path of the folder."""
+        return self.at or self.root
 
     @property
     def reads_cheaply(self) -> bool:
@@ -29,73 +40,147 @@ class LocalSource:
 
     def walk(self, wanted: Callable[[str], bool]) -> Iterator[ListedFile | PassedOver]:
         """Files in path order; memory is that of one chain of folders, not of the whole tree."""
+        # A stack of folders instead of recursion: nesting may be deeper than Python's own stack.
         try:
-            entries = _sorted_entries(self.root)
+            stack = [_Folder.at(self.folder)]
         except OSError as error:
             raise SourceError(f"source '{self.root}' cannot be listed: {error.strerror}") from error
-        yield from self._descend(entries, "", wanted)
-
-    def _descend(
-        self, entries: list[os.DirEntry[str]], prefix: str, wanted: Callable[[str], bool]
-    ) -> Iterator[ListedFile | PassedOver]:
-        # A stack of iterators instead of recursion: nesting may be deeper than Python's own stack.
-        stack = [(prefix, iter(entries))]
-        while stack:
-            prefix, folder = stack[-1]
-            entry = next(folder, None)
-            if entry is None:
-                stack.pop()
-                continue
-            path = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                try:
-                    stack.append((path + "/", iter(_sorted_entries(entry.path))))
-                except OSError as error:
-                    yield PassedOver(_shown(path), f"folder cannot be entered: {error.strerror}", hides_files=True)
-            elif (found := self._file(entry, path, wanted)) is not None:
-                yield found
-
-    def _file(self, entry: os.DirEntry[str], path: str, wanted: Callable[[str], bool]) -> ListedFile | PassedOver | None:
-        if entry.is_symlink() and (reason := self._why_not_followed(entry.path)):
-            return PassedOver(_shown(path), reason)
-        if not wanted(path) or not entry.is_file():
-            return None
-        if not _is_text(path):
-            return PassedOver(_shown(path), "name is not UTF-8; rename the file")
         try:
-            status = entry.stat()
+            while stack:
+                folder = stack[-1]
+                entry = next(folder.entries, None)
+                if entry is None:
+                    stack.pop().close()
+                    continue
+                path = folder.prefix + entry.name
+                if entry.is_folder:
+                    if (hidden := self._enter(stack, entry.name, path)) is not None:
+                        yield hidden
+                elif (found := self._file(folder, entry, path, wanted)) is not None:
+                    yield found
+        finally:
+            for folder in stack:
+                folder.close()
+
+    def _enter(self, stack: list[_Folder], name: str, path: str) -> PassedOver | None:
+        try:
+            if len(os.fsencode(path)) > beneath.LONGEST_PATH:
+                return PassedOver(_shown(path), f"path is longer than {beneath.LONGEST_PATH:,} bytes", hides_files=True)
+            stack.append(_Folder.of(beneath.listed_folder(name, stack[-1].descriptor(self.folder)), path + "/"))
+        except OSError as error:
+            return PassedOver(_shown(path), f"folder cannot be entered: {error.strerror}", hides_files=True)
+        if len(stack) > _HELD_OPEN:
+            stack[-_HELD_OPEN - 1].close()
+        return None
+
+    def _file(
+        self, folder: _Folder, entry: _Entry, path: str, wanted: Callable[[str], bool]
+    ) -> ListedFile | PassedOver | None:
+        inside: str | None = None
+        if entry.is_link:
+            inside, reason = self._followed(path)
+            if inside is None:
+                return PassedOver(_shown(path), reason)
+        if not wanted(path):
+            return None
+        try:
+            if inside is None:
+                found = os.stat(entry.name, dir_fd=folder.descriptor(self.folder), follow_symlinks=False)
+            else:
+                found = beneath.status(self.folder, inside)
         except FileNotFoundError:
             return None  # gone since the folder was read
         except OSError as error:
-            return PassedOver(path, f"cannot be looked at: {error.strerror}", hides_files=True)
-        return ListedFile(path, status.st_size, _fingerprint(status), status.st_mtime)
+            return PassedOver(_shown(path), f"cannot be looked at: {error.strerror}", hides_files=True)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        if not _is_text(path):
+            return PassedOver(_shown(path), "name is not UTF-8; rename the file")
+        return ListedFile(path, found.st_size, _fingerprint(found), found.st_mtime)
 
-    def _why_not_followed(self, path: str) -> str | None:
+    def _followed(self, path: str) -> tuple[str | None, str]:
+        """Where a link leads to, as a path below the root; or None, and why it is not followed."""
         try:
-            target = Path(path).resolve(strict=True)
-        except (OSError, RuntimeError):
-            return "link leads nowhere or round in a circle; not followed"
-        if target.is_dir():
-            return "link to a folder; not followed"
-        return None if target.is_relative_to(self.root) else "link leads out of the source; not followed"
+            inside = beneath.target(self.folder, path)
+            if inside is None:
+                is_folder = Path(self.folder, path).is_dir()
+                return None, f"link {'to a folder' if is_folder else 'leads out of the source'}; not followed"
+            if not inside or stat.S_ISDIR(beneath.status(self.folder, inside).st_mode):
+                return None, "link to a folder; not followed"
+        except (OSError, RuntimeError, ValueError):
+            return None, "link leads nowhere or round in a circle; not followed"
+        return inside, ""
 
     def open(self, path: str) -> BinaryIO:
-        """The bytes of a file; PermissionError where a link leads out of the root by now."""
-        full = Path(self.root, path)
-        if not full.resolve(strict=True).is_relative_to(self.root):
-            raise PermissionError(f"'{path}' leads out of the source")
-        return full.open("rb")
+        """The bytes of a regular file. Raises OSError, also where a link leads out of the root by now."""
+        try:
+            descriptor = beneath.open_file(self.folder, path)
+        except OSError as error:
+            if not beneath.is_link(error):
+                raise
+            inside = beneath.target(self.folder, path)
+            if inside is None:
+                raise OSError(error.errno, "leads out of the source", path) from error
+            descriptor = beneath.open_file(self.folder, inside)
+        return os.fdopen(descriptor, "rb")
 
-    def fingerprint(self, path: str) -> str:
+    def fingerprint(self, path: str, opened: BinaryIO | None = None) -> str:
         """Size, mtime_ns, ctime_ns and inode, as one text."""
-        return _fingerprint(Path(self.root, path).stat())
+        if opened is not None:
+            return _fingerprint(os.fstat(opened.fileno()))
+        with self.open(path) as now:
+            return _fingerprint(os.fstat(now.fileno()))
 
 
-def _sorted_entries(folder: str) -> list[os.DirEntry[str]]:
-    """Entries in the order that full paths have, in which the folder `a` sorts as `a/`, behind `a.txt`."""
-    with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-    return sorted(visible, key=lambda e: e.name + "/" if e.is_dir(follow_symlinks=False) else e.name)
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    is_folder: bool
+    is_link: bool
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder that is being listed: its path with a slash at the end, and its entries in order."""
+
+    prefix: str
+    entries: Iterator[_Entry]
+    _descriptor: int | None
+
+    @classmethod
+    def at(cls, folder: str) -> _Folder:
+        """The root. Raises OSError."""
+        return cls.of(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), "")
+
+    @classmethod
+    def of(cls, descriptor: int, prefix: str) -> _Folder:
+        """The folder of a descriptor, which is closed with it. Raises OSError."""
+        try:
+            with os.scandir(descriptor) as found:
+                entries = [
+                    _Entry(entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink())
+                    for entry in found
+                    if not entry.name.startswith(".")
+                ]
+        except OSError:
+            os.close(descriptor)
+            raise
+        # In the order that full paths have, in which the folder `a` sorts as `a/`, behind `a.txt`.
+        entries.sort(key=lambda entry: entry.name + "/" if entry.is_folder else entry.name)
+        return cls(prefix, iter(entries), descriptor)
+
+    def descriptor(self, root: str) -> int:
+        """The folder's descriptor, opened again where it was closed meanwhile. Raises OSError."""
+        if self._descriptor is None:
+            with beneath.opened_folder(root, self.prefix.rstrip("/")) as descriptor:
+                self._descriptor = os.dup(descriptor)
+        return self._descriptor
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def _fingerprint(status: os.stat_result) -> str:

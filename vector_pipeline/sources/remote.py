@@ -72,7 +72,7 @@ class RemoteSource:
         except Exception as error:
             raise OSError(_one_line(error)) from error
 
-    def fingerprint(self, path: str) -> str:
+    def fingerprint(self, path: str, opened: BinaryIO | None = None) -> str:
         """Size, etag and time of last change, as one text, as far as the store tells them."""
         self.filesystem.invalidate_cache()
         return _fingerprint(self.filesystem.info(f"{self.prefix}/{path}"))

@@ -20,7 +20,7 @@ import orjson
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.pool import ReaderLimits, ReaderPool
 from vector_pipeline.formats.reading import begin, is_read_apart, read_file, with_text
-from vector_pipeline.sources.base import Source
+from vector_pipeline.sources.base import Source, printable
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.streams import DocumentRow
 from vector_pipeline.store import manifest
@@ -133,8 +133,8 @@ class _Reading:
         """Let a process begin on a file; None where it was rejected or postponed."""
         with self._noting(file), ExitStack() as stack:
             found = stack.enter_context(_snapshot(self.source, file, self.options.max_bytes))
-            stream, size, digest = found
-            if self._is_as_listed(file, digest):
+            stream, size, digest, fingerprint = found
+            if self._is_as_listed(file, digest, fingerprint):
                 return _Begun(file, size, begin(self.pool, stream, file.path, self.options), stack.pop_all())
         return None
 
@@ -147,13 +147,13 @@ class _Reading:
                     documents = with_text(item.documents.result(), counts)
                 yield from self._rows_of(file, item.size, documents, counts)
                 return
-            with _snapshot(self.source, file, self.options.max_bytes) as (stream, size, digest):
-                if self._is_as_listed(file, digest):
+            with _snapshot(self.source, file, self.options.max_bytes) as (stream, size, digest, fingerprint):
+                if self._is_as_listed(file, digest, fingerprint):
                     of_file, counts = _documents(self.pool, stream, size, file.path, self.options)
                     yield from self._rows_of(file, size, of_file, counts)
 
-    def _is_as_listed(self, file: OwnedFile, digest: bytes) -> bool:
-        if self.source.fingerprint(file.path) != file.fingerprint.removesuffix(RACY):
+    def _is_as_listed(self, file: OwnedFile, digest: bytes, fingerprint: str) -> bool:
+        if fingerprint != file.fingerprint.removesuffix(RACY):
             self.outcome.postponed[file.path] = "changed while it was read; the next scan takes it up"
             return False
         manifest.note_bytes_hash(self.connection, self.arrival, file, digest)
@@ -180,8 +180,9 @@ class _Reading:
         try:
             yield
         except FileRejected as rejection:
-            self.outcome.rejected[file.path] = str(rejection)
-            reasons = {(file.source_key, file.fingerprint): str(rejection)}
+            # It may quote the file, and is shown in terminals, in logs and in the UI.
+            reason = self.outcome.rejected[file.path] = printable(str(rejection))
+            reasons = {(file.source_key, file.fingerprint): reason}
             manifest.reject_files(self.connection, self.arrival, reasons)
         except FileNotFoundError:
             self.outcome.postponed[file.path] = "was deleted before it could be read; the next scan takes it up"
@@ -190,8 +191,8 @@ class _Reading:
 
 
 @contextmanager
-def _snapshot(source: Source, file: OwnedFile, max_bytes: int) -> Iterator[tuple[BinaryIO, int, bytes]]:
-    """The bytes of a file as they are now, to be read as often as wanted, with their number and hash."""
+def _snapshot(source: Source, file: OwnedFile, max_bytes: int) -> Iterator[tuple[BinaryIO, int, bytes, str]]:
+    """The bytes of a file as they are now, to be read as often as wanted, with their number, hash and fingerprint."""
     try:
         opened = source.open(file.path)
     except PermissionError as error:
@@ -206,8 +207,10 @@ def _snapshot(source: Source, file: OwnedFile, max_bytes: int) -> Iterator[tuple
             spool.write(piece)
             size += len(piece)
             _refuse_size(size, max_bytes)
+        # Once all is read, and of what was opened: so it is that of the bytes.
+        fingerprint = source.fingerprint(file.path, opened)
         spool.seek(0)
-        yield cast(BinaryIO, spool), size, digest.digest()
+        yield cast(BinaryIO, spool), size, digest.digest(), fingerprint
 
 
 def _refuse_size(size: int, max_bytes: int) -> None:

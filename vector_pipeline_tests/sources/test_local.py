@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,8 +66,11 @@ def test_links_are_followed_to_files_inside_and_nowhere_else(tmp_path: Path) -> 
     paths, passed = _listed(root)
     assert paths == ["inside.txt", "real.txt"]
     assert set(passed) == {"out.txt", "folder", "loop", "broken.txt"}
-    with pytest.raises(PermissionError):
-        open_source(str(root)).open("out.txt")
+    for path in ("out.txt", "folder/secret.txt", "../outside/secret.txt"):
+        with pytest.raises(OSError, match=r"leads out of the source|no path below its source"):
+            open_source(str(root)).open(path)
+    with open_source(str(root)).open("inside.txt") as opened:
+        assert opened.read() == b"x"
 
 
 def test_names_that_are_not_utf8_are_passed_over_and_can_be_shown(tmp_path: Path) -> None:
@@ -95,10 +102,11 @@ def test_the_fingerprint_changes_with_the_file_and_not_without(tmp_path: Path) -
     path = tmp_path / "a.txt"
     path.write_text("one")
     source = open_source(str(tmp_path))
-    before = source.fingerprint("a.txt")
-    assert before == source.fingerprint("a.txt")
-    path.write_text("two")
-    assert source.fingerprint("a.txt") != before
+    with source.open("a.txt") as opened:
+        before = source.fingerprint("a.txt", opened)
+        assert before == source.fingerprint("a.txt", opened)
+        path.write_text("two")
+        assert source.fingerprint("a.txt", opened) != before
 
 
 @pytest.mark.parametrize("name", ["missing", "file.txt"])
@@ -114,3 +122,61 @@ def test_a_url_of_an_unknown_protocol_or_with_credentials_is_refused() -> None:
     with pytest.raises(ConfigurationError) as caught:
         open_source("s3://key:verysecret@bucket/folder")
     assert "verysecret" not in str(caught.value)
+
+
+def test_what_takes_the_place_of_a_listed_file_is_neither_waited_for_nor_read(tmp_path: Path) -> None:
+    source = open_source(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "socket.txt"))
+    assert _listed(tmp_path)[0] == []
+    for name in ("pipe.txt", "folder.txt", "zero.txt", "socket.txt"):
+        with pytest.raises(OSError, match=r"no file any more|leads out of the source"):
+            source.open(name)
+    server.close()
+
+
+def test_no_link_that_comes_and_goes_leads_out(tmp_path: Path) -> None:
+    """A process exchanges a folder of the source with a link to one outside, as fast as it can."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder, text in ((root / "d", "mine"), (outside, "secret")):
+        folder.mkdir(parents=True)
+        (folder / "a.txt").write_text(text)
+    (tmp_path / "link").symlink_to(outside)
+    exchange = (
+        "import os, sys\n"
+        "while True:\n"
+        "    os.rename('root/d', 'kept'); os.rename('link', 'root/d')\n"
+        "    os.rename('root/d', 'link'); os.rename('kept', 'root/d')\n"
+    )
+    exchanging = subprocess.Popen([sys.executable, "-c", exchange], cwd=tmp_path)
+    try:
+        source = open_source(str(root))
+        read: set[bytes] = set()
+        for _ in range(20_000):
+            with suppress(OSError), source.open("d/a.txt") as opened:
+                read.add(opened.read())
+            listed = [item.path for item in source.walk(readable) if isinstance(item, ListedFile)]
+            assert listed in ([], ["d/a.txt"])
+    finally:
+        exchanging.kill()
+        exchanging.wait()
+    assert read == {b"mine"}
+
+
+def test_folders_nest_deeper_than_descriptors_and_the_stack(tmp_path: Path) -> None:
+    depth = 1_500
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for level in range(depth):
+        os.mkdir("d", dir_fd=folder)
+        if level % 100 == 0:
+            os.close(os.open(f"e{level}.txt", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    paths, passed = _listed(tmp_path)
+    assert paths == sorted("d/" * level + f"e{level}.txt" for level in range(0, depth, 100))
+    assert not passed
