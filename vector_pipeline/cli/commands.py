@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vector_pipeline.cli import reports
-from vector_pipeline.cli.output import Progress, emit_json, fail
+from vector_pipeline.cli.output import Progress, emit, emit_json, fail
 from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.settings import Settings
@@ -210,7 +210,7 @@ def _told(json_wanted: bool, value: dict[str, Any], line: str) -> None:
     if json_wanted:
         emit_json(value)
     else:
-        click.echo(line)
+        emit(line)
 
 
 @cli.command()

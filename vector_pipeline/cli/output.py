@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -26,6 +27,16 @@ FILES_TO_LOAD, FILES_LOADED = "files to load", "files loaded"
 LINE_EVERY_SECONDS = 10.0
 
 
+# What a terminal obeys instead of showing it (C0 without the tab, DEL, C1), line ends beside the usual one, what turns
+# the direction of all that follows it, and halves of characters, which nothing can be written in.
+_OBEYED = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def harmless(line: str) -> str:
+    r"""A line of anybody's text for a terminal: what would be obeyed is written out (`\x1b`), all else is as it was."""
+    return _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode(), line)
+
+
 def fail(message: str) -> None:
     """One line on stderr, with the program's name as other commands have it."""
     sys.stderr.write(f"vector-pipeline: {printable(message)}\n")
@@ -33,12 +44,20 @@ def fail(message: str) -> None:
 
 def emit_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout, text in any language as it is."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    # All of them stand in strings, in which JSON has a form for each.
+    _write(_OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
 def emit(line: str = "") -> None:
-    """One line of a result on stdout."""
-    sys.stdout.write(line + "\n")
+    """One line of a result on stdout, whatever a file has brought into it."""
+    _write(harmless(line))
+
+
+def _write(line: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    # A terminal of another encoding shows what it has no character for as its number.
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 class Progress:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vector_pipeline.cli.output import emit, fail
+from vector_pipeline.cli.output import emit, fail, harmless
 from vector_pipeline.sources.base import printable
 from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files
+from vector_pipeline.text.documents import notes_of
 
 if TYPE_CHECKING:
     # Importing Dagster takes a second and openai half of one, which commands that use neither can do without.
@@ -79,13 +81,20 @@ def show_results(results: list[SearchResult]) -> None:
     if not results:
         emit("nothing found")
     for number, result in enumerate(results, 1):
-        headings = " › ".join(str(h) for h in result.metadata.get("headings", []))
+        headings = " › ".join(_headings(result.metadata))
         place = f"{result.document_id}, chunk {result.chunk_index}" + (f", {headings}" if headings else "")
         emit(f"{number}. {printable(place)}  (distance {result.distance:.3f})")
-        text = textwrap.shorten(" ".join(result.page_content.split()), 4 * width, placeholder=" …")
-        emit(textwrap.fill(text, width, initial_indent="   ", subsequent_indent="   "))
+        text = textwrap.shorten(harmless(" ".join(result.page_content.split())), 4 * width, placeholder=" …")
+        for line in textwrap.wrap(text, width, initial_indent="   ", subsequent_indent="   "):
+            emit(line)
         if result.also_in:
             emit(f"   also in {', '.join(printable(path) for path in result.also_in)}")
+
+
+def _headings(metadata: Mapping[str, Any]) -> list[str]:
+    """The path of headings that we noted. Rows of earlier versions may have a record's own field in its place."""
+    path = notes_of(metadata).get("headings")
+    return [name for name in path if isinstance(name, str)] if isinstance(path, list) else []
 
 
 def show_status(found: dict[str, Any]) -> None:

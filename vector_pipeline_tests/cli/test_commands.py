@@ -51,6 +51,60 @@ def test_nothing_but_its_own_lines_is_printed(environment: dict[str, str], corpu
         assert (done.returncode, done.stderr) == (0, ""), arguments
 
 
+# An escape sequence, a title with its end, C1 controls, and what turns the direction of all that follows.
+OBEYED = "\x1b[31m\x1b]0;title\x07\x9b31m\x85\x7f\u202e"
+
+
+def test_nothing_of_a_file_is_obeyed_by_a_terminal(environment: dict[str, str], corpus: Path) -> None:
+    name = OBEYED.replace("/", "")
+    folder = corpus / f"folder {name}"
+    folder.mkdir()
+    (folder / f"bees {name}.md").write_text(f"# Heading {OBEYED}\n\nBees {OBEYED} make wax.")
+    (folder / f"records {name}.jsonl").write_text(json.dumps({"text": f"Wax {OBEYED}", "id": OBEYED, OBEYED: OBEYED}))
+    (folder / f"broken {name}.csv").write_text(f"id,{OBEYED}\n1,a\n")
+    (folder / f"link {name}.txt").symlink_to("/etc/hostname")
+    (folder / f"picture.{name}").write_text("x")
+    for arguments in (
+        ["ingest", str(folder)],
+        ["search", "bees wax", "-k", "9"],
+        ["status"],
+        ["status", f"bees {name}.md"],
+        ["estimate", str(folder)],
+        ["ingest", f"/no/such/{name}"],
+        ["search", "x", "--source", name, "--where", name],
+        ["space", "switch", name],
+    ):
+        for json_wanted in ([], ["--json"]):
+            done = call(environment, *arguments, *json_wanted)
+            said = done.stdout + done.stderr
+            assert said.strip(), arguments
+            assert "Traceback" not in said
+            assert not [sign for sign in said if sign != "\n" and sign in OBEYED + "\r" and not sign.isprintable()]
+    found = json.loads(call(environment, "search", "bees wax", "--json").stdout)["results"]
+    assert any(OBEYED in result["page_content"] for result in found)
+
+
+def test_a_records_own_field_headings_is_shown_as_it_is(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    own: list[object] = [5, None, "not", ["a", 5], {"b": 1}]
+    lines = [json.dumps({"id": n, "text": f"record {n}", "headings": value}) for n, value in enumerate(own)]
+    (folder / "a.jsonl").write_text("\n".join([*lines, json.dumps({"text": "# Top\n\nunder it", "headings": "own"})]))
+    assert call(environment, "ingest", str(folder)).returncode == 0
+    shown = call(environment, "search", "record", "-k", "9")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "a.jsonl#6, chunk 0, Top  (" in shown.stdout
+    found = json.loads(call(environment, "search", "record", "-k", "9", "--json").stdout)["results"]
+    assert [r["metadata"]["headings"] for r in sorted(found, key=lambda r: str(r["document_id"]))] == [*own, "own"]
+
+
+def test_a_terminal_of_another_encoding_is_no_reason_to_fail(environment: dict[str, str], corpus: Path) -> None:
+    assert call(environment, "ingest", str(corpus)).returncode == 0
+    done = call(environment | {"PYTHONIOENCODING": "latin-1"}, "search", "김치")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\uae40\\uce58" in done.stdout
+
+
 def test_json_is_one_object_and_nothing_else(environment: dict[str, str], corpus: Path) -> None:
     for arguments, keys in (
         (["ingest", str(corpus)], {"files", "chunks", "tokens", "requests", "embedded", "reused", "rows", "seconds"}),

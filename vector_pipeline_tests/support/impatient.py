@@ -1,10 +1,11 @@
 """A code location with the pipeline of the environment, whose sensor does not wait long between two looks."""
 
-from vector_pipeline.defs import ticks
+import dagster as dg
 
-ticks.INTERVAL_SECONDS = 1
-ticks.SCAN_EVERY_SECONDS = 2
+from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.defs.opening import TickLimits
 
-from vector_pipeline.defs.build import build_definitions  # noqa: E402  (what it imports takes over the two)
-
-defs = build_definitions()
+defs = dg.Definitions.merge(
+    build_definitions(ticks=TickLimits(interval_seconds=1, scan_every_seconds=2.0)),
+    dg.Definitions(executor=dg.in_process_executor),
+)

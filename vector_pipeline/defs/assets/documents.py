@@ -9,6 +9,7 @@ from vector_pipeline.defs.assets.stage import stage_asset
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.work import work_on
+from vector_pipeline.sources.base import printable
 from vector_pipeline.stages.documents import DocumentsOutcome, read_arrival
 from vector_pipeline.stages.streams import DOCUMENTS, DocumentRow, to_reader
 
@@ -50,7 +51,7 @@ def build_documents(opening: Opening) -> dg.AssetsDefinition:
             opening.finished(outcome)
             context.add_asset_metadata(_metadata(outcome))
             for path, reason in outcome.rejected.items():
-                context.log.warning(f"rejected {path}: {reason}")
+                context.log.warning(f"rejected {printable(path)}: {reason}")
 
         return to_reader(rows(), DOCUMENTS)
 
