@@ -288,7 +288,7 @@ def scenarios(minutes: float) -> list[Scenario]:
     two_empty = replace(two, initial_fill=0.0)
     ten = replace(two, tokens_per_minute=10_000_000, requests_per_minute=10_000)
     ten_empty = replace(ten, initial_fill=0.0)
-    beside = {"stranger_share": 1 / 3, "at_least": 0.9, "most_limited": 0.01}
+    beside = Scenario("stranger", two_empty, minutes, preset=True, stranger_share=1 / 3, at_least=0.9, most_limited=0.01)
     return [
         Scenario("empty-2M", two_empty, minutes, preset=True),
         Scenario("full-2M", two, minutes + 1),
@@ -297,8 +297,8 @@ def scenarios(minutes: float) -> list[Scenario]:
         Scenario("stored-10M", replace(ten_empty, dimensions=1_536), minutes, preset=True, stored=True),
         Scenario("processes-2M", two_empty, minutes, preset=True, processes=4),
         Scenario("processes-10M", ten_empty, minutes, preset=True, processes=4),
-        Scenario("stranger-2M", two_empty, minutes, preset=True, **beside),
-        Scenario("stranger-10M", ten_empty, minutes, preset=True, **beside),
+        replace(beside, name="stranger-2M"),
+        replace(beside, name="stranger-10M", server=ten_empty),
         Scenario("faults-10M", replace(ten, faults=FAULTS), 0.5, at_least=0.0, most_limited=1.0, timeout=2.0),
         Scenario("bytes/4-2M", replace(two_empty, counts="bytes/4"), minutes, preset=True),
         Scenario("bucket-6s-2M", replace(two_empty, bucket_seconds=6.0), minutes, preset=True),

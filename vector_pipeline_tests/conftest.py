@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import hypothesis
 import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
@@ -20,6 +21,10 @@ from psycopg import sql
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
+
+# A busy machine is no failure of a property.
+hypothesis.settings.register_profile("without deadline", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 # Fixtures that tests of several rooms use.
 pytest_plugins = ["vector_pipeline_tests.support.pipelines"]

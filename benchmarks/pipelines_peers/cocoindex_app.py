@@ -26,7 +26,7 @@ class Row:
     id: int
     filename: str
     text: str
-    embedding: Annotated[NDArray, EMBEDDER]
+    embedding: Annotated[NDArray[Any], EMBEDDER]
 
 
 # What the splitter is made of cannot be a memo's key, so the app's only task is known to the module.

@@ -20,7 +20,7 @@ def _back(connection: Connection, array: Array, element: str = "a") -> list[obje
 def test_arrays_come_back_as_they_were(database: Database) -> None:
     with database.connect() as connection:
 
-        @settings(max_examples=50, deadline=None)
+        @settings(max_examples=50)
         @given(KEYS, NUMBERS, TEXTS)
         def holds(keys: list[bytes], numbers: list[int], texts: list[str]) -> None:
             assert _back(connection, UuidArray(keys), "uuid_send(a)") == keys

@@ -30,7 +30,7 @@ def _check(text: str, chunks: list[Chunk], most: int) -> None:
     assert all(covered[i] or character.isspace() for i, character in enumerate(text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=TEXTS, most=st.integers(8, 60), overlap=st.sampled_from([0, 0, 3, 7, 30]))
 def test_recursive_chunks_are_exact_and_lose_nothing(text: str, most: int, overlap: int) -> None:
     config = ChunkingConfig(max_tokens=most, overlap=overlap)
@@ -40,7 +40,7 @@ def test_recursive_chunks_are_exact_and_lose_nothing(text: str, most: int, overl
     assert chunks == chunk_document(Document(text), TOKENIZER, config)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=TEXTS, most=st.integers(8, 60))
 def test_paragraph_chunks_are_the_pieces_between_blank_lines(text: str, most: int) -> None:
     chunks = chunk_document(Document(text), TOKENIZER, ChunkingConfig("paragraph", max_tokens=most))

@@ -22,7 +22,7 @@ PIECES = st.sampled_from([*WORDS, *SIGNS, *WHITE])
 TEXTS = st.one_of(st.lists(PIECES, max_size=60).map("".join), st.text(max_size=120))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(text=TEXTS, places=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=12))
 def test_any_piece_is_counted_exactly(text: str, places: list[tuple[int, int]]) -> None:
     whole = TokenizedText(text, TOKENIZER)
@@ -39,7 +39,7 @@ def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenized, "_NEAR", 4)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS, places=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=12))
 def test_blocks_make_no_difference(short_blocks: None, text: str, places: list[tuple[int, int]]) -> None:
     whole = TokenizedText(text, TOKENIZER)
@@ -49,7 +49,6 @@ def test_blocks_make_no_difference(short_blocks: None, text: str, places: list[t
             assert whole.count(start, stop) == len(TIKTOKEN.encode_ordinary(text[start:stop]))
 
 
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_tokens_begin_where_the_tokenizer_says(text: str) -> None:
     _, offsets = TIKTOKEN.decode_with_offsets(TIKTOKEN.encode_ordinary(text)) if text else ("", [])
@@ -61,7 +60,7 @@ SPACES = st.sampled_from(
 )
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(text=st.one_of(st.lists(SPACES, max_size=40).map("".join), st.text(max_size=60)))
 def test_tokens_are_tiktokens_own(text: str) -> None:
     assert list(TOKENIZER.encode(text)) == TIKTOKEN.encode_ordinary(text)
