@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= .vector_pipeline/demo
 
-.PHONY: demo test lint types floors unit dev clean
+.PHONY: demo test quick lint types floors unit covered dev clean
 
 demo: $(VENV)/.installed
 	@sh examples/demo.sh $(BIN) $(DEMO_HOME)
 
-test: lint types floors unit
+test: lint types floors covered
+
+# The same without the tests that start Dagster, kill servers or take seconds each: under a minute.
+quick: lint types floors
+	@$(MAKE) --no-print-directory unit PYTEST_ARGS='-m "not slow" -q $(PYTEST_ARGS)'
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -23,6 +27,10 @@ floors: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
+
+# Of the code that runs in the tests' own processes. Commands run in processes of their own and are not counted.
+covered: $(VENV)/.installed-dev
+	@$(MAKE) --no-print-directory unit PYTEST_ARGS='--cov --cov-report=term:skip-covered $(PYTEST_ARGS)'
 
 dev: $(VENV)/.installed
 	$(BIN)/vector-pipeline dev

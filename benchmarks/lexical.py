@@ -89,7 +89,10 @@ def questions(count: int, vocabulary: list[str], corpus: list[str]) -> dict[str,
     common = [w for w, n in document_frequency.items() if 0.1 < n / of < 0.35]
     medium = [w for w, n in document_frequency.items() if 0.005 < n / of < 0.05]
     rare = [w for w, n in document_frequency.items() if 2 <= n < 10]
-    draw = lambda pool, n: [str(w) for w in random.choice(pool, n, replace=False)]  # noqa: E731
+
+    def draw(pool: list[str], n: int) -> list[str]:
+        return [str(word) for word in random.choice(np.array(pool), n, replace=False)]
+
     return {
         "one common, two medium, two rare": [draw(common, 1) + draw(medium, 2) + draw(rare, 2) for _ in range(count)],
         "three common, two medium": [draw(common, 3) + draw(medium, 2) for _ in range(count)],

@@ -29,6 +29,7 @@ hypothesis.settings.load_profile("without deadline")
 # Fixtures that tests of several rooms use.
 pytest_plugins = ["vector_pipeline_tests.support.pipelines"]
 
+ROOMS_OF_DAGSTER = {"cli", "defs", "local"}
 HOME_OF_RUN = "HOME_OF_TEST_RUN"
 SERVER_ENDS_SECONDS = 15.0
 
@@ -46,6 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         home = tempfile.mkdtemp(prefix="vector_pipeline_tests-")
         os.environ[HOME_OF_RUN] = home
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow whatever starts Dagster or a command: the rooms of the doors."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in ROOMS_OF_DAGSTER:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

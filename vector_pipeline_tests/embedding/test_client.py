@@ -71,6 +71,7 @@ def test_an_unknown_model_that_takes_no_dimensions_is_asked_without() -> None:
             embed(server, many(2), model="own", dimensions=128)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["500", "reset", "429", "truncated", "missing", "extra", "nan", "twice"])
 def test_a_spoilt_answer_is_asked_for_again(fault: Fault) -> None:
     with serve(ServerConfig(faults={fault: 0.2}, seed=3)) as server:
@@ -90,6 +91,7 @@ def test_a_request_that_hangs_is_sent_again_after_the_timeout() -> None:
     assert sum(len(answer.inputs) for answer in answers) == 12
 
 
+@pytest.mark.slow
 def test_with_every_fault_at_once_all_vectors_are_right_and_only_lost_answers_are_paid_again() -> None:
     faults: dict[Fault, float] = {"500": 0.05, "reset": 0.05, "hang": 0.05, "429": 0.05, "truncated": 0.05}
     with serve(ServerConfig(faults=faults, hang_seconds=20, latency=0.01)) as server:
@@ -210,6 +212,7 @@ def test_a_request_that_is_too_large_is_split(limits: ServerConfig) -> None:
     assert_right(answer)
 
 
+@pytest.mark.slow
 def test_a_request_of_more_than_a_minutes_tokens_is_split_and_not_tried_for_ever() -> None:
     asked = inputs(*(f"{n} " + "word " * 2_000 for n in range(16)))
     with serve(ServerConfig(tokens_per_minute=31_000)) as server:

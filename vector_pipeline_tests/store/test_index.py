@@ -82,6 +82,7 @@ def test_an_index_full_of_holes_is_built_anew(database: Database, connection: Co
     assert not left.built
 
 
+@pytest.mark.slow
 def test_searches_keep_as_many_candidates_as_the_recall_asks_for(database: Database, connection: Connection) -> None:
     # Random vectors of many dimensions have no neighbourhoods: the hardest there is for a graph.
     space = space_of(connection, 256)

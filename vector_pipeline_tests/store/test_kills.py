@@ -24,6 +24,8 @@ from vector_pipeline.store.search.by_vector import search
 from vector_pipeline_tests.support.corpus import load, scalar, vectors_of
 from vector_pipeline_tests.support.endless_load import CHUNKS, EDITED, version
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home() -> Iterator[Path]:

@@ -71,6 +71,7 @@ TEXTS = st.lists(st.sampled_from([f"text {'x' * n}" for n in range(12)]), max_si
 VERSIONS = st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(["{}", '{"a": 1}'])), min_size=2, max_size=6)
 
 
+@pytest.mark.slow
 @ANY_CONNECTION
 @given(versions=VERSIONS)
 def test_after_any_edits_every_chunk_stands_where_it_should(
@@ -87,6 +88,7 @@ def test_after_any_edits_every_chunk_stands_where_it_should(
         assert reload(connection, source).written == 0
 
 
+@pytest.mark.slow
 @ANY_CONNECTION
 @given(edits=st.lists(st.tuples(st.sampled_from(["insert", "delete", "replace"]), st.integers(0, 10**6)), max_size=12))
 def test_each_edit_of_a_long_document_writes_few_rows(

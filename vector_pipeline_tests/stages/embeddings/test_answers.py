@@ -89,6 +89,7 @@ def read_only(url: str) -> Iterator[None]:
             admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "first"),
     # The first text of a model whose dimensions only its answer tells goes alone.

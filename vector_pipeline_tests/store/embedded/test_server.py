@@ -20,6 +20,8 @@ from vector_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.embedded.supervisor import Layout
 
+pytestmark = pytest.mark.slow
+
 # Another process that holds the server until its stdin is closed or it is killed.
 HOLDER = (
     "import sys; from pathlib import Path; from vector_pipeline.store.embedded.server import EmbeddedServer; "

@@ -91,6 +91,7 @@ def test_threads_give_the_same_chunks_in_the_same_order() -> None:
     assert list(chunk_documents(documents, TOKENIZER, config, threads=2)) == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["a" * 300_000, " " * 300_000, "한" * 100_000, "\n" * 300_000, "1" * 200_000, "." * 300_000, "# a\n" * 50_000],

@@ -22,6 +22,7 @@ PIECES = st.sampled_from([*WORDS, *SIGNS, *WHITE])
 TEXTS = st.one_of(st.lists(PIECES, max_size=60).map("".join), st.text(max_size=120))
 
 
+@pytest.mark.slow
 @settings(max_examples=600)
 @given(text=TEXTS, places=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=12))
 def test_any_piece_is_counted_exactly(text: str, places: list[tuple[int, int]]) -> None:
@@ -39,6 +40,7 @@ def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenized, "_NEAR", 4)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS, places=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=12))
 def test_blocks_make_no_difference(short_blocks: None, text: str, places: list[tuple[int, int]]) -> None:
@@ -60,12 +62,14 @@ SPACES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=1_000)
 @given(text=st.one_of(st.lists(SPACES, max_size=40).map("".join), st.text(max_size=60)))
 def test_tokens_are_tiktokens_own(text: str) -> None:
     assert list(TOKENIZER.encode(text)) == TIKTOKEN.encode_ordinary(text)
 
 
+@pytest.mark.slow
 def test_every_character_is_taken_as_tiktoken_takes_it() -> None:
     # Of the large blocks of characters that are alike, and of what no version of Unicode has, only some.
     large = {*range(0x3400, 0xA000), *range(0xAC00, 0xD800), *range(0xE000, 0xF900)}

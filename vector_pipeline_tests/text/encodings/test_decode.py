@@ -50,6 +50,7 @@ def _outcomes() -> dict[str, Counter[str]]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_texts_of_every_length_are_read_right_or_rejected() -> None:
     outcomes = _outcomes()
     assert not [outcome for counter in outcomes.values() for outcome in counter if outcome.startswith("wrong")]
@@ -67,6 +68,7 @@ def test_unicode_is_read_with_and_without_its_mark(encoding: str, language: str)
     assert (decoded.text, decoded.encoding, decoded.removed) == (text, encoding.removesuffix("-sig"), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second"),
     [

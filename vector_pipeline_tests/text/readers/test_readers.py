@@ -106,6 +106,7 @@ def test_every_format_is_listed_in_any_case_and_compressed() -> None:
 AWFUL = {file.name: file for file in awful_files(length=300_000)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(AWFUL))
 def test_an_awful_file_is_loaded_or_rejected_with_its_reason(name: str) -> None:
     file = AWFUL[name]
@@ -387,6 +388,7 @@ def test_a_column_without_a_name_hides_none_of_that_name() -> None:
     assert rows[0].metadata == {"(column 2)": "b", "column 2": "c"}
 
 
+@pytest.mark.slow
 def test_a_stream_of_records_takes_the_memory_of_a_block() -> None:
     line = json.dumps({"text": "A record of some length. " * 40}).encode() + b"\n"
     rows = b"text\n" + b"A record of some length. " * 40 + b"\n"
@@ -470,6 +472,7 @@ def _kept(value: object) -> object:
     return value
 
 
+@pytest.mark.slow
 @given(st.lists(_objects(_VALUES), min_size=1, max_size=5), st.booleans())
 def test_records_come_back_as_they_were(others: list[dict[str, object]], escaped: bool) -> None:
     records = [{**other, "text": f"text {n}", "id": n} for n, other in enumerate(others)]
