@@ -76,6 +76,12 @@ KINDS: tuple[Kind, ...] = (
     Kind("rtf", (".rtf",), _HERE + "office:read_rtf", packages=_OFFICE),
     Kind("hwp", (".hwp",), _HERE + "office:read_hwp", packages=_OFFICE),
     Kind("hwpx", (".hwpx",), _HERE + "office:read_hwpx", packages=_OFFICE),
+    Kind("eml", (".eml",), _HERE + "mail:read_eml", holds_files=True),
+    Kind("mbox", (".mbox",), _HERE + "mail:read_mbox", holds_files=True),
+    Kind("msg", (".msg",), _HERE + "outlook:read_msg", packages=_OFFICE),
+    Kind("epub", (".epub",), _HERE + "epub:read_epub"),
+    Kind("notebook", (".ipynb",), _HERE + "notebook:read_notebook"),
+    Kind("zip", (".zip",), _HERE + "archive:read_zip", holds_files=True),
 )
 """All kinds. Of a suffix the first kind that has it counts."""
 

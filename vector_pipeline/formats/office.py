@@ -134,21 +134,23 @@ def _first(*attempts: Callable[[], str]) -> str:
 
 
 def _by_kreuzberg(data: bytes, kind: str) -> str:
+    return str(extracted(data, kind).content)
+
+
+def extracted(data: bytes, kind: str) -> kreuzberg.ExtractionResult:
+    """What kreuzberg finds in a file of a kind. Raises FileRejected."""
+    config = kreuzberg.ExtractionConfig(output_format="markdown", use_cache=False)
+    config.disable_ocr = True  # type: ignore[attr-defined]  # its stubs lack it
     try:
-        return str(_extracted(data, kind).content)
+        return kreuzberg.extract_bytes_sync(data, _MIME_TYPES[kind], config)
     except kreuzberg.KreuzbergError as error:
         raise _refused(str(error)) from error
 
 
-def _extracted(data: bytes, kind: str) -> kreuzberg.ExtractionResult:
-    config = kreuzberg.ExtractionConfig(output_format="markdown", use_cache=False)
-    return kreuzberg.extract_bytes_sync(data, _MIME_TYPES[kind], config)
-
-
 def _kreuzberg_metadata(data: bytes, kind: str) -> dict[str, Any]:
     try:
-        stated = dict(_extracted(data, kind).metadata)
-    except kreuzberg.KreuzbergError:
+        stated = dict(extracted(data, kind).metadata)
+    except FileRejected:
         return {}
     authors = stated.get("authors")
     return {

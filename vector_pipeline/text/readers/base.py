@@ -20,6 +20,8 @@ class ReaderOptions:
     max_bytes: int = 64 * 1024 * 1024
     text_field: str = "text"
     id_field: str = "id"
+    depth: int = 0
+    """How many files the file lies in: attachments of attachments end somewhere."""
 
 
 Reader = Callable[[BinaryIO, ReaderOptions], Iterator[Document]]

@@ -1,0 +1,159 @@
+"""E-mail: each message a document, and each attachment of a kind that is read one of its own."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import email.utils
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from email.message import EmailMessage
+from typing import Any, BinaryIO, cast
+
+import regex
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.formats.inner import InnerFiles
+from vector_pipeline.formats.output import document
+from vector_pipeline.text.documents import Document
+from vector_pipeline.text.encodings.decode import decode
+from vector_pipeline.text.readers.base import ReaderOptions
+from vector_pipeline.text.readers.markup import read_html
+
+_FROM = regex.compile(rb"(?m)^From [^\n]*\n")
+_ESCAPED_FROM = regex.compile(rb"(?m)^>(>*From )")
+# What stands before the first line of a message: nothing, or a blank line.
+_BEFORE = regex.compile(rb"\A(?:.?\n\n|\r?\n\r\n|)\Z", regex.DOTALL)
+_HEADERS = ("from", "to", "cc", "date")
+_MOST_ADDRESSES = 2_000
+_MOST_PARTS = 2_000
+
+
+def read_eml(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """A message as one document, and its attachments as others (`mail.eml#invoice.pdf`)."""
+    inner = InnerFiles(options, options.depth)
+    data = stream.read()
+    if not data.strip():
+        return
+    yield from _message(data, "", inner)
+
+
+def read_mbox(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
+    """The messages of a mailbox, called by their Message-ID, or by their number where they have none."""
+    data = stream.read()
+    starts = [match for match in _FROM.finditer(data) if _BEFORE.match(data[max(0, match.start() - 3) : match.start()])]
+    if not starts:
+        raise FileRejected("is no mailbox (no line begins a message with 'From '); save it anew, or call it .eml")
+    inner = InnerFiles(options, options.depth)
+    for number, start in enumerate(starts, 1):
+        end = starts[number].start() if number < len(starts) else len(data)
+        yield from _message(_ESCAPED_FROM.sub(rb"\1", data[start.end() : end]), str(number), inner)
+
+
+def _message(data: bytes, number: str, inner: InnerFiles) -> Iterator[Document]:
+    message = email.message_from_bytes(data, policy=email.policy.default)
+    metadata = _stated(message)
+    name = str(metadata.get("message_id", number))[:200] if number else ""
+    name = inner.distinct(name) if number else ""
+    body, attachments = _parts(message)
+    metadata["attachments"] = [title for title, _ in attachments]
+    before = len(inner.not_read)
+    found = [
+        replace(inside, record=f"{name}/{inside.record}" if name else inside.record, metadata=_beside(inside, metadata))
+        for title, content in attachments
+        for inside in inner.documents(title, content)
+    ]
+    if inner.not_read[before:]:
+        metadata["attachments_not_read"] = inner.not_read[before:]
+    yield document(text_of(metadata, body), metadata, record=name)
+    yield from found
+
+
+def _beside(inside: Document, metadata: dict[str, Any]) -> dict[str, Any]:
+    """What an attachment says of itself, and which message it came with."""
+    return {**inside.metadata, "message": metadata.get("title", ""), "from": metadata.get("from", "")}
+
+
+def _stated(message: EmailMessage) -> dict[str, Any]:
+    found: dict[str, Any] = {"title": _header(message, "subject")}
+    for name in ("from", "to", "cc"):
+        found[name] = _header(message, name)[:_MOST_ADDRESSES]
+    found["date"] = _date(_header(message, "date"))
+    found["message_id"] = _header(message, "message-id").strip("<> ")
+    return {name: value for name, value in found.items() if value}
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    try:
+        value = message[name]
+    except (ValueError, LookupError, AttributeError, TypeError, IndexError):
+        # The parser of the standard library stumbles over some headers that programs do write.
+        value = next((str(raw) for key, raw in message.raw_items() if key.lower() == name), "")
+    return " ".join(str(value or "").split())
+
+
+def _date(text: str) -> str:
+    try:
+        return email.utils.parsedate_to_datetime(text).isoformat()
+    except (ValueError, TypeError, IndexError):
+        return text
+
+
+def _parts(message: EmailMessage) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text of a message, and its attachments by their name."""
+    texts: list[str] = []
+    pages: list[str] = []
+    attachments: list[tuple[str, bytes]] = []
+    for number, part in enumerate(_leaves(message)):
+        if number >= _MOST_PARTS:
+            raise FileRejected(f"has more than {_MOST_PARTS:,} parts; split it, or remove it from the source")
+        kind = part.get_content_type()
+        name = _file_name(part)
+        if kind == "message/rfc822":
+            inside = part.get_payload()
+            for forwarded in inside if isinstance(inside, list) else []:
+                if isinstance(forwarded, EmailMessage):
+                    attachments.append((name or "forwarded message.eml", forwarded.as_bytes()))
+        elif name or part.get_content_disposition() == "attachment":
+            attachments.append((name or "attachment", _payload(part)))
+        elif kind == "text/html":
+            pages.append(_page(_payload(part)))
+        elif part.get_content_maintype() == "text":
+            texts.append(decode(_payload(part), declared=part.get_content_charset("") or "").text)
+    text = "\n\n".join(filter(str.strip, texts))
+    return text or "\n\n".join(pages), attachments
+
+
+def _leaves(message: EmailMessage) -> Iterator[EmailMessage]:
+    waiting = [message]
+    while waiting:
+        part = waiting.pop()
+        if part.is_multipart() and part.get_content_type() != "message/rfc822":
+            waiting.extend(reversed(cast(list[EmailMessage], part.get_payload())))
+        else:
+            yield part
+
+
+def _file_name(part: EmailMessage) -> str:
+    try:
+        name = part.get_filename() or ""
+    except (ValueError, LookupError, AttributeError, TypeError, IndexError):
+        name = ""
+    return " ".join(name.replace("\\", "/").rpartition("/")[2].split())[:200]
+
+
+def _payload(part: EmailMessage) -> bytes:
+    payload = part.get_payload(decode=True)
+    return payload if isinstance(payload, bytes) else b""
+
+
+def _page(data: bytes) -> str:
+    return next(read_html(cast(BinaryIO, io.BytesIO(data)), ReaderOptions())).text
+
+
+def text_of(metadata: dict[str, Any], body: str) -> str:
+    """A message as a person sees it: its subject, who wrote to whom and when, and what."""
+    head = "\n".join(f"{name.capitalize()}: {metadata[name]}" for name in _HEADERS if metadata.get(name))
+    title = f"# {metadata['title']}" if metadata.get("title") else ""
+    return "\n\n".join(filter(None, (title, head, body.strip())))

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from email.message import EmailMessage
+
+import pytest
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.text.readers.base import ReaderOptions
+
+from .made import Picture, page_of, pdf
+from .made_office import docx, package
+from .reading import read
+
+
+def message(
+    subject: str = "Ferry fares", *, attachments: dict[str, bytes] | None = None, html: str = ""
+) -> EmailMessage:
+    made = EmailMessage()
+    made["Subject"] = subject
+    made["From"] = "A. Keeper <keeper@example.org>"
+    made["To"] = "Town <town@example.org>"
+    made["Date"] = "Fri, 02 Jan 2026 03:04:05 +0900"
+    made["Message-ID"] = f"<{abs(hash(subject))}@example.org>"
+    if html:
+        made.set_content(html, subtype="html")
+    else:
+        made.set_content("The ferry costs twelve Euro.\n한국어도 된다.\n")
+    for name, content in (attachments or {}).items():
+        made.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
+    return made
+
+
+def test_a_message_is_a_document_and_its_attachments_are_others() -> None:
+    files = {"fares.docx": docx(["# Fares", "Island: 12"]), "logo.png": b"\x89PNG", "송장.txt": "합계 12 유로".encode()}
+    mail, fares, invoice = read(message(attachments=files).as_bytes(), "a.eml")
+    assert mail.text == (
+        '# Ferry fares\n\nFrom: "A. Keeper" <keeper@example.org>\nTo: Town <town@example.org>\n'
+        "Date: 2026-01-02T03:04:05+09:00\n\nThe ferry costs twelve Euro.\n한국어도 된다."
+    )
+    assert (mail.record, mail.metadata["attachments"]) == ("", ["fares.docx", "logo.png", "송장.txt"])
+    assert (fares.record, fares.text) == ("fares.docx", "# Fares\n\nIsland: 12")
+    assert (invoice.record, invoice.metadata["message"]) == ("송장.txt", "Ferry fares")
+
+
+def test_a_page_as_message_is_read_as_a_page_and_old_encodings_as_they_are_declared() -> None:
+    (mail,) = read(message(html="<h1>Fares</h1><p>a<br>b</p>").as_bytes(), "a.eml")
+    assert mail.text.endswith("# Fares\n\na\nb")
+    korean = b"Subject: =?euc-kr?B?v+7A0w==?=\nContent-Type: text/plain; charset=euc-kr\n\n" + "배가 떠난다".encode(
+        "cp949"
+    )
+    (mail,) = read(korean, "a.eml")
+    assert mail.text == "# 운임\n\n배가 떠난다"
+
+
+def test_an_attachment_that_cannot_be_read_is_noted_with_its_message() -> None:
+    (mail,) = read(message(attachments={"scan.pdf": pdf([[Picture()]])}).as_bytes(), "a.eml")
+    (reason,) = mail.metadata["attachments_not_read"]
+    assert reason.startswith("scan.pdf has no text on its page")
+
+
+def test_messages_of_a_mailbox_are_called_by_their_id_and_from_lines_inside_begin_none() -> None:
+    first, second = message("One"), message("Two", attachments={"a.txt": b"attached"})
+    first.set_content("A line\n>From the island\nmore\n")
+    box = b"".join(b"From keeper Fri Jan  2 03:04:05 2026\n" + m.as_bytes() + b"\n\n" for m in (first, second))
+    one, two, attached = read(box, "a.mbox")
+    assert one.record == first["Message-ID"].strip("<>")
+    assert "From the island" in one.text
+    assert two.text.startswith("# Two")
+    assert attached.record == two.record + "/a.txt"
+    with pytest.raises(FileRejected, match="no mailbox"):
+        read(b"nothing here", "a.mbox")
+
+
+def test_members_of_an_archive_are_documents_called_by_their_paths() -> None:
+    notion = "0123456789abcdef0123456789abcdef"
+    data = package(
+        {
+            f"Home {notion}.md": f"# Home\n\n[Fares](Home%20{notion}/Fares%20{notion}.md)",
+            f"Home {notion}/Fares {notion}.md": "# Fares\n\n12 Euro",
+            "picture.png": b"\x89PNG",
+            "__MACOSX/._x.md": "hidden",
+            "code.py": "print(1)",
+            "broken.pdf": b"%PDF-1.7",
+            "inner.zip": package({"deep.txt": "deep down"}),
+        }
+    )
+    documents = {document.record: document for document in read(data, "a.zip")}
+    assert list(documents) == ["Home.md", "Home/Fares.md", "inner.zip#deep.txt"]
+    assert documents["Home.md"].text == "# Home\n\n[Fares](Home/Fares.md)"
+    noted = next(iter(documents.values())).metadata
+    assert noted["files_not_read_count"] == 1
+    assert noted["files_not_read"][0].startswith("broken.pdf is not a whole PDF document")
+
+
+def test_archives_in_archives_and_bombs_end_somewhere() -> None:
+    data = package({"deep.txt": "deep down"})
+    for _ in range(8):
+        data = package({"inner.zip": data})
+    with pytest.raises(FileRejected, match="no file that can be read"):
+        read(data, "a.zip")
+    with pytest.raises(FileRejected, match="uncompresses to 4,000,000 bytes"):
+        read(package({"a.txt": b"a" * 4_000_000}), "a.zip", ReaderOptions(max_bytes=100_000))
+    with pytest.raises(FileRejected, match="not a whole ZIP file"):
+        read(package({"a.txt": "a"})[:-30], "a.zip")
+
+
+def test_a_book_is_read_in_its_order_and_a_locked_one_is_not() -> None:
+    parts = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container><rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>',
+        "OPS/book.opf": (
+            '<package xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata><dc:title>Ferries</dc:title>'
+            "<dc:creator>A. Keeper</dc:creator><dc:language>ko</dc:language></metadata><manifest>"
+            '<item id="b" href="b.xhtml" media-type="application/xhtml+xml"/>'
+            '<item id="a" href="text/a%20b.xhtml" media-type="application/xhtml+xml"/></manifest>'
+            '<spine><itemref idref="a"/><itemref idref="b"/></spine></package>'
+        ),
+        "OPS/b.xhtml": "<html><body><h1>Two</h1><p>second</p></body></html>",
+        "OPS/text/a b.xhtml": "<html><body><h1>One</h1><p>first</p></body></html>",
+    }
+    (book,) = read(package(parts), "a.epub")
+    assert book.text == "# One\n\nfirst\n\n# Two\n\nsecond"
+    assert dict(book.metadata) == {"title": "Ferries", "author": "A. Keeper", "language": "ko"}
+    locked = {**parts, "META-INF/encryption.xml": '<x><EncryptionMethod Algorithm="aes"/></x>'}
+    with pytest.raises(FileRejected, match="is locked"):
+        read(package(locked), "a.epub")
+
+
+def test_cells_of_a_notebook_come_in_order_and_are_places() -> None:
+    notebook = {
+        "metadata": {"kernelspec": {"language": "python"}},
+        "cells": [
+            {"cell_type": "markdown", "source": ["# Fares\n", "in Euro"]},
+            {"cell_type": "code", "source": "fare = 12", "outputs": [{"text": "x" * 1_000}]},
+            {"cell_type": "code", "source": []},
+            {"cell_type": "markdown", "source": "The end."},
+        ],
+    }
+    (document,) = read(json.dumps(notebook).encode(), "a.ipynb")
+    assert document.text == "# Fares\nin Euro\n\n```python\nfare = 12\n```\n\nThe end."
+    assert [number for _, number in document.places["cells"]] == [1, 2, 4]
+    for bad, reason in ((b"{", "not JSON"), (b"[]", "no notebook"), (b"{}", "has no cells")):
+        with pytest.raises(FileRejected, match=reason):
+            read(bad, "a.ipynb")
+
+
+def test_a_document_is_read_the_same_inside_a_message_and_alone() -> None:
+    data = pdf([page_of(["# Ferries", "The ferry leaves at noon."])])
+    _, inside = read(message(attachments={"a.pdf": data}).as_bytes(), "a.eml")
+    (alone,) = read(data, "a.pdf")
+    assert (inside.text, inside.places) == (alone.text, alone.places)
