@@ -122,11 +122,11 @@ def main() -> None:
         plain = Settings.of(home=home, db_schema="plain", storage=f"{place}/plain", chunk_strategy="paragraph")
         clock = Clock()
         with open_pipeline(plain) as pipeline:
-            pipeline.transport()
+            pipeline.client_config.provider.transport()
             chunks = run_stages(pipeline, folder, clock)
         through = Settings.of(home=home, db_schema="dagster", storage=f"{place}/dagster", chunk_strategy="paragraph")
         with open_pipeline(through) as pipeline:
-            pipeline.transport()
+            pipeline.client_config.provider.transport()
             total = timed(lambda: ingest(pipeline, [str(folder)]))
             path = next(folder.rglob("*.txt"))
             path.write_text(path.read_text() + " And one more sentence.")

@@ -65,7 +65,9 @@ def _cron(value: str) -> str:
 def _url(value: str) -> str:
     if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
         raise ValueError("must be an http:// or https:// URL")
-    return value.rstrip("/")
+    # The path's slash at its end is dropped, wherever a query begins.
+    address = urlsplit(value)
+    return address._replace(path=address.path.rstrip("/")).geturl()
 
 
 class Settings(BaseModel):
@@ -94,6 +96,12 @@ class Settings(BaseModel):
     """Embedding model, as the API names it."""
     dimensions: PositiveInt | None = Field(default=None, le=4_000)
     """Dimensions of a vector; the model's own when unset. pgvector indexes at most 4,000 (halfvec)."""
+    provider: str | None = Field(default=None, min_length=1)
+    """Whose API is asked; `openai` where a key or base URL of it is set, else the embedded model."""
+    api_key: SecretStr | None = None
+    """Key of that API; the provider's own variable, such as COHERE_API_KEY, when unset."""
+    base_url: Annotated[str, AfterValidator(_url)] | None = None
+    """Where that API is; the provider's own address when unset."""
     openai_api_key: SecretStr | None = None
     openai_base_url: Annotated[str, AfterValidator(_url)] | None = None
     openai_organization: str | None = None
@@ -171,6 +179,10 @@ class Settings(BaseModel):
                 f"{variable('openai_base_url')} is set: set one of them, or unset {variable('model')} to use the "
                 "embedded model"
             )
+        if "model" not in self.model_fields_set and self.provider_name not in ("openai", "embedded"):
+            raise ValueError(
+                f"{variable('provider')} is {self.provider!r}: set {variable('model')} to one of its models"
+            )
         return self
 
     @classmethod
@@ -186,6 +198,9 @@ class Settings(BaseModel):
         if unknown:
             raise ConfigurationError(f"{unknown[0]} is not a setting; {_closest(unknown[0], by_variable)}")
         values = {name: environment[var] for var, name in by_variable.items() if environment.get(var, "").strip()}
+        own_key = f"{values.get('provider', '')}_API_KEY".upper()
+        if "provider" in values and environment.get(own_key, "").strip():
+            values.setdefault("api_key", environment[own_key])
         return cls.of(**{**values, **overrides})
 
     @classmethod
@@ -205,7 +220,13 @@ class Settings(BaseModel):
     @property
     def uses_embedded_model(self) -> bool:
         """Whether the embedded model answers, because neither a key nor a base URL is set."""
-        return self.openai_api_key is None and self.openai_base_url is None
+        return self.provider_name == "embedded"
+
+    @property
+    def provider_name(self) -> str:
+        """Whose API is asked."""
+        given = (self.openai_api_key, self.openai_base_url, self.api_key, self.base_url)
+        return self.provider or ("embedded" if given == (None, None, None, None) else "openai")
 
     @property
     def storage_url(self) -> str:
@@ -238,6 +259,8 @@ def _explain(error: ValidationError) -> str:
     if field not in Settings.model_fields:
         return f"'{field}' is not a setting"
     # A URL may hold a password.
-    secret = field in ("database_url", "openai_api_key") or (field == "openai_base_url" and "@" in str(problem["input"]))
+    secret = field in ("database_url", "openai_api_key", "api_key") or (
+        field.endswith("base_url") and "@" in str(problem["input"])
+    )
     found = "" if secret else f" is {str(problem['input'])[:80]!r}:"
     return f"{variable(field)}{found} {message[0].lower()}{message[1:]}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Self
+from typing import Literal, Self
 
 import dagster as dg
 import numpy as np
 from pydantic import Field, PrivateAttr
 
+from vector_pipeline.embedding.providers.base import Provider, Purpose
 from vector_pipeline.embedding.values import ClientConfig
-from vector_pipeline.pipeline.model import client_config
+from vector_pipeline.pipeline.model import client_config, provider_of
 from vector_pipeline.queries.embed import embed_texts
 from vector_pipeline.settings import Settings
 
@@ -42,6 +43,7 @@ class OpenAIResource(dg.ConfigurableResource[None]):
     max_tokens_per_request: int | None = Field(default=None, description="Tokens of one request at most.")
     max_inputs_per_request: int | None = Field(default=None, description="Texts of one request at most.")
     _given: Settings | None = PrivateAttr(default=None)
+    _provider: Provider | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -62,18 +64,21 @@ class OpenAIResource(dg.ConfigurableResource[None]):
 
     def client_config(self) -> ClientConfig:
         """What the client is made with."""
-        return client_config(self.settings())
+        settings = self.settings()
+        self._provider = self._provider or provider_of(settings)
+        return client_config(settings, self._provider)
 
-    def embed(self, texts: str | Sequence[str]) -> Vectors:
+    def embed(self, texts: str | Sequence[str], *, purpose: Literal["document", "query"] = "document") -> Vectors:
         """Vectors of one text, shape (dimensions,), or of many, shape (len(texts), dimensions); float32.
 
+        Some models embed a question otherwise than the texts that answer it: `purpose` says which these are.
         Raises ProviderRefused, ProviderUnavailable, and InputRejected naming a text that cannot be embedded.
         """
-        return asyncio.run(self.aembed(texts))
+        return asyncio.run(self.aembed(texts, purpose=purpose))
 
-    async def aembed(self, texts: str | Sequence[str]) -> Vectors:
+    async def aembed(self, texts: str | Sequence[str], *, purpose: Literal["document", "query"] = "document") -> Vectors:
         """The same as `embed`, for code that runs in an event loop."""
-        return await embed_texts(self.settings(), texts)
+        return await embed_texts(self.settings(), texts, self.client_config(), purpose=Purpose(purpose))
 
 
 def openai_resource(settings: Settings) -> dg.ResourceDefinition:

@@ -1,7 +1,7 @@
 """The client: texts in requests to vectors, paced, retried under a budget of time, and split down to a bad text.
 
-The official SDK does the HTTP, without its own retries: those would hold a place and be sent unpaced. Nothing is
-stored here; each answer is handed to the caller the moment it comes.
+What an API's answers mean is its provider's to say (`providers/`), how they travel the endpoint's. Nothing is stored
+here; each answer is handed to the caller the moment it comes.
 """
 
 from __future__ import annotations
@@ -9,38 +9,31 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import httpx2
 import numpy as np
-import openai
+import orjson
 
-from vector_pipeline.embedding.models import KNOWN_MODELS
-from vector_pipeline.embedding.pacing.pacer import Pacer, RateHeaders, Ticket, wait
-from vector_pipeline.embedding.requests import weigh
-from vector_pipeline.embedding.responses import (
+from vector_pipeline.embedding.endpoint import Endpoint, Moved, Reply, most_bytes
+from vector_pipeline.embedding.pacing.clock import Clock
+from vector_pipeline.embedding.pacing.pacer import Pacer, RateHeaders, Ticket
+from vector_pipeline.embedding.providers.base import (
     BrokenAnswer,
     Decoded,
     HiddenError,
     Kind,
     Problem,
+    Purpose,
+    Question,
     WrongDimensions,
-    classify,
-    decode_vectors,
 )
+from vector_pipeline.embedding.requests import weigh
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput, Progress, Usage
-from vector_pipeline.errors import (
-    ConfigurationError,
-    ProviderRefused,
-    ProviderUnavailable,
-    QuotaExhausted,
-    one_line,
-)
+from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaExhausted, one_line
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -66,17 +59,13 @@ PROBE_KEPT_SECONDS = 2.0
 # Bytes of an answer from which it is decoded on another thread: about ten milliseconds' work.
 LARGE_ANSWER = 1 << 20
 
-# Of one request (https://platform.openai.com/docs/api-reference/embeddings/create); less where a server refuses.
-MAX_INPUTS = 2_048
-
-# The SDK would else look for it in the environment, which only settings do here.
-API_URL = "https://api.openai.com/v1"
-
 __all__ = ["Answer", "ClientConfig", "EmbeddingClient", "EmbeddingInput", "Progress", "Usage", "joined"]
 
 
 class EmbeddingClient:
     """One client for one run: connections are reused. Use as an async context manager.
+
+    All its requests are for one purpose: texts that are to be found, or questions.
 
     `usage` is counted up as answers come, so that whoever gave it knows what was paid however the work ends.
     `undelivered` holds the answers that `embed_batches` could not hand over because `deliver` failed.
@@ -86,51 +75,31 @@ class EmbeddingClient:
         self,
         config: ClientConfig,
         pacer: Pacer,
-        transport: httpx2.AsyncBaseTransport | None = None,
         *,
+        purpose: Purpose = Purpose.DOCUMENT,
         usage: Usage | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.config = config
         self.pacer = pacer
+        self.purpose = purpose
         self.usage = Usage() if usage is None else usage
+        self.clock = clock or Clock()
         self.in_flight = 0
         self.undelivered: list[Answer] = []
         self._answered_at = self._probed_at = -math.inf
         self._probing = asyncio.Lock()
-        self._transport = transport
-        self._base64 = True
-        self._most_inputs = MAX_INPUTS
-        known = KNOWN_MODELS.get(config.model)
-        # Only where it says something: some models cannot be shortened, and their servers refuse the field itself.
-        self._sends_dimensions = config.dimensions is not None and (
-            known is None or known.dimensions != config.dimensions
-        )
-        self._sdk: openai.AsyncOpenAI | None = None
+        self._without: frozenset[str] = frozenset()
+        self._most_inputs = config.provider.limits.max_inputs
+        self._endpoint: Endpoint | None = None
 
     async def __aenter__(self) -> Self:
-        config = self.config
-        most = config.max_in_flight + 4
-        http = httpx2.AsyncClient(
-            transport=self._transport,
-            auth=config.credentials,
-            limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most),
-            timeout=httpx2.Timeout(config.timeout_seconds, connect=min(10.0, config.timeout_seconds)),
-        )
-        base_url = config.address or ("http://embedded/v1" if self._transport else API_URL)
-        with explained_configuration():
-            self._sdk = openai.AsyncOpenAI(
-                api_key=config.key,
-                base_url=base_url,
-                organization=config.organization,
-                project=config.project,
-                max_retries=0,
-                http_client=http,
-            )
+        self._endpoint = Endpoint(self.config, self.config.provider.transport())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._sdk is not None:
-            await self._sdk.close()
+        if self._endpoint is not None:
+            await self._endpoint.close()
         await self.pacer.close()
 
     async def embed(self, inputs: Sequence[EmbeddingInput], *, urgent: bool = False) -> Answer:
@@ -191,7 +160,9 @@ class EmbeddingClient:
             word = await self._persist([WORD], urgent, None)
             self._forget_word(word)
             if not isinstance(word, Answer):
-                raise ProviderRefused(f"{self.config.where} refuses every text ({problem.message}); {_advice(problem)}")
+                raise ProviderRefused(
+                    f"{self.config.where} refuses every text ({problem.message}); {self._advice(problem)}"
+                )
 
     async def _persist(
         self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None, suspected: str | None = None
@@ -200,7 +171,7 @@ class EmbeddingClient:
 
         `suspected` is the signature of the failure that a larger request with these texts ended in.
         """
-        deadline = time.monotonic() + self.config.retry_seconds
+        deadline = self.clock.now() + self.config.retry_seconds
         seen: Counter[Kind] = Counter()
         failures = _Failures(suspected)
         while True:
@@ -209,9 +180,9 @@ class EmbeddingClient:
             if isinstance(outcome, Answer) or outcome.kind is Kind.SPLIT:
                 return outcome
             seen[outcome.kind] += 1
-            failures.add(outcome, time.monotonic())
+            failures.add(outcome, self.clock.now())
             pause = _backoff(seen.total(), outcome.wait_seconds)
-            over = time.monotonic() + pause > deadline
+            over = self.clock.now() + pause > deadline
             if failures.point_at_a_text(len(inputs), over) and await self._answers_others(failures, inputs, urgent):
                 return replace(
                     outcome,
@@ -221,9 +192,7 @@ class EmbeddingClient:
                 )
             self._raise_if_hopeless(outcome, seen)
             self.usage.retries += 1
-            if outcome.kind in (Kind.NO_BASE64, Kind.NO_DIMENSIONS):
-                self._base64 = self._base64 and outcome.kind is not Kind.NO_BASE64
-                self._sends_dimensions = self._sends_dimensions and outcome.kind is not Kind.NO_DIMENSIONS
+            if outcome.kind is Kind.WITHOUT:
                 continue
             if over:
                 asked = f", which asks to wait {outcome.wait_seconds:,.0f} s" if outcome.wait_seconds else ""
@@ -236,7 +205,7 @@ class EmbeddingClient:
                 # Where nothing is said of how long, the limit may be on what runs at once: only this one waits.
                 if outcome.wait_seconds is not None:
                     await self.pacer.pause(pause)
-            await wait(pause)
+            await self.clock.wait(pause)
 
     async def _answers_others(self, failures: _Failures, inputs: Sequence[EmbeddingInput], urgent: bool) -> bool:
         """Whether the server answers other requests while this one fails; where there was none, a word is sent."""
@@ -248,12 +217,12 @@ class EmbeddingClient:
         async with self._probing:
             if self._answered_at > since:
                 return True
-            if time.monotonic() < self._probed_at + PROBE_KEPT_SECONDS:
+            if self.clock.now() < self._probed_at + PROBE_KEPT_SECONDS:
                 return False
             word = await self._request([WORD], await self.reserve([WORD], urgent=urgent))
             self._forget_word(word)
             if not isinstance(word, Answer):
-                self._probed_at = time.monotonic()
+                self._probed_at = self.clock.now()
             return isinstance(word, Answer)
 
     def _forget_word(self, word: Answer | Problem) -> None:
@@ -264,60 +233,93 @@ class EmbeddingClient:
     def _raise_if_hopeless(self, outcome: Problem, seen: Counter[Kind]) -> None:
         if outcome.kind is Kind.QUOTA:
             raise QuotaExhausted(f"the account has no quota left ({outcome.message}); see its billing page")
-        # The two ways of asking for less are tried once each.
-        again = outcome.kind in (Kind.NO_BASE64, Kind.NO_DIMENSIONS) and seen[outcome.kind] > 1
+        # Each option is left away once; a server that still complains means something else.
+        again = outcome.kind is Kind.WITHOUT and outcome.option in self._without
         if outcome.kind is Kind.REFUSED or again:
-            raise ProviderRefused(f"{self.config.where} refuses ({outcome.message}); {_advice(outcome)}")
+            raise ProviderRefused(f"{self.config.where} refuses ({outcome.message}); {self._advice(outcome)}")
+        self._without |= {outcome.option} if outcome.kind is Kind.WITHOUT else set()
         if seen[Kind.BROKEN] + seen[Kind.USELESS] >= MOST_BILLED_ATTEMPTS:
             raise ProviderUnavailable(
                 f"{self.config.where} answered {MOST_BILLED_ATTEMPTS} times with what is no answer "
                 f"({outcome.message}), and may bill each; is VECTOR_PIPELINE_MODEL an embedding model, and "
-                "OPENAI_BASE_URL right?"
+                f"{self.config.base_url_variable} right?"
             )
 
     async def _request(self, inputs: Sequence[EmbeddingInput], ticket: Ticket) -> Answer | Problem:
         """One request, sent now."""
+        config = self.config
+        question = Question(config.model, [i.text for i in inputs], self.purpose, config.dimensions, self._without)
         headers: RateHeaders | None = None
         self.usage.requests += 1
         self.in_flight += 1
         try:
-            # The SDK's own timeout is for each read: what comes in drops would never end.
-            async with asyncio.timeout(self.config.timeout_seconds):
-                response = await self._send(inputs)
-            headers = RateHeaders.of(response.headers)
-            body = (response.content, len(inputs), self.config.dimensions)
+            # A timeout for each read would not be enough: what comes in drops would never end.
+            async with asyncio.timeout(config.timeout_seconds):
+                reply = await self._send(question)
+            headers = self._rate(reply)
+            if not 200 <= reply.status < 300:
+                return self._classify(reply.status, reply.headers, _body(reply.content))
             # A large answer takes long enough to decode to hold up the others' sending.
-            large = len(response.content) > LARGE_ANSWER
-            found = await asyncio.to_thread(decode_vectors, *body) if large else decode_vectors(*body)
-        except UnicodeEncodeError:
-            # Nothing was sent: a lone surrogate has no bytes in UTF-8.
-            culprit = next(n for n, i in enumerate(inputs) if not _has_bytes(i.text))
-            return Problem(Kind.SPLIT, "it holds a lone surrogate, half a character", culprit=culprit, of_text=True)
-        except openai.APIStatusError as error:
-            body_or_text = error.body or error.message
-            seen = RateHeaders.of(error.response.headers, str(body_or_text) if error.status_code == 429 else "")
-            headers = seen if seen.stated else None
-            return classify(error.status_code, error.response.headers, body_or_text, self.config.without_secrets)
+            large = len(reply.content) > LARGE_ANSWER
+            decode, content = config.provider.decode, reply.content
+            found = await asyncio.to_thread(decode, content, question) if large else decode(content, question)
         except HiddenError as error:
-            return classify(error.status, response.headers, error.body, self.config.without_secrets)
-        except (openai.APITimeoutError, TimeoutError):
-            return Problem(Kind.RETRY, f"no answer within {self.config.timeout_seconds:,.0f} s")
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            cause = _root(error)
-            said = self.config.without_secrets(f"{type(cause).__name__}: {one_line(cause)}")
-            unseen = isinstance(error.__cause__ or error, NEVER_SENT)
-            return Problem(Kind.RETRY, f"connection lost ({said.removesuffix(': ')})", unseen=unseen)
-        except BrokenAnswer as error:
-            return Problem(Kind.BROKEN, str(error))
-        except WrongDimensions as error:
-            # A model that answered others as it should has this fault with these texts alone.
-            answered = self._answered_at > -math.inf
-            return Problem(Kind.USELESS if answered else Kind.REFUSED, str(error))
+            return self._classify(error.status, reply.headers, error.body)
+        except (UnicodeEncodeError, Moved, TimeoutError, httpx2.HTTPError, BrokenAnswer, WrongDimensions) as error:
+            return self._problem(error, inputs)
         finally:
             self.in_flight -= 1
             await self.pacer.settle(ticket, headers)
-        self._base64 = self._base64 and found.packed
+        self._without |= found.ignored
         return self._answer(inputs, found)
+
+    async def _send(self, question: Question) -> Reply:
+        assert self._endpoint is not None, "use the client as an async context manager"
+        body = self.config.provider.body(question)
+        return await self._endpoint.post(body, most_bytes(len(question.texts), question.dimensions))
+
+    def _rate(self, reply: Reply) -> RateHeaders | None:
+        """What an answer says of the limits; None for an error that says nothing."""
+        message = reply.content.decode(errors="replace") if reply.status == 429 else ""
+        headers = self.config.provider.rate(reply.headers, message)
+        return headers if headers.stated or 200 <= reply.status < 300 else None
+
+    def _classify(self, status: int, headers: httpx2.Headers, body: object) -> Problem:
+        return self.config.provider.classify(status, headers, body, self.config.without_secrets)
+
+    def _problem(self, error: Exception, inputs: Sequence[EmbeddingInput]) -> Problem:
+        """What an error means that no answer was classified for."""
+        if isinstance(error, UnicodeEncodeError):
+            # Nothing was sent: a lone surrogate has no bytes in UTF-8.
+            culprit = next(n for n, i in enumerate(inputs) if not _has_bytes(i.text))
+            return Problem(Kind.SPLIT, "it holds a lone surrogate, half a character", culprit=culprit, of_text=True)
+        if isinstance(error, BrokenAnswer):
+            return Problem(Kind.BROKEN, str(error))
+        if isinstance(error, Moved):
+            return Problem(Kind.REFUSED, self.config.without_secrets(str(error)))
+        if isinstance(error, WrongDimensions):
+            # A model that answered others as it should has this fault with these texts alone.
+            answered = self._answered_at > -math.inf
+            return Problem(Kind.USELESS if answered else Kind.REFUSED, str(error))
+        unseen = isinstance(error, NEVER_SENT)
+        if isinstance(error, TimeoutError | httpx2.TimeoutException):
+            return Problem(Kind.RETRY, f"no answer within {self.config.timeout_seconds:,.0f} s", unseen=unseen)
+        cause = _root(error)
+        said = self.config.without_secrets(f"{type(cause).__name__}: {one_line(cause)}")
+        return Problem(Kind.RETRY, f"connection lost ({said.removesuffix(': ')})", unseen=unseen)
+
+    def _advice(self, problem: Problem) -> str:
+        config = self.config
+        return {
+            "307": f"set {config.base_url_variable} to that place",
+            "308": f"set {config.base_url_variable} to that place",
+            "301": f"set {config.base_url_variable} to that place",
+            "302": f"set {config.base_url_variable} to that place",
+            "303": f"set {config.base_url_variable} to that place",
+            "401": f"check {config.provider.key_variable}",
+            "403": "this key has no right to the model or from here",
+            "404": f"check VECTOR_PIPELINE_MODEL and {config.base_url_variable}",
+        }.get(problem.message[:3], "check VECTOR_PIPELINE_MODEL and VECTOR_PIPELINE_DIMENSIONS")
 
     def _answer(self, inputs: Sequence[EmbeddingInput], found: Decoded) -> Answer | Problem:
         """The vectors that are of use, and all that they cost; none of them is a problem."""
@@ -328,20 +330,10 @@ class EmbeddingClient:
         if not good:
             return Problem(Kind.USELESS, "a vector that is zero, or holds NaN or infinity")
         self.usage.inputs += len(good)
-        self._answered_at = time.monotonic()
+        self._answered_at = self.clock.now()
         if not useless:
             return Answer(inputs, found.vectors, tokens, found.model)
         return Answer([inputs[n] for n in good], found.vectors[good], tokens, found.model)
-
-    async def _send(self, inputs: Sequence[EmbeddingInput]) -> httpx2.Response:
-        assert self._sdk is not None, "use the client as an async context manager"
-        options: dict[str, Any] = {"encoding_format": "base64" if self._base64 else "float"}
-        if self._sends_dimensions:
-            options["dimensions"] = self.config.dimensions
-        raw = await self._sdk.embeddings.with_raw_response.create(
-            model=self.config.model, input=[i.text for i in inputs], **options
-        )
-        return raw.http_response
 
 
 @dataclass(slots=True)
@@ -435,15 +427,6 @@ def joined(parts: Sequence[Answer]) -> Answer:
     return Answer(inputs, vectors, sum(part.tokens for part in full), full[0].model, rejected)
 
 
-def _advice(problem: Problem) -> str:
-    status = problem.message[:3]
-    return {
-        "401": "check OPENAI_API_KEY",
-        "403": "this key has no right to the model or from here",
-        "404": "check VECTOR_PIPELINE_MODEL and OPENAI_BASE_URL",
-    }.get(status, "check VECTOR_PIPELINE_MODEL and VECTOR_PIPELINE_DIMENSIONS")
-
-
 def _root(error: BaseException) -> BaseException:
     """What an error comes down to: refused, an unknown host, a certificate."""
     while inner := error.__cause__ or error.__context__:
@@ -451,10 +434,9 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-@contextmanager
-def explained_configuration() -> Iterator[None]:
-    """Turns what the SDK says of a base URL into an error of ours. Raises ConfigurationError."""
+def _body(content: bytes) -> object:
+    """An error's body: its JSON, or its text."""
     try:
-        yield
-    except httpx2.InvalidURL as error:
-        raise ConfigurationError(f"OPENAI_BASE_URL is no URL that can be asked ({error})") from None
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return content.decode(errors="replace")

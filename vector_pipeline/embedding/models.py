@@ -1,4 +1,4 @@
-"""What is published of the models and of the accounts' limits, with date and source.
+"""What is published of prices and of the accounts' limits, with date and source; of models, see their providers.
 
 Nothing here is needed for a model that is not listed: its dimensions are learned from its first answer, its limits
 from the headers.
@@ -10,30 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from vector_pipeline.embedding.providers.base import KnownModel
+from vector_pipeline.embedding.providers.embedded import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL
+from vector_pipeline.embedding.providers.registry import known_model
 from vector_pipeline.errors import ConfigurationError
 
-
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A model: its dimensions, whether fewer can be asked for, and its price in USD for a million tokens."""
-
-    dimensions: int
-    takes_dimensions: bool
-    usd_per_million_tokens: float
-
-
-# https://platform.openai.com/docs/guides/embeddings and https://platform.openai.com/docs/pricing, read 2026-11-23.
-KNOWN_MODELS: Mapping[str, KnownModel] = MappingProxyType(
-    {
-        "text-embedding-3-small": KnownModel(1_536, True, 0.02),
-        "text-embedding-3-large": KnownModel(3_072, True, 0.13),
-        "text-embedding-ada-002": KnownModel(1_536, False, 0.10),
-    }
-)
-
-EMBEDDED_MODEL = "wordllama-256"
-EMBEDDED_DIMENSIONS = 256
-"""The model that ships with the package (see embedded_model)."""
+__all__ = [
+    "BATCH_DISCOUNT",
+    "EMBEDDED_DIMENSIONS",
+    "EMBEDDED_MODEL",
+    "TIERS",
+    "KnownModel",
+    "Tier",
+    "known_model",
+    "resolve_dimensions",
+    "usd",
+]
 
 BATCH_DISCOUNT = 0.5
 """The Batch API costs half (https://platform.openai.com/docs/guides/batch, read 2026-11-23)."""
@@ -67,7 +59,7 @@ def resolve_dimensions(model: str, dimensions: int | None) -> int | None:
 
     Raises ConfigurationError where the model cannot give so many.
     """
-    known = KNOWN_MODELS.get(model)
+    known = known_model(model)
     if known is None or dimensions is None:
         return dimensions if known is None else known.dimensions
     if dimensions > known.dimensions or (dimensions != known.dimensions and not known.takes_dimensions):
@@ -80,8 +72,8 @@ def usd(model: str, tokens: int, *, batch: bool = False, usd_per_million_tokens:
     """What tokens cost in USD; None where the price of the model is not known and not set."""
     price = usd_per_million_tokens
     if price is None:
-        known = KNOWN_MODELS.get(model)
-        price = known.usd_per_million_tokens if known else 0.0 if model == EMBEDDED_MODEL else None
+        known = known_model(model)
+        price = known.usd_per_million_tokens if known else None
     if price is None:
         return None
     return tokens / 1_000_000 * price * (BATCH_DISCOUNT if batch else 1.0)

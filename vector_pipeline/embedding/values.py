@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Self
@@ -10,7 +11,8 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import SecretStr
 
 from vector_pipeline.embedding.pacing.limits import Limits
-from vector_pipeline.embedding.responses import Vectors
+from vector_pipeline.embedding.providers.base import Access, Provider, Vectors
+from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.errors import ConfigurationError
 
 # What is shorter is no secret but a word, and may stand in any message.
@@ -54,6 +56,7 @@ class ClientConfig:
     retry_seconds: float = 600.0
     max_in_flight: int = 32
     limits: Limits | None = None
+    provider: Provider = field(default_factory=OpenAI, repr=False, compare=False)
 
     def for_model(self, model: str, dimensions: int | None) -> ClientConfig:
         """The same for another model, whose limits are its own."""
@@ -88,20 +91,26 @@ class ClientConfig:
         return f"{self.safe_base_url or 'the API'} (model {self.model})"
 
     @property
+    def base_url_variable(self) -> str:
+        """The environment variable of the base URL, for messages."""
+        return "OPENAI_BASE_URL" if self.provider.name == "openai" else "VECTOR_PIPELINE_BASE_URL"
+
+    @property
     def bucket(self) -> str:
         """What shares one rate limit: base URL, organisation, project and model, never the key."""
-        parts = (self.safe_base_url or "default", self.organization or "", self.project or "", self.model)
+        default = "default" if self.provider.name == "openai" else self.provider.name
+        parts = (self.safe_base_url or default, self.organization or "", self.project or "", self.model)
         return "|".join(parts)
 
     @property
-    def key(self) -> str:
-        """The key as it is sent; servers of one's own need none, but the SDK wants one.
+    def access(self) -> Access:
+        """Who asks, as it is sent.
 
         Raises ConfigurationError where a header cannot hold it: sending it would fail with a message that shows it.
         """
-        key = self.api_key.get_secret_value() if self.api_key else "none"
+        key = self.api_key.get_secret_value() if self.api_key else None
         for name, value in (
-            ("OPENAI_API_KEY", key),
+            (self.provider.key_variable, key),
             ("OPENAI_ORG_ID", self.organization),
             ("OPENAI_PROJECT_ID", self.project),
         ):
@@ -109,12 +118,13 @@ class ClientConfig:
                 raise ConfigurationError(
                     f"{name} holds a line break or another character that cannot be sent; copy it once more"
                 )
-        return key
+        return Access(key, self.organization, self.project)
 
     def without_secrets(self, text: str) -> str:
         """What a server said, less the key and the base URL's password: some repeat what they were sent."""
-        _, password = self.credentials or ("", "")
-        secrets = (self.api_key.get_secret_value() if self.api_key else "", password, quote(password))
+        user, password = self.credentials or ("", "")
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode().rstrip("=")
+        secrets = (self.api_key.get_secret_value() if self.api_key else "", password, quote(password), basic)
         for secret in secrets:
             # "none" and "EMPTY" are what people give to servers that want no key.
             if len(secret) >= SHORTEST_SECRET:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from vector_pipeline.embedding.models import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, TIERS, resolve_dimensions
 from vector_pipeline.embedding.pacing.limits import Limits
+from vector_pipeline.embedding.providers.base import Provider
+from vector_pipeline.embedding.providers.registry import provider_named
 from vector_pipeline.embedding.requests import RequestLimits, target_weight
 from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import ConfigurationError
@@ -56,13 +58,24 @@ def request_limits(settings: Settings) -> RequestLimits:
     return replace(limits, max_weight=weight)
 
 
-def client_config(settings: Settings) -> ClientConfig:
-    """What the client is made with: the settings, and the tier's published limits under those that are set."""
+def provider_of(settings: Settings) -> Provider:
+    """The provider that answers. Raises ConfigurationError where there is none of its name."""
+    return provider_named(settings.provider_name)
+
+
+def client_config(settings: Settings, provider: Provider | None = None) -> ClientConfig:
+    """What the client is made with: the settings, and the tier's published limits under those that are set.
+
+    A provider that is given is the settings' own, made before: the embedded one keeps its model.
+    """
+    provider = provider or provider_of(settings)
+    of_openai = provider.name == "openai"
     return ClientConfig(
+        provider=provider,
         model=model_name(settings),
         dimensions=model_dimensions(settings),
-        base_url=settings.openai_base_url,
-        api_key=settings.openai_api_key,
+        base_url=settings.base_url or (settings.openai_base_url if of_openai else None),
+        api_key=settings.api_key or (settings.openai_api_key if of_openai else None),
         organization=settings.openai_organization,
         project=settings.openai_project,
         timeout_seconds=settings.timeout_seconds,

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vector_pipeline.embedding.providers.base import Provider
 from vector_pipeline.embedding.requests import RequestLimits
+from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.formats.pool import ReaderLimits
 from vector_pipeline.pipeline.fingerprints import Fingerprints
-from vector_pipeline.pipeline.model import model_name, request_limits
+from vector_pipeline.pipeline.model import client_config, model_name, provider_of, request_limits
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.store.connection import Database, Owner
@@ -25,9 +27,6 @@ from vector_pipeline.text.readers import ReaderOptions
 
 if TYPE_CHECKING:
     # Imported where they are used: an `ingest` that finds nothing to do needs none of it.
-    import httpx2
-
-    from vector_pipeline.embedding.providers.embedded import EmbeddedModel
     from vector_pipeline.pipeline.stage_files import StageFiles
 
 # Names the database that a home was used with, so that a forgotten variable does not quietly start an empty one.
@@ -42,8 +41,8 @@ class Pipeline:
     database: Database
     progress: Callable[[str, int], None] | None = None
     """Told of work as it is done: what, and how much more of it."""
-    embedded_model: list[EmbeddedModel] = field(default_factory=list, repr=False)
-    """The embedded model once it was loaded; kept as long as the pipeline is open."""
+    made_provider: list[Provider] = field(default_factory=list, repr=False)
+    """The provider once it was made; the embedded one keeps its model as long as the pipeline is open."""
     loaded_tokenizer: list[Tokenizer] = field(default_factory=list, repr=False)
     """The tokenizer likewise."""
 
@@ -56,15 +55,12 @@ class Pipeline:
         """The same pipeline, for the run that owns an arrival to write in."""
         return replace(self, database=self.database.owned_by(owner))
 
-    def transport(self) -> httpx2.AsyncBaseTransport | None:
-        """The way to the embedded model where that answers, None for the network."""
-        if not self.settings.uses_embedded_model:
-            return None
-        from vector_pipeline.embedding.providers.embedded import EmbeddedModel
-
-        if not self.embedded_model:
-            self.embedded_model.append(EmbeddedModel())
-        return self.embedded_model[0].transport()
+    @property
+    def client_config(self) -> ClientConfig:
+        """What an embedding client is made with."""
+        if not self.made_provider:
+            self.made_provider.append(provider_of(self.settings))
+        return client_config(self.settings, self.made_provider[0])
 
     @property
     def model(self) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vector_pipeline.embedding.pacing.pacer import LocalPacer, Pacer
+from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
-from vector_pipeline.embedding.values import EmbeddingInput
+from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput
 from vector_pipeline.errors import InputRejected
 from vector_pipeline.pipeline.model import client_config, request_limits
 from vector_pipeline.settings import Settings
@@ -19,28 +20,32 @@ from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline.text.documents import content_hash
 
 if TYPE_CHECKING:
-    # The client imports openai, which takes a third of a second: where something is to be sent, and not before.
+    # It imports what speaks HTTP: where something is to be sent, and not before.
     from vector_pipeline.embedding.client import EmbeddingClient
 
 Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
-async def embed_texts(settings: Settings, texts: str | Sequence[str]) -> Vectors:
+async def embed_texts(
+    settings: Settings,
+    texts: str | Sequence[str],
+    config: ClientConfig | None = None,
+    *,
+    purpose: Purpose = Purpose.DOCUMENT,
+) -> Vectors:
     """Vectors of one text, shape (dimensions,), or of many, shape (len(texts), dimensions); float32.
 
     Raises ProviderRefused, ProviderUnavailable, and InputRejected naming a text that cannot be embedded.
     """
     from vector_pipeline.embedding.client import EmbeddingClient
-    from vector_pipeline.embedding.providers.embedded import EmbeddedModel
 
-    config = client_config(settings)
+    config = config or client_config(settings)
     pacer: Pacer = LocalPacer(config.limits)
     if settings.database_url is not None:
         database = Database(settings.database_url.get_secret_value(), settings.db_schema)
         pacer = PostgresPacer.of(database, config)
-    transport = EmbeddedModel().transport() if settings.uses_embedded_model else None
     try:
-        async with EmbeddingClient(config, pacer, transport) as client:
+        async with EmbeddingClient(config, pacer, purpose=purpose) as client:
             wanted = [texts] if isinstance(texts, str) else list(texts)
             vectors = await embed_with(client, wanted, urgent=False, limits=request_limits(settings))
     finally:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from vector_pipeline.embedding.models import EMBEDDED_MODEL
+from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import DatabaseError
-from vector_pipeline.pipeline.model import check_model, client_config
+from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.queries.embed import embed_with
 from vector_pipeline.store.search.by_vector import SearchResult
@@ -41,7 +42,7 @@ def search(
             raise DatabaseError("nothing was ever embedded; run `vector-pipeline ingest FOLDER` first")
         if pipeline.settings.uses_embedded_model != (space.model == EMBEDDED_MODEL):
             check_model(connection, pipeline.settings)
-        config = client_config(pipeline.settings).for_model(space.model, space.dimensions)
+        config = pipeline.client_config.for_model(space.model, space.dimensions)
         # A person waits for the answer: better a clear error soon than one after ten minutes.
         config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
         vector = asyncio.run(_ask(pipeline, config, query))
@@ -53,7 +54,7 @@ async def _ask(pipeline: Pipeline, config: ClientConfig, query: str) -> Any:
 
     pacer = PostgresPacer.of(pipeline.database, config)
     try:
-        async with EmbeddingClient(config, pacer, pipeline.transport()) as client:
+        async with EmbeddingClient(config, pacer, purpose=Purpose.QUERY) as client:
             return (await embed_with(client, [query], urgent=True))[0]
     finally:
         await pacer.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 
+from vector_pipeline.embedding.providers.embedded import EmbeddedModel
 from vector_pipeline.local.ingest import ingest
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.queries.search import search
@@ -184,7 +185,7 @@ def test_vectors_are_those_of_the_model(pipeline: Pipeline, corpus: Path, run: I
     run(corpus)
     with pipeline.database.connect() as connection:
         rows = connection.execute("SELECT page_content, embedding FROM document_chunks").fetchall()
-    model = pipeline.embedded_model[0]
+    model = EmbeddedModel()
     expected = model.embed([row[0] for row in rows])
     found = np.array([row[1].to_numpy() for row in rows])
     assert np.allclose(found, expected, atol=1e-6)

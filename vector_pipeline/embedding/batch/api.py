@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import openai
@@ -21,17 +22,10 @@ import orjson
 from openai.types import Batch
 
 from vector_pipeline.embedding.batch.ledger import BatchLedger, OpenBatch
-from vector_pipeline.embedding.client import API_URL, explained_configuration
-from vector_pipeline.embedding.models import KNOWN_MODELS
+from vector_pipeline.embedding.endpoint import explained_configuration, hide_query
+from vector_pipeline.embedding.providers.base import BrokenAnswer, HiddenError, Kind, Question, WrongDimensions
+from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
-from vector_pipeline.embedding.responses import (
-    BrokenAnswer,
-    HiddenError,
-    Kind,
-    WrongDimensions,
-    classify,
-    decode_vectors,
-)
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaExhausted
 
@@ -91,11 +85,14 @@ class Harvest:
 
 def open_api(config: ClientConfig) -> openai.OpenAI:
     """The SDK's client for files and batches. Close it, or use it as a context manager."""
+    address = urlsplit(config.address or OpenAI.base_url)
     with explained_configuration():
         return openai.OpenAI(
-            api_key=config.key,
-            base_url=config.address or API_URL,
-            http_client=openai.DefaultHttpxClient(auth=config.credentials),
+            # Servers of one's own need none, but the SDK wants one.
+            api_key=config.access.key or "none",
+            base_url=address._replace(query="", fragment="").geturl(),
+            default_query=dict(parse_qsl(address.query)),
+            http_client=openai.DefaultHttpxClient(auth=config.credentials, event_hooks={"request": [hide_query]}),
             organization=config.organization,
             project=config.project,
             timeout=600.0,
@@ -228,15 +225,8 @@ def _upload(
 
 
 def _request(config: ClientConfig, number: int, line: Sequence[EmbeddingInput]) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": config.model,
-        "input": [i.text for i in line],
-        "encoding_format": "base64",
-    }
-    known = KNOWN_MODELS.get(config.model)
-    if config.dimensions is not None and (known is None or known.dimensions != config.dimensions):
-        body["dimensions"] = config.dimensions
-    return {"custom_id": str(number), "method": "POST", "url": "/v1/embeddings", "body": body}
+    question = Question(config.model, [i.text for i in line], dimensions=config.dimensions)
+    return {"custom_id": str(number), "method": "POST", "url": "/v1/embeddings", "body": OpenAI().fields(question)}
 
 
 def _create(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, key: str, file_id: str) -> bool:
@@ -382,11 +372,12 @@ def _take(
         return
     number, status = int(line["custom_id"]), int(response.get("status_code") or 0)
     if status != 200:
-        if classify(status, {}, response.get("body")).kind not in _PASSING:
+        if OpenAI().classify(status, {}, response.get("body")).kind not in _PASSING:
             refused.append(number)
         return
     try:
-        found = decode_vectors(orjson.dumps(response.get("body")), len(inputs), config.dimensions)
+        question = Question(config.model, [""] * len(inputs), dimensions=config.dimensions)
+        found = OpenAI().read(response.get("body"), question)
     except (BrokenAnswer, HiddenError):
         # Paid for, and not to be again and again: the ordinary way gives up in time.
         refused.append(number)
@@ -415,7 +406,7 @@ def _explained(config: ClientConfig) -> Iterator[None]:
         yield
     except openai.APIStatusError as error:
         body = error.body or error.message
-        problem = classify(error.status_code, error.response.headers, body, config.without_secrets)
+        problem = OpenAI().classify(error.status_code, error.response.headers, body, config.without_secrets)
         if problem.kind is Kind.QUOTA:
             raise QuotaExhausted(f"the account has no quota left ({problem.message}); see its billing page") from None
         if problem.kind in (Kind.RETRY, Kind.RATE_LIMITED):

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Protocol
 
 from vector_pipeline.embedding.pacing.account import Account, Ticket
+from vector_pipeline.embedding.pacing.clock import Clock
 from vector_pipeline.embedding.pacing.limits import Limits, RateHeaders, parse_duration
 from vector_pipeline.embedding.pacing.width import LearnedWidth
 from vector_pipeline.errors import ProviderUnavailable
 
-__all__ = ["Limits", "LocalPacer", "Pacer", "PacerBase", "RateHeaders", "Ticket", "parse_duration", "wait"]
+__all__ = ["Limits", "LocalPacer", "Pacer", "PacerBase", "RateHeaders", "Ticket", "parse_duration"]
 
 # A wait is looked at again after this, in case an answer has told that there is more to be had.
 LOOK_AGAIN_SECONDS = 2.0
@@ -62,13 +62,14 @@ class Pacer(Protocol):
 class PacerBase:
     """Waiting, in the order in which requests asked; where the account is kept is the subclass's."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         self._queue: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._under_way: dict[int, int] = {}
 
     async def reserve(self, weight: int, *, urgent: bool = False) -> Ticket:
         """See Pacer."""
-        began = time.monotonic()
+        began = self._clock.now()
         if urgent:
             ticket, seconds = await self._take(weight, urgent=True)
         else:
@@ -83,11 +84,11 @@ class PacerBase:
                         )
                     if ticket is not None:
                         break
-                    await asyncio.sleep(min(seconds, LOOK_AGAIN_SECONDS))
+                    await self._clock.sleep(min(seconds, LOOK_AGAIN_SECONDS))
         assert ticket is not None, "an urgent request is never put off"
-        await wait(seconds)
+        await self._clock.wait(seconds)
         self._under_way[ticket.number] = weight
-        return replace(ticket, waited_seconds=time.monotonic() - began)
+        return replace(ticket, waited_seconds=self._clock.now() - began)
 
     async def settle(self, ticket: Ticket, headers: RateHeaders | None) -> None:
         """See Pacer."""
@@ -112,19 +113,19 @@ class PacerBase:
 class LocalPacer(PacerBase):
     """A pacer for one process, for use without a database."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        super().__init__()
-        self.account = Account.new(limits, time.monotonic())
+    def __init__(self, limits: Limits | None = None, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.account = Account.new(limits, self._clock.now())
 
     async def _take(self, weight: int, *, urgent: bool) -> tuple[Ticket | None, float]:
-        return self.account.take(weight, time.monotonic(), urgent=urgent)
+        return self.account.take(weight, self._clock.now(), urgent=urgent)
 
     async def _settle(self, ticket: Ticket, headers: RateHeaders | None, before: tuple[int, int]) -> None:
-        self.account.settle(ticket, headers, time.monotonic(), before=before)
+        self.account.settle(ticket, headers, self._clock.now(), before=before)
 
     async def pause(self, seconds: float) -> None:
         """See Pacer."""
-        self.account.pause(seconds, time.monotonic())
+        self.account.pause(seconds, self._clock.now())
 
     async def limits(self) -> Limits | None:
         """See Pacer."""
@@ -132,17 +133,11 @@ class LocalPacer(PacerBase):
 
     async def kept_width(self) -> LearnedWidth | None:
         """See Pacer."""
-        return self.account.kept_width(time.monotonic())
+        return self.account.kept_width(self._clock.now())
 
     async def keep_width(self, learned: LearnedWidth) -> None:
         """See Pacer."""
-        self.account.keep_width(learned, time.monotonic())
+        self.account.keep_width(learned, self._clock.now())
 
     async def close(self) -> None:
         """See Pacer."""
-
-
-async def wait(seconds: float) -> None:
-    """Wait; nothing for zero or less."""
-    if seconds > 0:
-        await asyncio.sleep(seconds)

@@ -1,7 +1,7 @@
-"""The embedded model: wordllama behind an endpoint like OpenAI's, reached through the official SDK in this process.
+"""The embedded model: wordllama behind an endpoint like OpenAI's, reached in this process.
 
-It keeps the API's own limits and answers with its errors, so that what runs without a key walks the same path as
-what runs with one. Vectors are of unit length, 256 dimensions, float32.
+It keeps the API's own limits and answers with its errors, so that what runs without a key takes the same path as what
+runs with one. Vectors are of unit length, 256 dimensions, float32.
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ import asyncio
 import base64
 import importlib.util
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-import httpx2
 import numpy as np
 import orjson
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from vector_pipeline.embedding.models import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL
-from vector_pipeline.embedding.responses import Vectors
+from vector_pipeline.embedding.providers.base import KnownModel, Vectors
+from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.text.chunking.tokens import Tokenizer, tokenizer_for
+
+if TYPE_CHECKING:
+    # Imported where a model is loaded: the tables of this module are needed sooner.
+    import httpx2
+
+EMBEDDED_MODEL = "wordllama-256"
+EMBEDDED_DIMENSIONS = 256
+
+MODELS: Mapping[str, KnownModel] = MappingProxyType({EMBEDDED_MODEL: KnownModel(EMBEDDED_DIMENSIONS, False, 0.0)})
 
 # The limits of POST /v1/embeddings (https://platform.openai.com/docs/api-reference/embeddings/create).
 MAX_INPUTS = 2_048
@@ -36,13 +40,32 @@ MAX_TOKENS_PER_REQUEST = 300_000
 GROUP_CHARACTERS = 16 * 1024
 
 
-__all__ = ["EMBEDDED_DIMENSIONS", "EMBEDDED_MODEL", "EmbeddedModel", "embedded_transport"]
+class Embedded(OpenAI):
+    """The provider of the embedded model, which is loaded when it is first asked for and kept."""
+
+    name = "embedded"
+    base_url = "http://embedded/v1"
+
+    def __init__(self) -> None:
+        self._model: EmbeddedModel | None = None
+
+    @property
+    def models(self) -> Mapping[str, KnownModel]:
+        """See Provider."""
+        return MODELS
+
+    def transport(self) -> httpx2.AsyncBaseTransport | None:
+        """See Provider. Raises ConfigurationError where the model is not installed."""
+        self._model = self._model or EmbeddedModel()
+        return self._model.transport()
 
 
 class EmbeddedModel:
     """The model and its endpoint. Loading takes about a fifth of a second and 40 MB."""
 
     def __init__(self) -> None:
+        from vector_pipeline.text.chunking.tokens import tokenizer_for
+
         spec = importlib.util.find_spec("wordllama")
         if spec is None or spec.origin is None:
             raise ConfigurationError(
@@ -59,7 +82,7 @@ class EmbeddedModel:
         # The weights are in the wheel, and `cache_dir` says so: nothing is looked for on the network.
         self._model = WordLlama.load(cache_dir=Path(spec.origin).parent, disable_download=True)
         self._model.tokenizer.no_padding()
-        self._tokenizer: Tokenizer = tokenizer_for(EMBEDDED_MODEL)
+        self._tokenizer = tokenizer_for(EMBEDDED_MODEL)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Vectors of unit length, shape (len(texts), 256), float32; the mean of the vectors of a text's tokens.
@@ -84,22 +107,27 @@ class EmbeddedModel:
         return np.asarray(vectors / lengths, dtype=np.float32)
 
     def transport(self) -> httpx2.AsyncBaseTransport:
-        """A transport for the SDK that ends in this process."""
-        app = Starlette(routes=[Route("/v1/embeddings", self._endpoint, methods=["POST"])])
-        return httpx2.ASGITransport(app)
+        """A transport for an HTTP client that ends in this process."""
+        import httpx2
 
-    async def _endpoint(self, request: Request) -> Response:
-        body: dict[str, Any] = orjson.loads(await request.body())
-        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
-        return await asyncio.to_thread(self._answer, texts, body.get("encoding_format") == "base64")
+        answer = self.answer
 
-    def _answer(self, texts: list[str], packed: bool) -> Response:
+        class Endpoint(httpx2.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+                status, content = await asyncio.to_thread(answer, orjson.loads(await request.aread()))
+                return httpx2.Response(status, stream=httpx2.ByteStream(content))
+
+        return Endpoint()
+
+    def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Status and body of the answer to a request's body, as the API would give them."""
+        texts: list[str] = [body["input"]] if isinstance(body["input"], str) else body["input"]
         counts = [self._tokenizer.count(text) for text in texts]
         if problem := _refusal(texts, counts):
-            return _json(
-                {"error": {"message": problem, "type": "invalid_request_error", "param": None, "code": None}}, 400
-            )
+            error = {"message": problem, "type": "invalid_request_error", "param": None, "code": None}
+            return 400, orjson.dumps({"error": error})
         vectors = self.embed(texts)
+        packed = body.get("encoding_format") == "base64"
         data = [
             {
                 "object": "embedding",
@@ -110,7 +138,7 @@ class EmbeddedModel:
         ]
         total = sum(counts)
         usage = {"prompt_tokens": total, "total_tokens": total}
-        return _json({"object": "list", "data": data, "model": EMBEDDED_MODEL, "usage": usage})
+        return 200, orjson.dumps({"object": "list", "data": data, "model": EMBEDDED_MODEL, "usage": usage})
 
 
 def _groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -139,12 +167,3 @@ def _refusal(texts: list[str], counts: list[int]) -> str | None:
     if sum(counts) > MAX_TOKENS_PER_REQUEST:
         return f"Invalid 'input': maximum request size is {MAX_TOKENS_PER_REQUEST} tokens per request."
     return None
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status_code=status, media_type="application/json")
-
-
-def embedded_transport() -> httpx2.AsyncBaseTransport:
-    """A transport for the SDK that ends in this process, with the model loaded."""
-    return EmbeddedModel().transport()

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from vector_pipeline.embedding.models import usd
-from vector_pipeline.embedding.responses import Vectors
+from vector_pipeline.embedding.providers.base import Vectors
 from vector_pipeline.embedding.values import Answer
 from vector_pipeline.errors import DatabaseError, DatabaseUnavailable, one_line
 from vector_pipeline.pipeline.model import Target

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from vector_pipeline.embedding.flow import embed_batches, run_apart
+from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.requests import pack, weigh
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput, Progress, Usage
 from vector_pipeline.errors import BudgetReached, DatabaseUnavailable, one_line
@@ -214,11 +215,11 @@ class _TargetRun:
     async def _send(
         self, pacer: PostgresPacer, batches: Iterator[list[EmbeddingInput]], store: AnswerStore, usage: Usage
     ) -> None:
-        # It imports openai, which takes a third of a second: where something is to be sent, and not before.
+        # It imports what speaks HTTP: where something is to be sent, and not before.
         from vector_pipeline.embedding.client import EmbeddingClient
 
         try:
-            async with EmbeddingClient(self.config, pacer, self.pipeline.transport(), usage=usage) as client:
+            async with EmbeddingClient(self.config, pacer, purpose=Purpose.DOCUMENT, usage=usage) as client:
                 await embed_batches(client, batches, store.deliver, progress=self._tell)
         finally:
             await pacer.close()

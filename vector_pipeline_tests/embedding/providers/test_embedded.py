@@ -1,4 +1,4 @@
-"""The embedded model, and the SDK reaching it in this process."""
+"""The embedded model, and the client reaching it in this process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ import pytest
 
 from vector_pipeline.embedding.client import Answer, ClientConfig, EmbeddingClient, EmbeddingInput
 from vector_pipeline.embedding.pacing.pacer import LocalPacer
-from vector_pipeline.embedding.providers.embedded import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, EmbeddedModel
+from vector_pipeline.embedding.providers.embedded import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, Embedded, EmbeddedModel
 from vector_pipeline_tests.support.asking import inputs, many
+
+
+@pytest.fixture(scope="module")
+def provider() -> Embedded:
+    return Embedded()
 
 
 @pytest.fixture(scope="module")
@@ -20,17 +25,17 @@ def model() -> EmbeddedModel:
     return EmbeddedModel()
 
 
-def ask(model: EmbeddedModel, asked: list[EmbeddingInput]) -> Answer:
+def ask(provider: Embedded, asked: list[EmbeddingInput]) -> Answer:
     async def main() -> Answer:
-        config = ClientConfig(EMBEDDED_MODEL, dimensions=EMBEDDED_DIMENSIONS)
-        async with EmbeddingClient(config, LocalPacer(), model.transport()) as client:
+        config = ClientConfig(EMBEDDED_MODEL, dimensions=EMBEDDED_DIMENSIONS, provider=provider)
+        async with EmbeddingClient(config, LocalPacer()) as client:
             return await client.embed(asked)
 
     return asyncio.run(main())
 
 
-def test_the_official_sdk_gets_vectors_and_the_tokens_that_they_came_to(model: EmbeddedModel) -> None:
-    answer = ask(model, many(20))
+def test_the_client_gets_vectors_and_the_tokens_that_they_came_to(provider: Embedded) -> None:
+    answer = ask(provider, many(20))
     assert answer.vectors.shape == (20, EMBEDDED_DIMENSIONS)
     assert answer.tokens == sum(i.tokens for i in many(20))
     assert answer.model == EMBEDDED_MODEL
@@ -53,9 +58,9 @@ def test_a_text_without_known_tokens_still_has_a_direction(model: EmbeddedModel)
     assert np.linalg.norm(model.embed([""])[0]) == pytest.approx(1.0)
 
 
-def test_it_keeps_the_apis_own_limits(model: EmbeddedModel) -> None:
+def test_it_keeps_the_apis_own_limits(provider: Embedded) -> None:
     asked = [*many(3), *inputs("word " * 9_000), *many(3, 3), *inputs("more " * 8_000)]
-    answer = ask(model, asked)
+    answer = ask(provider, asked)
     assert list(answer.rejected) == [asked[3].content_hash]
     assert len(answer.inputs) == 7
 

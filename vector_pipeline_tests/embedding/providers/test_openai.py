@@ -10,15 +10,26 @@ import orjson
 import pytest
 
 from vector_pipeline.embedding.pacing.limits import RateHeaders, parse_duration
-from vector_pipeline.embedding.responses import (
+from vector_pipeline.embedding.providers.base import (
     BrokenAnswer,
+    Decoded,
     HiddenError,
     Kind,
+    Problem,
+    Question,
     WrongDimensions,
-    classify,
-    decode_vectors,
-    wait_named,
 )
+from vector_pipeline.embedding.providers.common import wait_named
+from vector_pipeline.embedding.providers.openai import BASE64, OpenAI
+
+
+def classify(status: int, headers: dict[str, str], body: object) -> Problem:
+    return OpenAI().classify(status, headers, body)
+
+
+def decode_vectors(content: bytes, count: int, dimensions: int | None) -> Decoded:
+    return OpenAI().decode(content, Question("m", ["text"] * count, dimensions=dimensions))
+
 
 TPM = (
     "Rate limit reached for text-embedding-3-small in organization org-X on tokens per min (TPM): Limit 1000000, "
@@ -66,13 +77,13 @@ def openai_error(message: str, kind: str | None = None, code: str | None = None)
             openai_error(TOO_MANY, "max_tokens_per_request"),
             Kind.SPLIT,
         ),
-        (400, openai_error("This model does not support specifying dimensions."), Kind.NO_DIMENSIONS),
+        (400, openai_error("This model does not support specifying dimensions."), Kind.WITHOUT),
         (
             400,
             {"object": "error", "message": NO_MATRYOSHKA, "code": 400},
-            Kind.NO_DIMENSIONS,
+            Kind.WITHOUT,
         ),
-        (422, {"detail": "encoding_format: permitted: 'float'"}, Kind.NO_BASE64),
+        (422, {"detail": "encoding_format: permitted: 'float'"}, Kind.WITHOUT),
         (401, openai_error("Incorrect API key provided: sk-...", code="invalid_api_key"), Kind.REFUSED),
         (403, openai_error("Project does not have access to model"), Kind.REFUSED),
         (404, openai_error("The model `x` does not exist", code="model_not_found"), Kind.REFUSED),
@@ -165,7 +176,7 @@ def test_vectors_come_packed_or_as_numbers() -> None:
     for rows in ([packed(1, 0), packed(0, 1)], [[1, 0], [0, 1]]):
         found = decode_vectors(answer(rows), 2, 2)
         np.testing.assert_array_equal(found.vectors, np.eye(2, dtype=np.float32))
-        assert (found.tokens, found.model, found.packed) == (3, "m", isinstance(rows[0], str))
+        assert (found.tokens, found.model, BASE64 in found.ignored) == (3, "m", not isinstance(rows[0], str))
         assert found.useless == []
 
 

@@ -1,0 +1,105 @@
+"""What providers have in common: JSON that may be none, vectors that may be broken, waits that answers name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import numpy as np
+import orjson
+import regex
+
+from vector_pipeline.embedding.pacing.limits import parse_duration
+from vector_pipeline.embedding.providers.base import BrokenAnswer, Vectors, WrongDimensions
+
+_TRY_AGAIN = regex.compile(
+    r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[dhms]))+|\d+(?:\.\d+)?(?= seconds?\b|\b))",
+    regex.IGNORECASE,
+)
+
+# What a server says it bills is believed below this: no request holds a thousandth of it.
+MOST_TOKENS_BILLED = 1_000_000_000
+
+# Whatever a server asks for, nobody waits longer; a number of three hundred digits is no time.
+LONGEST_WAIT_SECONDS = 30 * 86_400.0
+
+
+def parsed(content: bytes) -> Any:
+    """The JSON of an answer, with NaN where some servers write that word. Raises BrokenAnswer."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        # What some servers write for a vector that has no value; the standard has no such word.
+        if b"NaN" in content or b"Infinity" in content:
+            with suppress(ValueError, RecursionError):
+                return json.loads(content)
+        raise BrokenAnswer(f"an answer that cannot be read ({type(error).__name__})") from error
+
+
+def stacked(rows: Sequence[object], dimensions: int | None) -> tuple[Vectors, Sequence[int]]:
+    """Vectors as they came, in the order of the inputs, as float32, shape (len(rows), dimensions); and the useless ones.
+
+    A row is a list of numbers, or little-endian float32 in base64; anything else is useless. Raises BrokenAnswer where
+    no row is a vector, or `dimensions` is None and they differ; WrongDimensions where all have others.
+    """
+    found = [_vector(row) for row in rows]
+    lengths = {len(vector) for vector in found if vector is not None}
+    if not lengths:
+        raise BrokenAnswer("an answer without a vector")
+    if dimensions is None and len(lengths) > 1:
+        raise BrokenAnswer("vectors of different lengths")
+    expected = dimensions if dimensions in lengths else max(lengths)
+    if dimensions is not None and expected != dimensions:
+        raise WrongDimensions(f"the model answered with {expected:,} dimensions, {dimensions:,} were expected")
+    vectors = np.zeros((len(rows), expected), dtype=np.float32)
+    for place, vector in enumerate(found):
+        if vector is not None and len(vector) == expected:
+            vectors[place] = vector
+    useless = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))).tolist()
+    return vectors, useless
+
+
+def _vector(row: object) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
+    """One vector, packed or as numbers; None where it is none."""
+    try:
+        if isinstance(row, str):
+            vector = np.frombuffer(base64.b64decode(row, validate=True), dtype="<f4")
+        else:
+            vector = np.asarray(row, dtype=np.float32)
+    except (binascii.Error, ValueError, TypeError, OverflowError):
+        return None
+    return vector if vector.ndim == 1 and len(vector) else None
+
+
+def billed(tokens: object) -> int:
+    """Tokens that an answer says are billed; 0 where it says nothing that can be believed."""
+    return tokens if isinstance(tokens, int) and 0 < tokens < MOST_TOKENS_BILLED else 0
+
+
+def wait_named(headers: Mapping[str, str], message: str) -> float | None:
+    """Seconds that an answer asks to wait: retry-after-ms, retry-after, or its message; None without any."""
+    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if (value := headers.get(name)) is not None and (seconds := _seconds(value, headers.get("date"))) is not None:
+            return min(max(0.0, seconds * factor), LONGEST_WAIT_SECONDS)
+    found = _TRY_AGAIN.search(message)
+    seconds = parse_duration(found[1].lower()) if found else None
+    return None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)
+
+
+def _seconds(value: str, now: str | None) -> float | None:
+    """Seconds of a number, or until a date by the server's own clock (RFC 9110, 10.2.3)."""
+    try:
+        number = float(value)
+        return number if math.isfinite(number) else None
+    except ValueError:
+        pass
+    try:
+        return (parsedate_to_datetime(value) - parsedate_to_datetime(now or "")).total_seconds()
+    except (ValueError, TypeError):
+        return None
