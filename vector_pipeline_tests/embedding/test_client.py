@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from vector_pipeline.embedding import flow
-from vector_pipeline.embedding.batch import api as batch_api
+from vector_pipeline.embedding.batch.api import open_api
 from vector_pipeline.embedding.client import Answer, EmbeddingClient, EmbeddingInput
 from vector_pipeline.embedding.flow import MOST_UNDELIVERED
 from vector_pipeline.embedding.pacing.pacer import LocalPacer
@@ -529,7 +529,7 @@ def test_a_password_in_the_base_url_is_sent_and_not_logged(caplog: pytest.LogCap
         url = server.url.replace("http://", "http://me:pass%2Dword@")
         embed(server, many(2), base_url=url)
         assert list(server.seen.requests_by_key) == [f"Basic {base64.b64encode(b'me:pass-word').decode()}"]
-        with batch_api.open_api(config(server, base_url=url)) as api:
+        with open_api(config(server, base_url=url)) as api:
             api.batches.list()
     assert "embeddings" in caplog.text
     assert "batches" in caplog.text

@@ -25,6 +25,16 @@ class OpenBatch:
     """How long ago the API took it on; 0 where it has not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What the API has told of an account's queue; None where it has told nothing."""
+
+    limit: int | None = None
+    """Tokens that the account may have queued."""
+    part: int | None = None
+    """Tokens that one batch should have at most: a larger one was not taken last."""
+
+
 class BatchLedger(Protocol):
     """What is known of batches; written before the step that it describes is taken."""
 
@@ -40,12 +50,12 @@ class BatchLedger(Protocol):
         """The API has taken it on."""
         ...
 
-    def sent_back(self, key: str, reason: str) -> None:
-        """The API's queue was full: to be submitted again, its file is there."""
-        ...
-
     def refused(self, key: str, lines: Sequence[int]) -> None:
         """The API refused these lines."""
+        ...
+
+    def failed(self, key: str, lines: Sequence[int]) -> None:
+        """These lines were not answered, by a fault that may pass: what fails a second time is sent the ordinary way."""
         ...
 
     def finished(self, key: str, outcome: str, error: str | None) -> None:
@@ -62,6 +72,18 @@ class BatchLedger(Protocol):
 
     def queued_tokens(self, bucket: str) -> int:
         """Tokens of an account's queue, by all pipelines of the database."""
+        ...
+
+    def queue(self, bucket: str) -> Queue:
+        """What is known of an account's queue."""
+        ...
+
+    def learn_queue(self, bucket: str, limit: int | None, part: int) -> None:
+        """Keep what a refusal told: the account's limit, where it was named, and how large the next part may be."""
+        ...
+
+    def was_taken(self, bucket: str, tokens: int) -> None:
+        """A batch of so many tokens was taken on: the next may have twice as many."""
         ...
 
     def hold(self, key: str) -> AbstractContextManager[bool]:

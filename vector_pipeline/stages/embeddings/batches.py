@@ -13,7 +13,11 @@ from itertools import islice
 
 import openai
 
-from vector_pipeline.embedding.batch import api as batch_api
+from vector_pipeline.embedding.batch.api import open_api
+from vector_pipeline.embedding.batch.harvest import Harvest, ready
+from vector_pipeline.embedding.batch.harvest import harvest as harvest_batches
+from vector_pipeline.embedding.batch.submit import Submitted
+from vector_pipeline.embedding.batch.submit import submit as submit_batches
 from vector_pipeline.embedding.models import BATCH_DISCOUNT, TIERS
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.errors import BudgetReached
@@ -32,11 +36,11 @@ LOOKUP = 2_000
 
 
 @dataclass(slots=True)
-class Backfill:
+class BatchOutcome:
     """What one run brought in and sent out; `singly` are the texts that go the ordinary way."""
 
-    harvested: batch_api.Harvest = field(default_factory=batch_api.Harvest)
-    submitted: batch_api.Submitted = field(default_factory=batch_api.Submitted)
+    harvested: Harvest = field(default_factory=Harvest)
+    submitted: Submitted = field(default_factory=Submitted)
     stored: int = 0
     singly: list[PlannedText] = field(default_factory=list)
     out: int = 0
@@ -50,10 +54,11 @@ class Backfill:
         return (
             f"batches: {self.harvested.inputs:,} texts came back, {self.submitted.inputs:,} were submitted, "
             f"{self.out:,} of this plan are out, {self.submitted.left:,} wait for room in the account's queue"
+            + (f" ({self.submitted.full})" if self.submitted.full else "")
         )
 
 
-def backfill(
+def embed_in_batches(
     pipeline: Pipeline,
     space: Space,
     plan: Iterable[PlannedText],
@@ -63,19 +68,19 @@ def backfill(
     spent: float = 0.0,
     ordered: float = 0.0,
     log: Callable[[str], None] = lambda _: None,
-) -> Backfill:
+) -> BatchOutcome:
     """Harvest and submit for one space, until all that was ever spent is `spend_until` USD. Waits for no batch.
 
     `spent` and `ordered` are what the run has spent, and submitted to other spaces, before: USD.
     Raises ProviderRefused, ProviderUnavailable and DatabaseError; what was harvested before is stored, what was
     submitted is in the ledger.
     """
-    result = Backfill()
+    result = BatchOutcome()
     database = pipeline.database
     with (
         database.connect(role="batches") as connection,
         database.connect(role="claims") as claiming,
-        batch_api.open_api(config) as api,
+        open_api(config) as api,
     ):
         ledger = PostgresBatchLedger(connection, database.schema, config.bucket)
         result.harvested, result.stored = _harvest(pipeline, space, api, config, ledger, log)
@@ -93,21 +98,19 @@ def backfill(
     return result
 
 
-def harvest(
-    pipeline: Pipeline, config: ClientConfig, *, log: Callable[[str], None] = lambda _: None
-) -> batch_api.Harvest:
+def harvest(pipeline: Pipeline, config: ClientConfig, *, log: Callable[[str], None] = lambda _: None) -> Harvest:
     """Bring in whatever the account's batches have been answered, for all spaces; returns without waiting.
 
-    Raises as `backfill` does.
+    Raises as `embed_in_batches` does.
     """
-    total = batch_api.Harvest()
+    total = Harvest()
     with pipeline.database.connect(role="batches") as connection:
         for space in list_spaces(connection):
             of_space = config.for_model(space.model, space.dimensions)
             ledger = PostgresBatchLedger(connection, pipeline.database.schema, of_space.bucket)
             if not any(batch.space == space.name for batch in ledger.unfinished()):
                 continue
-            with batch_api.open_api(of_space) as api:
+            with open_api(of_space) as api:
                 found, _ = _harvest(pipeline, space, api, of_space, ledger, log)
             total.add(found)
     return total
@@ -130,7 +133,7 @@ def outstanding(pipeline: Pipeline, config: ClientConfig) -> Outstanding:
 
     Raises ProviderRefused, ProviderUnavailable and DatabaseError.
     """
-    batches = ready = 0
+    batches = over = 0
     last = ""
     with pipeline.database.connect(role="batches") as connection:
         for space in list_spaces(connection):
@@ -139,9 +142,9 @@ def outstanding(pipeline: Pipeline, config: ClientConfig) -> Outstanding:
             last = max(last, ledger.last_finished())
             if out := sum(batch.space == space.name for batch in ledger.unfinished()):
                 batches += out
-                with batch_api.open_api(of_space) as api:
-                    ready += len(batch_api.ready(api, of_space, ledger, space.name))
-    return Outstanding(batches, ready, last)
+                with open_api(of_space) as api:
+                    over += len(ready(api, of_space, ledger, space.name))
+    return Outstanding(batches, over, last)
 
 
 def _budget(
@@ -160,7 +163,7 @@ def _harvest(
     config: ClientConfig,
     ledger: PostgresBatchLedger,
     log: Callable[[str], None],
-) -> tuple[batch_api.Harvest, int]:
+) -> tuple[Harvest, int]:
     """Bring in what is there for one space; returns that and how many vectors were new."""
     stored = 0
     budget = _budget(pipeline, space)
@@ -177,7 +180,7 @@ def _harvest(
             stored += new
             pipeline.advance("texts embedded", len(hashes))
 
-        found = batch_api.harvest(api, config, ledger, store, space=space.name)
+        found = harvest_batches(api, config, ledger, store, space=space.name)
     for problem in found.problems:
         log(problem)
     return found, stored
@@ -185,9 +188,9 @@ def _harvest(
 
 def _submit(
     api: openai.OpenAI, config: ClientConfig, run: _Submission, plan: Iterable[PlannedText], pipeline: Pipeline
-) -> batch_api.Submitted:
+) -> Submitted:
     tier = TIERS.get(pipeline.settings.tier or "")
-    return batch_api.submit(
+    return submit_batches(
         api,
         config,
         run.ledger,
@@ -206,7 +209,7 @@ class _Submission:
     connection: Connection
     claims: Claims
     budget: Budget
-    result: Backfill
+    result: BatchOutcome
 
     def wanted(self, plan: Iterable[PlannedText]) -> Iterator[EmbeddingInput]:
         """What is to be submitted: not stored, not out, not refused, not being sent now, within the budget."""

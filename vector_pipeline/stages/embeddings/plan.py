@@ -119,9 +119,9 @@ class _PlanRun:
             (target,) = self._targets()
         out = 0
         if _goes_in_batches(self.pipeline):
-            from vector_pipeline.stages.embeddings.batches import backfill
+            from vector_pipeline.stages.embeddings.batches import embed_in_batches
 
-            sent = backfill(
+            sent = embed_in_batches(
                 self.pipeline,
                 target.space,
                 texts,

@@ -1,20 +1,22 @@
-"""The ledger of the Batch API, shared by all pipelines of a database (see embedding.batch_ledger)."""
+"""The ledger of the Batch API, shared by all pipelines of a database (see embedding.batch.ledger)."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import LiteralString
 
 from psycopg import sql
 
-from vector_pipeline.embedding.batch.ledger import OpenBatch
+from vector_pipeline.embedding.batch.ledger import OpenBatch, Queue
 from vector_pipeline.embedding.values import EmbeddingInput
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection
 from vector_pipeline.store.locks import batch
 
 _BATCHES = sql.Identifier(SHARED_SCHEMA, "batches")
 _LINES = sql.Identifier(SHARED_SCHEMA, "batch_lines")
+_QUEUES = sql.Identifier(SHARED_SCHEMA, "batch_queues")
 
 
 def tokens_out(connection: Connection, owner: str) -> dict[str, int]:
@@ -67,22 +69,26 @@ class PostgresBatchLedger:
         """See BatchLedger."""
         self._set(key, "state = 'submitted', submitted_at = now(), error = NULL, batch_id = %s", batch_id)
 
-    def sent_back(self, key: str, reason: str) -> None:
-        """See BatchLedger."""
-        self._set(key, "state = 'uploaded', batch_id = NULL, error = %s", reason)
-
     def refused(self, key: str, lines: Sequence[int]) -> None:
         """See BatchLedger."""
-        self._connection.execute(
-            sql.SQL("UPDATE {} SET refused = true WHERE batch = %s AND line = ANY(%s)").format(_LINES),
-            (key, list(lines)),
-        )
+        self._mark("refused", key, lines)
+
+    def failed(self, key: str, lines: Sequence[int]) -> None:
+        """See BatchLedger."""
+        self._mark("failed", key, lines)
+
+    def _mark(self, column: LiteralString, key: str, lines: Sequence[int]) -> None:
+        if lines:
+            query = sql.SQL("UPDATE {} SET {} = true WHERE batch = %s AND line = ANY(%s)")
+            self._connection.execute(query.format(_LINES, sql.Identifier(column)), (key, list(lines)))
 
     def finished(self, key: str, outcome: str, error: str | None) -> None:
-        """See BatchLedger. Of its lines only those are kept that the API refused."""
+        """See BatchLedger. Of its lines only those are kept that the API refused or failed to answer."""
         with self._connection.transaction():
             self._set(key, "state = 'finished', finished_at = now(), outcome = %s, error = %s", outcome, error)
-            self._connection.execute(sql.SQL("DELETE FROM {} WHERE batch = %s AND NOT refused").format(_LINES), (key,))
+            self._connection.execute(
+                sql.SQL("DELETE FROM {} WHERE batch = %s AND NOT refused AND NOT failed").format(_LINES), (key,)
+            )
 
     def unfinished(self) -> list[OpenBatch]:
         """See BatchLedger."""
@@ -116,6 +122,30 @@ class PostgresBatchLedger:
         ).fetchone()
         return int(row[0]) if row else 0
 
+    def queue(self, bucket: str) -> Queue:
+        """See BatchLedger. A limit is believed for a week: the account's may have been raised since."""
+        query = sql.SQL(
+            "SELECT CASE WHEN stated_at > now() - interval '7 days' THEN limit_tokens END, part_tokens "
+            "FROM {} WHERE bucket = %s"
+        ).format(_QUEUES)
+        row = self._connection.execute(query, (bucket,)).fetchone()
+        return Queue(*row) if row else Queue()
+
+    def learn_queue(self, bucket: str, limit: int | None, part: int) -> None:
+        """See BatchLedger."""
+        query = sql.SQL(
+            "INSERT INTO {} AS q (bucket, limit_tokens, stated_at, part_tokens) "
+            "VALUES (%(bucket)s, %(limit)s, CASE WHEN %(limit)s::bigint IS NOT NULL THEN now() END, %(part)s) "
+            "ON CONFLICT (bucket) DO UPDATE SET limit_tokens = coalesce(excluded.limit_tokens, q.limit_tokens), "
+            "stated_at = coalesce(excluded.stated_at, q.stated_at), part_tokens = excluded.part_tokens"
+        ).format(_QUEUES)
+        self._connection.execute(query, {"bucket": bucket, "limit": limit, "part": part})
+
+    def was_taken(self, bucket: str, tokens: int) -> None:
+        """See BatchLedger."""
+        query = sql.SQL("UPDATE {} SET part_tokens = greatest(part_tokens, %s) WHERE bucket = %s").format(_QUEUES)
+        self._connection.execute(query, (2 * tokens, bucket))
+
     @contextmanager
     def hold(self, key: str) -> Iterator[bool]:
         """See BatchLedger."""
@@ -137,20 +167,22 @@ class PostgresBatchLedger:
         return self._among(space, hashes, "b.state <> 'finished'")
 
     def to_send_singly(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
-        """Those of some hashes that were in a line that the API refused: the ordinary way finds the culprit."""
-        return self._among(space, hashes, "l.refused")
+        """Those of some hashes whose line was refused, or failed twice: the ordinary way finds the culprit."""
+        return self._among(space, hashes, "(l.refused OR l.failed)", "HAVING bool_or(l.refused) OR count(*) > 1")
 
-    def _among(self, space: str, hashes: Sequence[bytes], condition: str) -> set[bytes]:
+    def _among(
+        self, space: str, hashes: Sequence[bytes], condition: LiteralString, having: LiteralString = ""
+    ) -> set[bytes]:
         if not hashes:
             return set()
         keys = [uuid.UUID(bytes=h) for h in hashes]
         rows = self._connection.execute(
             # The first condition on hashes is what the index answers; the second picks them out of their lines.
             sql.SQL(
-                "SELECT DISTINCT h FROM {batches} b JOIN {lines} l ON l.batch = b.key, unnest(l.hashes) h "
+                "SELECT h FROM {batches} b JOIN {lines} l ON l.batch = b.key, unnest(l.hashes) h "
                 "WHERE b.owner = %s AND b.space = %s AND b.bucket = %s AND {condition} "
-                "AND l.hashes && %s::uuid[] AND h = ANY(%s)"
-            ).format(batches=_BATCHES, lines=_LINES, condition=sql.SQL(condition)),
+                "AND l.hashes && %s::uuid[] AND h = ANY(%s) GROUP BY h {having}"
+            ).format(batches=_BATCHES, lines=_LINES, condition=sql.SQL(condition), having=sql.SQL(having)),
             (self._owner, space, self._bucket, keys, keys),
         )
         return {row[0].bytes for row in rows}

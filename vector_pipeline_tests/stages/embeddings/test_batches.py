@@ -14,7 +14,7 @@ from vector_pipeline.errors import ProviderUnavailable
 from vector_pipeline.pipeline.model import client_config
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.stages.embeddings.batches import Backfill, backfill
+from vector_pipeline.stages.embeddings.batches import BatchOutcome, embed_in_batches
 from vector_pipeline.stages.embeddings.budget import usd_out_in_batches
 from vector_pipeline.stages.embeddings.plan import embed_plan
 from vector_pipeline.stages.streams import PlannedText
@@ -40,8 +40,8 @@ def planned(inputs: list[EmbeddingInput], space: Space) -> list[PlannedText]:
     return [PlannedText(1, space.name, i.content_hash, i.text, i.tokens) for i in inputs]
 
 
-def run(pipeline: Pipeline, space: Space, server: RunningServer, inputs: list[EmbeddingInput]) -> Backfill:
-    return backfill(pipeline, space, planned(inputs, space), config(server))
+def run(pipeline: Pipeline, space: Space, server: RunningServer, inputs: list[EmbeddingInput]) -> BatchOutcome:
+    return embed_in_batches(pipeline, space, planned(inputs, space), config(server))
 
 
 def left(pipeline: Pipeline, space: Space, inputs: list[EmbeddingInput]) -> int:

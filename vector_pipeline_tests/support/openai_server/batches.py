@@ -126,7 +126,10 @@ class Batches:
                 f"Enqueued token limit reached for {self._config.model} in organization org-test. Limit: {limit:,} "
                 "enqueued tokens. Please try again once some in_progress batches have been completed.",
             )
-        return _json(200, _object(batch))
+        shown = _object(batch)
+        if self._config.batch_validates and batch.status == "failed":
+            shown |= {"status": "validating", "errors": None}
+        return _json(200, shown)
 
     def _fail(self, batch: _Batch, code: str, message: str) -> None:
         batch.status = "failed"

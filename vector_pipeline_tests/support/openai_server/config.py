@@ -91,6 +91,8 @@ class ServerConfig:
     """Texts with this word are answered with a vector of zeros."""
 
     batch_queue_tokens: int | None = None
+    batch_validates: bool = False
+    """Whether it is told of a full queue only when a batch that was taken on is asked for, as the API does it."""
     batch_seconds: float = 0.0
     """How long a batch takes."""
     batch_ends: Literal["completed", "expired", "failed", "cancelled"] = "completed"
