@@ -13,8 +13,8 @@ from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.runs import ACTIVE, TRIGGER
+from vector_pipeline.defs.ticks import is_preview, looking, preview
 from vector_pipeline.defs.work import pipeline_of
-from vector_pipeline.errors import PipelineError
 from vector_pipeline.pipeline.model import client_config
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import manifest
@@ -77,11 +77,10 @@ def build_batches_sensor(
         description="Fetches what the Batch API has answered, then runs the arrivals that waited for it.",
     )
     def batches_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        try:
-            with opening.pipeline() as pipeline:
-                return _tick(context, opening.names, pipeline, batches.name)
-        except PipelineError as error:
-            return dg.SkipReason(str(error))
+        with looking(opening, "batches sensor") as (pipeline, connection):
+            if is_preview(context):
+                return preview(connection)
+            return _tick(context, opening.names, pipeline, batches.name)
 
     return batches_sensor
 

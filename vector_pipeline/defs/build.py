@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import dagster as dg
@@ -35,7 +35,7 @@ def build_definitions(
     ticks: TickLimits = ORDINARY,
     finished: Callable[[StageOutcome], None] | None = None,
 ) -> dg.Definitions:
-    """The Definitions of one pipeline: seven assets, four checks, four jobs, four sensors, two schedules, resources.
+    """The Definitions of one pipeline: seven assets, five checks, four jobs, four sensors, two schedules, resources.
 
     Without settings they are read from the environment. With a NAME all names carry it as a prefix, so that the
     Definitions can be merged into a code location that has others; they set no executor and no logger there. `options`
@@ -60,9 +60,23 @@ def _definitions(opening: Opening) -> dg.Definitions:
         build_embeddings(opening),
         build_document_rows(opening),
     ]
-    scanning = _job(opening, "scan", [source_files], "List the source and register what is new, changed or deleted.")
-    ingest = _job(opening, "ingest", stages, "Read, cut, embed and load the files of one arrival.")
-    index = _job(opening, "index", [vector_index], "Move landed vectors under the index, measure it, and tidy up.")
+    assets = dg.AssetSelection.assets
+    scanning = _job(
+        opening,
+        "scan",
+        assets(source_files).without_checks(),
+        "List the source and register what is new, changed or deleted.",
+    )
+    ingest = _job(
+        opening, "ingest", assets(*stages).without_checks(), "Read, cut, embed and load the files of one arrival."
+    )
+    # The checks look at all there is: once after a burst of loads, and not after each arrival.
+    index = _job(
+        opening,
+        "index",
+        assets(vector_index) | dg.AssetSelection.checks(*names.checks),
+        "Move landed vectors under the index, measure it, tidy up, and make the checks.",
+    )
     resources = _resources(opening)
     batches = build_batches_job(names, resources)
     return dg.Definitions(
@@ -80,13 +94,11 @@ def _definitions(opening: Opening) -> dg.Definitions:
     )
 
 
-def _job(
-    opening: Opening, name: str, assets: Sequence[dg.AssetsDefinition], description: str
-) -> dg.UnresolvedAssetJobDefinition:
+def _job(opening: Opening, name: str, selection: dg.AssetSelection, description: str) -> dg.UnresolvedAssetJobDefinition:
     """A job over assets, by default in one process: a process for each step takes ten times as long as the step."""
     return dg.define_asset_job(
         opening.names.of(name),
-        selection=dg.AssetSelection.assets(*assets),
+        selection=selection,
         description=description,
         tags={"vector_pipeline": opening.settings.name or "default"},
         executor_def=opening.options.executor,

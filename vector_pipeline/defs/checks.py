@@ -1,28 +1,87 @@
 """Asset checks: red when disk, manifest and table do not say the same, or the index finds too little."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import dagster as dg
 
+from vector_pipeline.defs import file_checks
+from vector_pipeline.defs.file_checks import FileState
+from vector_pipeline.defs.names import CHECKS
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.ticks import notice_seconds
 from vector_pipeline.defs.work import pipeline_of, source_of
 from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.queries.compare import Comparison, compare
-from vector_pipeline.store import manifest
 from vector_pipeline.store.space import list_spaces
 from vector_pipeline.store.sweep import count_mismatches, orphans
 
 
 def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
     """The checks of a pipeline, each on the asset that it speaks of."""
-    names = opening.names
-    postgres, source = names.of("postgres"), names.of("source")
+    return [
+        _all_files_loaded(opening),
+        _no_files_rejected(opening),
+        _table_matches_disk(opening),
+        _no_orphans(opening),
+        _recall(opening),
+    ]
 
-    @dg.asset_check(
-        asset=names.asset("vector_index"),
-        name="table_matches_disk",
-        required_resource_keys={postgres, source},
-        description="The source, listed again, holds what the table holds; pending and just changed files aside.",
+
+def _check(
+    opening: Opening, name: str, description: str, *, needs: Sequence[str] = ("postgres",)
+) -> Callable[[Callable[..., Any]], dg.AssetChecksDefinition]:
+    """A decorator that makes a function a check; it is made again after each run of `vector_index`."""
+    names = opening.names
+    index = names.asset("vector_index")
+    asset = names.asset(CHECKS[name])
+    return dg.asset_check(
+        asset=asset,
+        name=name,
+        description=description,
+        additional_deps=[] if asset == index else [index],
+        required_resource_keys={names.of(resource) for resource in needs},
+        automation_condition=None if asset == index else _after(index),
+    )
+
+
+def _after(index: dg.AssetKey) -> dg.AutomationCondition[Any]:
+    condition = dg.AutomationCondition
+    kept = condition.any_deps_updated().allow(dg.AssetSelection.assets(index))
+    return kept.since(condition.newly_requested() & ~kept) & ~condition.in_progress()
+
+
+def _all_files_loaded(opening: Opening) -> dg.AssetChecksDefinition:
+    names = opening.names
+
+    @_check(opening, "all_files_loaded", "Every file of the source is loaded; the others are listed with the reason.")
+    def all_files_loaded(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        with pipeline_of(context, names).database.connect(role="checks") as connection:
+            return file_checks.all_files_loaded(connection, FileState.read(connection))
+
+    return all_files_loaded
+
+
+def _no_files_rejected(opening: Opening) -> dg.AssetChecksDefinition:
+    names = opening.names
+
+    @_check(opening, "no_files_rejected", "Every file can be read and embedded; the others are listed with the reason.")
+    def no_files_rejected(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        with pipeline_of(context, names).database.connect(role="checks") as connection:
+            return file_checks.no_files_rejected(connection, FileState.read(connection))
+
+    return no_files_rejected
+
+
+def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
+    names = opening.names
+
+    @_check(
+        opening,
+        "table_matches_disk",
+        "The source, listed again, holds what the table holds; pending and just changed files aside.",
+        needs=("postgres", "source"),
     )
     def table_matches_disk(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         pipeline = pipeline_of(context, names)
@@ -31,44 +90,24 @@ def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
                 places = source_of(context, names).open(connection)
             quiet = pipeline.settings.quiet_seconds
             found = [
-                compare(pipeline.database, s, quiet_seconds=quiet + notice_seconds(s, opening.ticks)) for s in places
+                compare(pipeline.database, place, quiet_seconds=quiet + notice_seconds(place, opening.ticks))
+                for place in places
             ]
         except (ConfigurationError, SourceError) as error:
             # This check is there to show that the source is away, which is no reason for the run to fail.
             return dg.AssetCheckResult(passed=False, description=str(error), metadata={"error": str(error)})
         return _matches(found)
 
-    @dg.asset_check(
-        asset=names.asset("vector_index"),
-        name="all_files_loaded",
-        required_resource_keys={postgres},
-        description="Every file of the source is loaded; the others are listed with the reason.",
-    )
-    def all_files_loaded(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        with pipeline_of(context, names).database.connect(role="checks") as connection:
-            counts = manifest.count_files(connection)
-            open_files = manifest.files_with_status(connection, "rejected", "pending", limit=200)
-            several = len(manifest.known_roots(connection)) > 1
-        return dg.AssetCheckResult(
-            passed=counts.pending == 0 and counts.rejected == 0,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"{counts.loaded:,} files loaded, {counts.pending:,} pending, {counts.rejected:,} rejected",
-            metadata={
-                "files_loaded": counts.loaded,
-                "files_pending": counts.pending,
-                "files_rejected": counts.rejected,
-                "files_deleted": counts.deleted,
-                "files": outcome_table(
-                    (f"{f.root}/{f.path}" if several else f.path, f.status, f.error or "") for f in open_files
-                ),
-            },
-        )
+    return table_matches_disk
 
-    @dg.asset_check(
-        asset=names.asset("vector_index"),
-        name="no_orphans",
-        required_resource_keys={postgres},
-        description="No chunk in the table belongs to a file that is deleted, and each loaded file has all its rows.",
+
+def _no_orphans(opening: Opening) -> dg.AssetChecksDefinition:
+    names = opening.names
+
+    @_check(
+        opening,
+        "no_orphans",
+        "No chunk in the table belongs to a file that is deleted, and each loaded file has all its rows.",
     )
     def no_orphans(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         with pipeline_of(context, names).database.connect(role="checks") as connection:
@@ -85,11 +124,16 @@ def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    @dg.asset_check(
-        asset=names.asset("vector_index"),
-        name="recall",
-        required_resource_keys={postgres},
-        description="The index finds what exact search finds: recall@10 of at least VECTOR_PIPELINE_MIN_RECALL.",
+    return no_orphans
+
+
+def _recall(opening: Opening) -> dg.AssetChecksDefinition:
+    names = opening.names
+
+    @_check(
+        opening,
+        "recall",
+        "The index finds what exact search finds: recall@10 of at least VECTOR_PIPELINE_MIN_RECALL.",
     )
     def recall(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         pipeline = pipeline_of(context, names)
@@ -101,7 +145,7 @@ def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
             metadata={"least": least, **{f"recall/{name}": round(value, 4) for name, value in measured.items()}},
         )
 
-    return [table_matches_disk, all_files_loaded, no_orphans, recall]
+    return recall
 
 
 def _matches(found: list[Comparison]) -> dg.AssetCheckResult:

@@ -7,13 +7,35 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from vector_pipeline.errors import DatabaseUnavailable, PipelineError, ProviderUnavailable, SourceError, StorageError
+from vector_pipeline.errors import (
+    DatabaseUnavailable,
+    PipelineError,
+    ProviderRefused,
+    ProviderUnavailable,
+    SourceError,
+    StorageError,
+)
+from vector_pipeline.store.failed_arrivals import Failure
 
-# Failures that may pass by themselves; all others need a person.
+# Failures that may pass by themselves.
 PASSING = (DatabaseUnavailable, ProviderUnavailable, SourceError, StorageError)
 
-BY_ITSELF = "backfill_schedule runs it again; materialize the arrival to have it sooner. What was paid for is kept."
-BY_HAND = "Fix it, then materialize the arrival, or wait for backfill_schedule. What was paid for is kept."
+NEXT: Mapping[Failure, str] = {
+    "passing": "source_files_sensor runs the arrival again by itself, soon and then less and less often.",
+    "account": (
+        "Fix it: source_files_sensor runs the arrival again within a minute of the next answer from the API (any "
+        "`vector-pipeline search` or `ingest`), and backfill_schedule at night."
+    ),
+    "other": "Fix it, then run `vector-pipeline ingest` or materialize the arrival; backfill_schedule tries at night.",
+}
+KEPT = "What was paid for is kept."
+
+
+def kind_of(error: BaseException) -> Failure:
+    """What can be done about an error."""
+    if isinstance(error, ProviderRefused):
+        return "account"
+    return "passing" if isinstance(error, PASSING) else "other"
 
 
 @contextmanager
@@ -27,14 +49,15 @@ def explained() -> Iterator[None]:
 
 def failure(error: PipelineError, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.Failure:
     """The dg.Failure for a PipelineError: its line, and what happens next."""
-    passes = isinstance(error, PASSING)
+    kind = kind_of(error)
     return dg.Failure(
         description=str(error),
         metadata={
             "reason": str(error),
             "error": type(error).__name__,
-            "next": BY_ITSELF if passes else BY_HAND,
+            "kind": kind,
+            "next": f"{NEXT[kind]} {KEPT}",
             **(metadata or {}),
         },
-        allow_retries=passes,
+        allow_retries=kind == "passing",
     )

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from vector_pipeline.defs.failures import explained
+from vector_pipeline.defs.failures import explained, failure
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.stage_files import StageFiles
+from vector_pipeline.settings import variable
 
 
 class ParquetStages(dg.ConfigurableIOManager):
@@ -41,6 +43,14 @@ class ParquetStages(dg.ConfigurableIOManager):
             with files.read(stage, arrival) as reader:
                 yield from reader
 
-        with files.read(stage, arrival) as reader:
-            schema = reader.schema
+        try:
+            with files.read(stage, arrival) as reader:
+                schema = reader.schema
+        except FileNotFoundError as error:
+            raise failure(
+                ConfigurationError(
+                    f"the {stage} of arrival {arrival} are no longer kept ({variable('keep_stages_days')}): select "
+                    "`documents` too, and all stages after it"
+                )
+            ) from error
         return pa.RecordBatchReader.from_batches(schema, batches())

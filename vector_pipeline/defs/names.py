@@ -16,6 +16,7 @@ ASSETS = ("source_files", *STAGES, "vector_index")
 CHECKS = {
     "all_files_loaded": "source_files",
     "table_matches_disk": "source_files",
+    "no_files_rejected": "documents",
     "no_orphans": "document_rows",
     "recall": "vector_index",
 }

@@ -21,6 +21,7 @@ from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.failed_arrivals import Failure, fail_attempt
 from vector_pipeline.store.failures import PostgresError
 from vector_pipeline.store.run_locks import RunLocks
 
@@ -45,11 +46,11 @@ class PostgresResource:
         with self.pipeline.database.connect(role="arrival") as connection:
             return manifest.count_files(connection, arrival).pending == 0
 
-    def note(self, arrival: str, reason: str) -> dict[str, dg.MetadataValue]:
+    def note(self, arrival: str, reason: str, failure: Failure, run: str) -> dict[str, dg.MetadataValue]:
         """Note why a run of an arrival failed; returns its counts of files, none where the database is away."""
         try:
             with self.pipeline.database.connect(role="failure") as connection:
-                manifest.fail_attempt(connection, arrival, reason)
+                fail_attempt(connection, arrival, reason, failure, run=run)
                 counts = manifest.count_files(connection, arrival)
         except (PipelineError, PostgresError):
             return {}
@@ -79,6 +80,10 @@ def postgres_resource(opening: Opening) -> dg.ResourceDefinition:
     )
 
 
+class NoSource(ConfigurationError):
+    """Neither do the settings name a source, nor was one ever ingested: there is nothing to look at yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceResource:
     """Where the text lies."""
@@ -88,11 +93,11 @@ class SourceResource:
     def open(self, connection: Connection) -> list[Source]:
         """The source that the settings name; else all that were ingested before.
 
-        Raises ConfigurationError where there is neither.
+        Raises NoSource where there is neither, and ConfigurationError or SourceError where one cannot be opened.
         """
         locations = [self.location] if self.location else manifest.known_roots(connection)
         if not locations:
-            raise ConfigurationError(
+            raise NoSource(
                 f"{variable('source')} is not set and nothing was ingested yet: set it to a folder or URL, or run "
                 "`vector-pipeline ingest FOLDER`"
             )

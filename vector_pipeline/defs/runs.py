@@ -94,29 +94,23 @@ def is_active(runs: Iterable[dg.DagsterRun]) -> bool:
 
 
 def run_keys(
-    instance: dg.DagsterInstance, names: Names, pending: Sequence[str], busy: Collection[str], at_most: int
+    instance: dg.DagsterInstance,
+    runs: Mapping[str, Sequence[dg.DagsterRun]],
+    arrivals: Sequence[str],
+    retry: Collection[str],
 ) -> dict[str, str]:
-    """Arrivals that a sensor requests a run for, with the run's key; `at_most` are queued or under way at a time.
+    """Those of some idle arrivals that a run is requested for, with the run's key.
 
-    An arrival is requested once, under its own name. A run that failed by itself is left to the schedule. One that died
-    with its process, or never started, is requested again under the name of the run that it follows.
+    An arrival is requested once, under its own name. After a run that died with its process, and for an arrival whose
+    time to `retry` has come, it is requested again under the name of the run that it follows; else it waits.
     """
     wanted: dict[str, str] = {}
-    room = at_most
-    for start in range(0, len(pending), LOOKUP):
-        portion = pending[start : start + LOOKUP]
-        runs = runs_of(instance, names, portion)
-        room -= sum(is_active(of_arrival) for of_arrival in runs.values())
-        for arrival in portion:
-            of_arrival = runs.get(arrival, [])
-            if len(wanted) >= room:
-                return wanted
-            if arrival in busy or is_active(of_arrival):
-                continue
-            if not of_arrival:
-                wanted[arrival] = arrival
-            elif len(of_arrival) < TRIES and _died(instance, of_arrival[0]):
-                wanted[arrival] = f"{arrival} after {of_arrival[0].run_id}"
+    for arrival in arrivals:
+        of_arrival = runs.get(arrival, [])
+        if not of_arrival:
+            wanted[arrival] = arrival
+        elif arrival in retry or (len(of_arrival) < TRIES and _died(instance, of_arrival[0])):
+            wanted[arrival] = f"{arrival} after {of_arrival[0].run_id}"
     return wanted
 
 

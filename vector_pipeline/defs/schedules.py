@@ -14,9 +14,10 @@ import dagster as dg
 from vector_pipeline.defs.assets.source_files import register_arrivals
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.opening import Opening
+from vector_pipeline.defs.resources import NoSource
 from vector_pipeline.defs.runs import LOOKUP, SPEND_UNTIL, TRIGGER, is_active, release_abandoned, runs_of
-from vector_pipeline.defs.ticks import needs_scan_run, request_scan, scan_in_tick, summary
-from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.defs.ticks import is_preview, looking, needs_scan_run, preview, request_scan, scan_in_tick, summary
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import variable
 from vector_pipeline.stages.embeddings.budget import committed_in_all
@@ -33,9 +34,9 @@ def build_backfill_schedule(opening: Opening, ingest: dg.UnresolvedAssetJobDefin
 
     def backfill_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         try:
-            with opening.pipeline() as pipeline:
-                return _tick(context, opening, pipeline)
-        except PipelineError as error:
+            with looking(opening, "schedule") as (pipeline, connection):
+                return preview(connection) if is_preview(context) else _tick(context, opening, pipeline)
+        except NoSource as error:
             return dg.SkipReason(str(error))
 
     return _on_cron(
@@ -56,12 +57,14 @@ def build_scan_schedule(opening: Opening, scanning: dg.UnresolvedAssetJobDefinit
 
     def scan_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            with opening.pipeline() as pipeline, pipeline.database.connect(role="schedule") as connection:
+            with looking(opening, "schedule") as (pipeline, connection):
+                if is_preview(context):
+                    return preview(connection)
                 release_abandoned(context.instance, names, connection, limits)
                 if not needs_scan_run(connection, pipeline, limits):
                     return dg.SkipReason("backfill_schedule lists the source itself")
                 tags = _tags(connection, pipeline)
-        except PipelineError as error:
+        except NoSource as error:
             return dg.SkipReason(str(error))
         line, request = request_scan(context.instance, names, tags, limits.scan_every_seconds)
         return request or dg.SkipReason(line)
@@ -93,11 +96,8 @@ def build_backfill_sensor(
         if context.dagster_run.tags.get(TRIGGER) != "schedule":
             return dg.SkipReason("source_files_sensor loads what this scan found")
         tags = {name: value for name, value in context.dagster_run.tags.items() if name in (TRIGGER, SPEND_UNTIL)}
-        try:
-            with opening.pipeline() as pipeline, pipeline.database.connect(role="schedule") as connection:
-                wanted = _idle(connection, context.instance, names, pipeline.settings.backfill_max_runs)
-        except PipelineError as error:
-            return dg.SkipReason(str(error))
+        with looking(opening, "schedule") as (pipeline, connection):
+            wanted = _idle(connection, context.instance, names, pipeline.settings.backfill_max_runs)
         if not wanted:
             return dg.SkipReason("nothing is pending")
         register_arrivals(context.instance, names, wanted)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 
 import dagster as dg
+from pydantic import BaseModel
 
-from vector_pipeline.defs.assets.source_files import register_arrivals, scan_metadata
+from vector_pipeline.defs.arrivals import due_arrivals, waiting_line
+from vector_pipeline.defs.assets.source_files import register_arrivals, scan_metadata, state_metadata
+from vector_pipeline.defs.file_checks import FileState, evaluations
 from vector_pipeline.defs.opening import Opening
-from vector_pipeline.defs.runs import TRIGGER, release_abandoned, run_keys
-from vector_pipeline.defs.ticks import request_scan, scan_in_tick, summary
-from vector_pipeline.errors import PipelineError
+from vector_pipeline.defs.resources import NoSource
+from vector_pipeline.defs.runs import TRIGGER, release_abandoned
+from vector_pipeline.defs.ticks import is_preview, looking, preview, request_scan, scan_in_tick, summary
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.stages.scan import ScanResult
 from vector_pipeline.store import manifest
-from vector_pipeline.store.locks import in_progress
+from vector_pipeline.store.connection import Connection
 
 _TAGS = {TRIGGER: "sensor"}
 
@@ -21,7 +25,10 @@ _TAGS = {TRIGGER: "sensor"}
 def build_source_files_sensor(
     opening: Opening, scanning: dg.UnresolvedAssetJobDefinition, ingest: dg.UnresolvedAssetJobDefinition
 ) -> dg.SensorDefinition:
-    """`source_files_sensor`: each tick scans the source, or requests a run that does, and runs of what is due."""
+    """`source_files_sensor`: each tick scans the source, or requests a run that does, and runs of what is due.
+
+    It fails, in red, where Postgres or the source is away.
+    """
 
     @dg.sensor(
         name=opening.names.of("source_files_sensor"),
@@ -32,51 +39,107 @@ def build_source_files_sensor(
     )
     def source_files_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
-            with opening.pipeline() as pipeline:
-                return _tick(context, opening, pipeline)
-        except PipelineError as error:
-            # A source or database that is away must not look like a quiet day: the reason is what the tick shows.
+            with looking(opening, "sensor") as (pipeline, connection):
+                if is_preview(context):
+                    return preview(connection)
+                return _Tick(context, opening, pipeline, connection).run()
+        except NoSource as error:
             return dg.SkipReason(str(error))
 
     return source_files_sensor
 
 
-def _tick(context: dg.SensorEvaluationContext, opening: Opening, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
-    names, limits = opening.names, opening.ticks
-    requests: list[dg.RunRequest] = []
-    events: list[dg.AssetMaterialization] = []
-    with pipeline.database.connect(role="sensor") as connection:
-        release_abandoned(context.instance, names, connection, limits)
-        # The cursor holds until when listing is known to be slow, and nothing else.
-        slow_until = float(context.cursor or 0.0)
-        results = None
-        if time.time() >= slow_until:
-            results = scan_in_tick(connection, pipeline, limits, "sensor", max_arrivals=limits.runs_per_tick)
-        slow = any(result.slow for result in results or ())
-        found = summary(results) if results is not None else ""
-        if results is None or slow:
-            line, request = request_scan(context.instance, names, _TAGS, limits.scan_every_seconds)
-            found = f"{found}; {line}" if found else line
-            requests += [request] if request else []
+class Cursor(BaseModel):
+    """What a tick leaves to the next."""
+
+    slow_until: float = 0.0
+    """Until when listing is known to take too long for a tick, in seconds since the epoch."""
+    shown: tuple[int, ...] = ()
+    """The counts of files that the UI was last given."""
+
+    @classmethod
+    def read(cls, text: str | None) -> Cursor:
+        """The cursor of the last tick. Before version 0.2 it was the time alone."""
+        if not text:
+            return cls()
+        return cls.model_validate_json(text) if text.startswith("{") else cls(slow_until=float(text))
+
+
+class _Tick:
+    """One tick of the sensor."""
+
+    def __init__(
+        self, context: dg.SensorEvaluationContext, opening: Opening, pipeline: Pipeline, connection: Connection
+    ) -> None:
+        self.context = context
+        self.opening = opening
+        self.pipeline = pipeline
+        self.connection = connection
+        self.cursor = Cursor.read(context.cursor)
+        self.lines: list[str] = []
+        self.requests: list[dg.RunRequest] = []
+        self.events: list[dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation] = []
+
+    def run(self) -> dg.SensorResult | dg.SkipReason:
+        names, limits, instance = self.opening.names, self.opening.ticks, self.context.instance
+        release_abandoned(instance, names, self.connection, limits)
+        results = self._scan()
         # What is pending decides, and not what this tick found: a scan by hand may have registered an arrival, or a
         # killed daemon may have left one behind.
-        pending = manifest.pending_arrivals(connection, due=True)
-        busy = in_progress(connection, pending)
-        if results is not None and any(result.arrivals for result in results):
+        due = due_arrivals(self.connection, instance, names, self.pipeline, limits.runs_per_tick)
+        self.requests += [
+            dg.RunRequest(job_name=names.of("ingest"), run_key=key, partition_key=arrival, tags=_TAGS)
+            for arrival, key in due.keys.items()
+        ]
+        if due.waiting:
+            self.lines.append(waiting_line(due.waiting, self.pipeline.settings.backfill_cron))
+        self._show(results)
+        register_arrivals(instance, names, list(due.keys))
+        return self._result()
+
+    def _scan(self) -> list[ScanResult] | None:
+        limits = self.opening.ticks
+        results = None
+        if time.time() >= self.cursor.slow_until:
+            results = scan_in_tick(self.connection, self.pipeline, limits, "sensor", max_arrivals=limits.runs_per_tick)
+        if results is not None:
+            self.lines.append(summary(results))
+        slow = any(result.slow for result in results or ())
+        if slow:
+            self.cursor = self.cursor.model_copy(update={"slow_until": time.time() + limits.slow_for_seconds})
+        if results is None or slow:
+            line, request = request_scan(self.context.instance, self.opening.names, _TAGS, limits.scan_every_seconds)
+            self.lines.append(line)
+            self.requests += [request] if request else []
+        return results
+
+    def _show(self, results: list[ScanResult] | None) -> None:
+        """Give the UI what is true now, where that has changed: no run does it where loads fail."""
+        names = self.opening.names
+        state = FileState.read(self.connection)
+        now = (state.pending, state.rejected, state.failed, state.late)
+        found = results is not None and any(result.arrivals for result in results)
+        if now == self.cursor.shown and not found:
+            return
+        self.cursor = self.cursor.model_copy(update={"shown": now})
+        counts, pending = manifest.count_files(self.connection), manifest.pending_arrivals(self.connection)
+        key = names.asset("source_files")
+        if results is not None and found:
             # The asset is the manifest: the graph shows it as old as it is, whoever scanned.
-            metadata = scan_metadata(results, manifest.count_files(connection), pending)
-            events.append(dg.AssetMaterialization(names.asset("source_files"), metadata=metadata))
-    wanted = run_keys(context.instance, names, pending, busy, limits.runs_per_tick)
-    requests += [
-        dg.RunRequest(job_name=names.of("ingest"), run_key=key, partition_key=arrival, tags=_TAGS)
-        for arrival, key in wanted.items()
-    ]
-    cursor = str(time.time() + limits.slow_for_seconds) if slow else context.cursor
-    if not requests and not events:
-        return dg.SensorResult(skip_reason=dg.SkipReason(found), cursor=cursor) if slow else dg.SkipReason(found)
-    register_arrivals(context.instance, names, list(wanted))
-    context.log.info(found)
-    return dg.SensorResult(run_requests=requests, asset_events=events, cursor=cursor)
+            self.events.append(dg.AssetMaterialization(key, metadata=scan_metadata(results, counts, pending)))
+        else:
+            self.events.append(dg.AssetObservation(key, metadata=state_metadata(counts, pending)))
+        self.events += evaluations(self.connection, names, state)
+
+    def _result(self) -> dg.SensorResult | dg.SkipReason:
+        said = "; ".join(self.lines)
+        cursor = self.cursor.model_dump_json()
+        if self.requests or self.events:
+            self.context.log.info(said)
+            return dg.SensorResult(run_requests=self.requests, asset_events=self.events, cursor=cursor)
+        if cursor == self.context.cursor:
+            return dg.SkipReason(said)
+        return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=cursor)
 
 
 def build_index_automation(opening: Opening, *assets: dg.AssetsDefinition) -> dg.AutomationConditionSensorDefinition:
@@ -87,7 +150,7 @@ def build_index_automation(opening: Opening, *assets: dg.AssetsDefinition) -> dg
     names = opening.names
     return dg.AutomationConditionSensorDefinition(
         names.of("vector_index_automation"),
-        target=dg.AssetSelection.assets(*assets),
+        target=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*names.checks),
         default_status=opening.options.sensor_status("vector_index_automation"),
         minimum_interval_seconds=15,
         description="Materializes vector_index once after each burst of loads, when they are quiet.",

@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import dagster as dg
 
 from vector_pipeline.defs.assets.source_files import ScanConfig
 from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.opening import ORDINARY, TickLimits
-from vector_pipeline.defs.resources import SourceResource
+from vector_pipeline.defs.opening import ORDINARY, Opening, TickLimits
+from vector_pipeline.defs.resources import NoSource, SourceResource
 from vector_pipeline.defs.runs import ACTIVE
+from vector_pipeline.errors import PipelineError, one_line
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.sources.base import Source
 from vector_pipeline.stages.scan import ScanResult, scan
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.failures import PostgresError
 from vector_pipeline.store.scans import LastScan, last_scans
+
+
+class TickFailed(Exception):
+    """A tick could not look: Postgres or the source is away, or settings are wrong. Its text is one line."""
+
+
+@contextmanager
+def looking(opening: Opening, role: str) -> Iterator[tuple[Pipeline, Connection]]:
+    """The pipeline and a connection for a tick. Raises TickFailed for what is wrong, which Dagster shows in red."""
+    try:
+        with opening.pipeline() as pipeline, pipeline.database.connect(role=role) as connection:
+            yield pipeline, connection
+    except (PipelineError, PostgresError) as error:
+        if isinstance(error, NoSource):
+            raise
+        raise TickFailed(one_line(error) if isinstance(error, PostgresError) else str(error)) from None
+
+
+def is_preview(context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext) -> bool:
+    """Whether a person asked in the UI what a tick would do ("Preview tick result"), which must write nothing.
+
+    Dagster does not mark such an evaluation. It passes no key for the log of the tick, and the context then makes one of
+    the time in place of the id of the tick.
+    """
+    key = context.log_key
+    return key is not None and re.fullmatch(r"\d{8}_\d{6}", key[-1]) is not None
+
+
+PREVIEW = "a preview lists and changes nothing; a real tick scans the source first. Pending now: "
+
+
+def preview(connection: Connection) -> dg.SkipReason:
+    """What a tick is about to find, without writing anything."""
+    pending, _ = manifest.count_unfinished(connection)
+    arrivals = len(manifest.pending_arrivals(connection))
+    return dg.SkipReason(f"{PREVIEW}{pending:,} files of {arrivals:,} arrivals")
 
 
 def notice_seconds(source: Source, limits: TickLimits = ORDINARY) -> float:

@@ -9,11 +9,12 @@ from typing import Any, Protocol, cast
 
 import dagster as dg
 
-from vector_pipeline.defs.failures import failure
+from vector_pipeline.defs.failures import failure, kind_of
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.resources import PostgresResource, SourceResource
-from vector_pipeline.errors import PipelineError
+from vector_pipeline.errors import ConfigurationError, PipelineError, one_line
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.store import manifest
 
 
 class _HasResources(Protocol):
@@ -53,12 +54,34 @@ def work_on(
 ) -> Iterator[Work]:
     """Hold the run's arrival, waiting while another run does; the run keeps it until its end.
 
-    A PipelineError in the block is noted with the arrival's files, where `status` shows it, and becomes a dg.Failure;
-    `done` gives what was done before it, as metadata.
+    Whatever ends the block early is noted with the arrival's files, where `status` shows it. A PipelineError becomes a
+    dg.Failure; `done` gives what was done before it, as metadata.
     """
-    database, arrival = _postgres(context, names), context.partition_key
+    database, arrival, run = _postgres(context, names), context.partition_key, context.run.run_id
     try:
         is_done = database.hold(context, arrival)
+        _look_at(context, database.pipeline, arrival)
         yield Work(database.pipeline, arrival, is_done)
     except PipelineError as error:
-        raise failure(error, {**database.note(arrival, str(error)), **done()}) from error
+        counts = database.note(arrival, str(error), kind_of(error), run)
+        raise failure(error, {**counts, **done()}) from error
+    except dg.DagsterExecutionInterruptedError:
+        database.note(arrival, "the run was ended before it was done; what was paid for is kept", "other", run)
+        raise
+    except Exception as error:
+        database.note(arrival, f"{type(error).__name__}: {one_line(error)}", "other", run)
+        raise
+
+
+def _look_at(context: dg.AssetExecutionContext, pipeline: Pipeline, arrival: str) -> None:
+    """Raise ConfigurationError for a partition that no scan made, and warn of one that owns no file any more."""
+    with pipeline.database.connect(role="arrival") as connection:
+        if not manifest.is_arrival(connection, arrival):
+            raise ConfigurationError(
+                f"partition '{arrival}' is no arrival: arrivals come from scans; materialize source_files, then choose "
+                "one of those that it registers"
+            )
+        if not manifest.owned_files(connection, arrival):
+            context.log.warning(
+                f"arrival {arrival} owns no file any more: later arrivals have its files, and nothing is left to do"
+            )

@@ -10,11 +10,13 @@ import dagster as dg
 from vector_pipeline.defs.assets.source_files import register_arrivals, scan_metadata
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.names import Names
+from vector_pipeline.defs.run_failures import reason_of
 from vector_pipeline.defs.runs import TRIGGER, was_interrupted
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import fencing, manifest
 from vector_pipeline.store.connection import Owner
+from vector_pipeline.store.failed_arrivals import fail_attempt, failed_arrivals
 from vector_pipeline.store.locks import in_progress
 
 # Dagster's own log lines, 42 a run, would drown the report; what matters of a failure is in its description.
@@ -69,32 +71,19 @@ def run_arrivals(
     index = definitions.resolve_job_def(names.of("index"))
     result = index.execute_in_process(instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False)
     if not result.success:
-        report.failures.append(f"vector_index: {_reason(result)}")
+        report.failures.append(f"vector_index: {reason_of(result.get_step_failure_events())[0]}")
 
 
 def _add(report: IngestReport, pipeline: Pipeline, owner: Owner, result: dg.ExecuteInProcessResult | None) -> None:
     arrival = owner.arrival
     report.arrivals += 1
     if result is not None and not result.success:
-        reason = _reason(result)
+        reason, kind = reason_of(result.get_step_failure_events())
         report.failures.append(f"arrival {arrival}: {reason}")
         with pipeline.owned_by(owner).database.connect(role="ingest") as connection:
-            manifest.fail_attempt(connection, arrival, reason)
+            if result.run_id not in [found.failed_run for found in failed_arrivals(connection, [arrival])]:
+                fail_attempt(connection, arrival, reason, kind, run=result.run_id)
     with pipeline.database.connect(role="ingest") as connection:
         report.pending += manifest.count_files(connection, arrival).pending
         for state in manifest.files_with_status(connection, "rejected", arrival=arrival):
             report.rejected[state.path] = state.error or ""
-
-
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The line of the first step that failed."""
-    for event in result.get_step_failure_events():
-        error = event.step_failure_data.error
-        description = event.step_failure_data.user_failure_data
-        if description is not None and description.description:
-            return f"{event.step_key}: {description.description}"
-        while error is not None and error.cause is not None:
-            error = error.cause
-        if error is not None:
-            return f"{event.step_key}: {' '.join(error.message.split())[:500]}"
-    return "failed before its first step; see the run in the UI"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,10 @@ from vector_pipeline.errors import DatabaseError
 from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.queries.embed import embed_with
+from vector_pipeline.store.failures import PostgresError
 from vector_pipeline.store.search.by_vector import SearchResult
 from vector_pipeline.store.search.by_vector import search as search_vectors
+from vector_pipeline.store.shared.answered import note_answer
 from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline.store.space import active_space
 
@@ -46,6 +49,8 @@ def search(
         # A person waits for the answer: better a clear error soon than one after ten minutes.
         config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
         vector = asyncio.run(_ask(pipeline, config, query))
+        with suppress(PostgresError):  # a role that only reads may search
+            note_answer(connection, client_config(pipeline.settings).bucket)
         return search_vectors(connection, vector, k, source=source, where=where)
 
 

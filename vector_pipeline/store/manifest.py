@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from psycopg import sql
 from psycopg.rows import class_row
 
 from vector_pipeline.store.connection import Connection
@@ -178,14 +177,34 @@ def owned_files(connection: Connection, arrival: str) -> list[OwnedFile]:
         return cursor.fetchall()
 
 
-def pending_arrivals(connection: Connection, *, due: bool = False) -> list[str]:
-    """Arrivals that own pending files, oldest first; with `due`, only those not waiting out a failed run."""
-    wait = sql.SQL("AND (a.retry_at IS NULL OR a.retry_at <= now())" if due else "")
-    query = sql.SQL(
+def pending_arrivals(connection: Connection) -> list[str]:
+    """Arrivals that own pending files, oldest first."""
+    query = (
         "SELECT a.key FROM arrivals a WHERE EXISTS "
-        "(SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') {} ORDER BY a.key"
+        "(SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') ORDER BY a.key"
     )
-    return [row[0] for row in connection.execute(query.format(wait))]
+    return [row[0] for row in connection.execute(query)]
+
+
+def count_unfinished(connection: Connection) -> tuple[int, int]:
+    """How many files are pending and how many rejected; reads no others."""
+    query = (
+        "SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'rejected') "
+        "FROM source_files WHERE status IN ('pending', 'rejected')"
+    )
+    row = connection.execute(query).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+def is_arrival(connection: Connection, arrival: str) -> bool:
+    """Whether a scan registered an arrival under this key."""
+    return connection.execute("SELECT FROM arrivals WHERE key = %s", (arrival,)).fetchone() is not None
+
+
+def owning_arrivals(connection: Connection) -> list[str]:
+    """Arrivals that own files which are not deleted, oldest first."""
+    query = "SELECT DISTINCT arrival FROM source_files WHERE status <> 'deleted' ORDER BY arrival"
+    return [row[0] for row in connection.execute(query)]
 
 
 def reject_files(connection: Connection, arrival: str, reasons: Mapping[tuple[uuid.UUID, str], str]) -> int:
@@ -228,32 +247,12 @@ def finish_attempt(connection: Connection, arrival: str) -> int:
     pending = int(row[0]) if row else 0
     if pending == 0:
         connection.execute(
-            "UPDATE arrivals SET finished_at = now(), error = NULL, retry_at = NULL, attempts = 0 "
+            "UPDATE arrivals SET finished_at = now(), error = NULL, retry_at = NULL, attempts = 0, "
+            "failed_at = NULL, failed_run = NULL, failure = NULL "
             "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
             numbered(connection, arrival),
         )
     return pending
-
-
-def fail_attempt(connection: Connection, arrival: str, error: str) -> None:
-    """Note why a run of an arrival failed, with its pending files too, and put the next run off.
-
-    For 1, 2, 4 … minutes, a day at most.
-    """
-    with connection.transaction():
-        noted = connection.execute(
-            "UPDATE arrivals SET error = %(error)s, "
-            "retry_at = now() + least(interval '1 day', interval '1 minute' * power(2, least(attempts, 12) - 1)) "
-            "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
-            {"error": error[:2_000], **numbered(connection, arrival)},
-        ).rowcount
-        if not noted:
-            return  # it is another run's by now
-        connection.execute(
-            "UPDATE source_files SET error = %s WHERE source_key IN (SELECT source_key FROM source_files "
-            "WHERE arrival = %s AND status = 'pending' AND error IS DISTINCT FROM %s ORDER BY source_key FOR UPDATE)",
-            (error[:2_000], arrival, error[:2_000]),
-        )
 
 
 def finished_arrivals(connection: Connection, older_than_days: float) -> list[str]:

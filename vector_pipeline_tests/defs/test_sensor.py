@@ -10,10 +10,15 @@ import pytest
 
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.opening import ORDINARY, TickLimits
+from vector_pipeline.defs.runs import TRIES
+from vector_pipeline.defs.ticks import TickFailed
+from vector_pipeline.pipeline.model import client_config
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 from vector_pipeline.store import manifest
+from vector_pipeline.store.failed_arrivals import Failure, fail_attempt, failed_arrivals
 from vector_pipeline.store.run_locks import RunLocks
+from vector_pipeline.store.shared.answered import note_answer
 
 
 @pytest.fixture
@@ -34,6 +39,16 @@ def tick(
     found = sensor(dg.build_sensor_context(instance=instance, cursor=cursor))
     assert isinstance(found, dg.SensorResult | dg.SkipReason)
     return found
+
+
+def line(pipeline: Pipeline, instance: dg.DagsterInstance, limits: TickLimits = ORDINARY) -> str:
+    """The line of a tick that has nothing to do, after one that gave the UI what is new."""
+    first = tick(pipeline, instance, limits=limits)
+    assert isinstance(first, dg.SensorResult)
+    assert not first.run_requests
+    found = tick(pipeline, instance, first.cursor, limits)
+    assert isinstance(found, dg.SkipReason)
+    return found.skip_message or ""
 
 
 def requests(pipeline: Pipeline, instance: dg.DagsterInstance, limits: TickLimits = ORDINARY) -> list[dg.RunRequest]:
@@ -63,9 +78,7 @@ def test_what_is_queued_or_held_is_not_asked_for_again(pipeline: Pipeline, insta
     launch(pipeline, instance, first)
     with RunLocks(pipeline.database, "other run") as locks:
         locks.hold_arrival(second.partition_key or "")
-        skipped = tick(pipeline, instance)
-    assert isinstance(skipped, dg.SkipReason)
-    assert skipped.skip_message == "3 unchanged"
+        assert line(pipeline, instance) == "3 unchanged"
 
 
 def test_a_run_that_failed_of_itself_is_left_to_the_schedule(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
@@ -122,9 +135,7 @@ def test_a_large_source_is_scanned_by_one_run_at_a_time(
     (scan,) = requests(pipeline, instance, few)
     assert (scan.job_name, scan.partition_key) == ("scan", None)
     run = launch(pipeline, instance, scan)
-    skipped = tick(pipeline, instance, limits=few)
-    assert isinstance(skipped, dg.SkipReason)
-    assert skipped.skip_message == "a run of scan is listing the source"
+    assert line(pipeline, instance, few) == "a run of scan is listing the source"
 
     job = build_definitions(pipeline.settings, opened=pipeline).resolve_job_def("scan")
     done = job.execute_in_process(instance=instance, run_config=scan.run_config)
@@ -162,13 +173,27 @@ def test_a_remote_source_is_never_listed_by_the_tick(
     assert (scan.run_key or "").startswith("scan ")
 
 
-def test_a_source_that_is_away_skips_the_tick_with_the_reason(
+def test_a_source_that_is_away_fails_the_tick_with_the_reason(
     pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path
 ) -> None:
     corpus.rename(corpus.with_name("elsewhere"))
-    skipped = tick(pipeline, instance)
+    with pytest.raises(TickFailed, match="does not exist"):
+        tick(pipeline, instance)
+
+
+def test_postgres_that_is_away_fails_the_tick_with_the_reason(settings: Settings, instance: dg.DagsterInstance) -> None:
+    away = Settings.of(home=settings.home, source=settings.source, database_url="postgresql://nobody@127.0.0.1:9/texts")
+    sensor = build_definitions(away).resolve_sensor_def("source_files_sensor")
+    with pytest.raises(TickFailed, match="does not answer") as failed:
+        sensor(dg.build_sensor_context(instance=instance))
+    assert "\n" not in str(failed.value)
+
+
+def test_without_any_source_there_is_nothing_to_do_yet(settings: Settings, instance: dg.DagsterInstance) -> None:
+    with open_pipeline(settings.model_copy(update={"source": None})) as pipeline:
+        skipped = tick(pipeline, instance)
     assert isinstance(skipped, dg.SkipReason)
-    assert "does not exist" in (skipped.skip_message or "")
+    assert "nothing was ingested yet" in (skipped.skip_message or "")
 
 
 def test_a_run_whose_process_is_gone_is_failed_and_its_arrival_asked_for_again(
@@ -195,3 +220,125 @@ def test_a_run_whose_process_is_gone_is_failed_and_its_arrival_asked_for_again(
 def _statuses(instance: dg.DagsterInstance, *runs: dg.DagsterRun) -> list[str]:
     found = [instance.get_run_by_id(run.run_id) for run in runs]
     return [run.status.value for run in found if run]
+
+
+def test_the_ui_gets_what_is_true_now_once_and_red_checks_where_loads_fail(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    first = tick(pipeline, instance)
+    assert isinstance(first, dg.SensorResult)
+    checks = {event.check_name: event for event in first.asset_events if isinstance(event, dg.AssetCheckEvaluation)}
+    assert checks["all_files_loaded"].passed  # they are on their way
+    assert checks["all_files_loaded"].asset_key == dg.AssetKey("source_files")
+    for request in first.run_requests or []:
+        launch(pipeline, instance, request)
+    with pipeline.database.connect() as connection:
+        fail_attempt(connection, str((first.run_requests or [])[0].partition_key), "the key is refused", "account")
+    second = tick(pipeline, instance, first.cursor)
+    assert isinstance(second, dg.SensorResult)
+    (now,) = [event for event in second.asset_events if isinstance(event, dg.AssetObservation)]
+    assert now.metadata["files_pending"].value == 3
+    checks = {event.check_name: event for event in second.asset_events if isinstance(event, dg.AssetCheckEvaluation)}
+    red = checks["all_files_loaded"]
+    assert (red.passed, red.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert red.description == "0 files loaded, 3 pending (2 of them failed), 0 rejected"
+    assert isinstance(tick(pipeline, instance, second.cursor), dg.SkipReason)  # nothing has changed since
+
+
+def _failed(pipeline: Pipeline, instance: dg.DagsterInstance, failure: Failure) -> str:
+    """An arrival of two files whose only run failed in such a way; the other arrival is on its way."""
+    first, second = requests(pipeline, instance)
+    launch(pipeline, instance, second)
+    run = launch(pipeline, instance, first)
+    instance.report_run_failed(run)
+    arrival = str(first.partition_key)
+    with pipeline.database.connect() as connection:
+        fail_attempt(connection, arrival, "it went wrong", failure, run=run.run_id)
+    for _ in range(TRIES - 1):  # what died so often is not requested again for that
+        instance.report_run_failed(launch(pipeline, instance, first))
+        with pipeline.database.connect() as connection:
+            newest = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": arrival}), limit=1)[0]
+            fail_attempt(connection, arrival, "it went wrong", failure, run=newest.run_id)
+    return arrival
+
+
+def _sql(pipeline: Pipeline, query: str) -> None:
+    with pipeline.database.connect() as connection:
+        connection.execute(query.encode())
+
+
+def test_what_may_pass_is_tried_again_soon_and_then_less_often(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    arrival = _failed(pipeline, instance, "passing")
+    assert "2 files of 1 failed arrival are pending (it went wrong), next try " in line(pipeline, instance)
+    _sql(pipeline, "UPDATE arrivals SET retry_at = now() WHERE failure = 'passing'")
+    (again,) = requests(pipeline, instance)
+    assert again.partition_key == arrival
+    assert str(again.run_key).startswith(f"{arrival} after ")
+    delays = []
+    with pipeline.database.connect() as connection:
+        for attempts in (1, 2, 3, 12):
+            connection.execute("UPDATE arrivals SET attempts = %s WHERE key = %s", (attempts, arrival))
+            fail_attempt(connection, arrival, "it went wrong", "passing")
+            (found,) = failed_arrivals(connection, [arrival])
+            delays.append(round((found.retry_at - found.failed_at).total_seconds() / 60))
+    assert delays == [1, 2, 4, 60]
+
+
+def test_what_a_person_must_fix_waits_until_the_api_answers_again(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    arrival = _failed(pipeline, instance, "account")
+    said = line(pipeline, instance)
+    assert "next try 03:00 UTC by backfill_schedule, or now: `vector-pipeline ingest`" in said
+    _sql(pipeline, "UPDATE arrivals SET failed_at = now() - interval '1 minute', retry_at = now() + interval '1 day'")
+    assert requests(pipeline, instance) == []
+    with pipeline.database.connect() as connection:
+        note_answer(connection, client_config(pipeline.settings).bucket)
+    (again,) = requests(pipeline, instance)
+    assert again.partition_key == arrival
+
+
+def test_other_failures_are_left_to_the_schedule(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    _failed(pipeline, instance, "other")
+    with pipeline.database.connect() as connection:
+        note_answer(connection, client_config(pipeline.settings).bucket)
+    _sql(pipeline, "UPDATE arrivals SET failed_at = now() - interval '1 minute', retry_at = now()")
+    assert requests(pipeline, instance) == []
+
+
+def test_a_run_that_could_not_note_why_it_failed_is_asked_afterwards(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    """Postgres may be away when a run fails, and a run that a person ends notes nothing."""
+    first, second = requests(pipeline, instance)
+    launch(pipeline, instance, second)
+    instance.report_run_canceled(launch(pipeline, instance, first))
+    requests(pipeline, instance)
+    with pipeline.database.connect() as connection:
+        pending = manifest.files_with_status(connection, "pending", arrival=str(first.partition_key))
+    assert {file.error for file in pending} == {"a person ended the run; what was paid for is kept"}
+
+
+def test_a_preview_of_a_tick_writes_nothing(
+    pipeline: Pipeline, instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    definitions = build_definitions(pipeline.settings, opened=pipeline)
+    repository = definitions.get_repository_def()
+    sensor = definitions.resolve_sensor_def("source_files_sensor")
+    with dg.SensorEvaluationContext(
+        instance_ref=instance.get_ref(),
+        last_tick_completion_time=None,
+        last_run_key=None,
+        cursor=None,
+        log_key=None,  # as the webserver evaluates a preview
+        repository_name=repository.name,
+        repository_def=repository,
+        sensor_name=sensor.name,
+        instance=instance,
+    ) as context:
+        found = sensor(context)
+    assert isinstance(found, dg.SkipReason)
+    assert (found.skip_message or "").endswith("Pending now: 0 files of 0 arrivals")
+    with pipeline.database.connect() as connection:
+        assert manifest.pending_arrivals(connection) == []
+    assert instance.get_dynamic_partitions("arrivals") == []

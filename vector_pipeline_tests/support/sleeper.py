@@ -23,6 +23,7 @@ from vector_pipeline.stages.scan import scan
 from vector_pipeline.stages.streams import ChunkRow, PlannedText
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
+from vector_pipeline.store.failed_arrivals import fail_attempt
 from vector_pipeline.store.failures import PostgresError
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.run_locks import RunLocks
@@ -95,7 +96,7 @@ def rejections(database: Database, *_: str) -> None:
 def failure(database: Database, *_: str) -> None:
     with database.connect() as connection:
         wait()
-        manifest.fail_attempt(connection, ARRIVAL, "it failed")
+        fail_attempt(connection, ARRIVAL, "it failed")
 
 
 def end(database: Database, *_: str) -> None:

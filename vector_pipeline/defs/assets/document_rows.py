@@ -11,6 +11,7 @@ from vector_pipeline.stages.load import LoadResult, load_chunks
 from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest
 from vector_pipeline.store.columns import SHOWN
+from vector_pipeline.store.failed_arrivals import fail_attempt
 
 COLUMNS = {column.name: (column.type, column.description) for column in SHOWN}
 
@@ -60,7 +61,7 @@ def _close(work: Work, result: LoadResult) -> tuple[int, list[manifest.FileState
         pending = manifest.finish_attempt(connection, work.arrival)
         if pending:
             reason = next(iter(result.pending.values()), "files are pending")
-            manifest.fail_attempt(connection, work.arrival, reason)
+            fail_attempt(connection, work.arrival, reason)
         return pending, manifest.files_with_status(
             connection, "pending", "rejected", "loaded", "deleted", arrival=work.arrival, limit=2_000
         )

@@ -76,7 +76,9 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
                     context.log.warning(result.warning)
             arrivals = manifest.pending_arrivals(connection)
             counts = manifest.count_files(connection)
-        register_arrivals(context.instance, names, arrivals)
+            # By hand also those that are loaded: somebody may have deleted the partition.
+            registered = arrivals if config.quiet else manifest.owning_arrivals(connection)
+        register_arrivals(context.instance, names, registered)
         return dg.MaterializeResult(metadata=scan_metadata(results, counts, arrivals))
 
     return source_files
@@ -96,7 +98,6 @@ def scan_metadata(
         name: dg.MetadataValue.int(sum(getattr(result, name) for result in results))
         for name in ("new", "changed", "deleted", "touched", "waiting", "unchanged", "withheld")
     }
-    total = counts.loaded + counts.pending + counts.rejected
     several = len(results) > 1
     passed_over = [
         dg.TableRecord(
@@ -109,13 +110,20 @@ def scan_metadata(
     if passed_over:
         tables["passed_over"] = dg.MetadataValue.table(passed_over)
     return {
-        "dagster/row_count": dg.MetadataValue.int(total),
         **found,
+        **state_metadata(counts, arrivals),
+        "files_not_read": dg.MetadataValue.int(sum(result.other_kinds.total() for result in results)),
+        **tables,
+    }
+
+
+def state_metadata(counts: manifest.ManifestCounts, arrivals: list[str]) -> dict[str, dg.MetadataValue]:
+    """How many files stand in each status now, and which arrivals are pending."""
+    return {
+        "dagster/row_count": dg.MetadataValue.int(counts.loaded + counts.pending + counts.rejected),
         "files_loaded": dg.MetadataValue.int(counts.loaded),
         "files_pending": dg.MetadataValue.int(counts.pending),
         "files_rejected": dg.MetadataValue.int(counts.rejected),
         "files_deleted": dg.MetadataValue.int(counts.deleted),
-        "files_not_read": dg.MetadataValue.int(sum(result.other_kinds.total() for result in results)),
         "pending_arrivals": dg.MetadataValue.md("\n".join(f"- `{key}`" for key in arrivals[:100]) or "none"),
-        **tables,
     }

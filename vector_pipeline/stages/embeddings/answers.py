@@ -24,7 +24,7 @@ from vector_pipeline.embedding.models import usd
 from vector_pipeline.embedding.providers.base import Vectors
 from vector_pipeline.embedding.values import Answer
 from vector_pipeline.errors import DatabaseError, DatabaseUnavailable, one_line
-from vector_pipeline.pipeline.model import Target
+from vector_pipeline.pipeline.model import Target, client_config
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.budget import Budget
 from vector_pipeline.store import rejected_texts, vectors
@@ -32,7 +32,7 @@ from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import PASSING, ConnectionLost, PostgresError
 from vector_pipeline.store.fencing import owned_transaction
-from vector_pipeline.store.shared import spending
+from vector_pipeline.store.shared import answered, spending
 from vector_pipeline.store.space import Space, active_space, list_spaces
 from vector_pipeline.store.spaces import open_space
 
@@ -58,6 +58,8 @@ class AnswerStore:
         self._lock = threading.Lock()
         self._hurried = threading.Event()
         self._connection: Connection | None = None
+        self._noted = -answered.EVERY_SECONDS
+        """When it was last noted that the API answers."""
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +111,9 @@ class AnswerStore:
                 self._budget.record(connection, answer.tokens, reserved=sum(i.tokens for i in answer.inputs))
             self.stored += stored
             self._pipeline.advance("texts embedded", len(hashes))
+            if time.monotonic() - self._noted > answered.EVERY_SECONDS:
+                answered.note_answer(connection, client_config(self._pipeline.settings).bucket)
+                self._noted = time.monotonic()
         if answer.rejected:
             with owned_transaction(connection):
                 rejected_texts.note(connection, self._target.name, answer.rejected)

@@ -1,0 +1,96 @@
+"""Arrivals whose last run failed: why, when they are tried again, and whether their time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.fencing import numbered
+
+Failure = Literal["passing", "account", "other"]
+"""What can be done about a failure: `passing` may pass by itself, `account` is a refused key, model or quota, and for
+`other` a person has to look."""
+
+# What may pass by itself is tried again after 1, 2, 4 … minutes, an hour at most; the rest at least once a day.
+LONGEST_MINUTES = {"passing": 60, "account": 1_440, "other": 1_440}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedArrival:
+    """An arrival that owns pending files and whose last run failed."""
+
+    arrival: str
+    files: int
+    """Files of it that are pending."""
+    error: str
+    failure: Failure
+    failed_at: datetime
+    failed_run: str | None
+    retry_at: datetime
+    is_due: bool
+    """Whether retry_at has come, by the server's clock."""
+
+
+def fail_attempt(
+    connection: Connection, arrival: str, error: str, failure: Failure = "other", *, run: str | None = None
+) -> None:
+    """Note why a run of an arrival failed, with its pending files too, and set when it is tried again.
+
+    Where the connection's run no longer owns the arrival nothing is noted.
+    """
+    with connection.transaction():
+        noted = connection.execute(
+            "UPDATE arrivals SET error = %(error)s, failure = %(failure)s, failed_run = %(run)s, "
+            "failed_at = clock_timestamp(), retry_at = clock_timestamp() + "
+            "least(%(longest)s, power(2, least(greatest(attempts, 1), 12) - 1)) * interval '1 minute' "
+            "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
+            {
+                "error": error[:2_000],
+                "failure": failure,
+                "run": run,
+                "longest": LONGEST_MINUTES[failure],
+                **numbered(connection, arrival),
+            },
+        ).rowcount
+        if not noted:
+            return  # it is another run's by now
+        connection.execute(
+            "UPDATE source_files SET error = %s WHERE source_key IN (SELECT source_key FROM source_files "
+            "WHERE arrival = %s AND status = 'pending' AND error IS DISTINCT FROM %s ORDER BY source_key FOR UPDATE)",
+            (error[:2_000], arrival, error[:2_000]),
+        )
+
+
+def failed_arrivals(connection: Connection, arrivals: Sequence[str] | None = None) -> list[FailedArrival]:
+    """Arrivals with pending files whose last run failed, oldest first; of those given, or all."""
+    with connection.cursor(row_factory=class_row(FailedArrival)) as cursor:
+        cursor.execute(
+            """
+            SELECT a.key AS arrival, p.files::int, a.error, coalesce(a.failure, 'other') AS failure,
+                   coalesce(a.failed_at, a.created_at) AS failed_at, a.failed_run,
+                   coalesce(a.retry_at, a.created_at) AS retry_at,
+                   coalesce(a.retry_at <= clock_timestamp(), true) AS is_due
+            FROM arrivals a
+            JOIN (SELECT arrival, count(*) AS files FROM source_files WHERE status = 'pending' GROUP BY 1) p
+                 ON p.arrival = a.key
+            WHERE a.error IS NOT NULL AND (%(arrivals)s::text[] IS NULL OR a.key = ANY(%(arrivals)s))
+            ORDER BY a.key
+            """,
+            {"arrivals": None if arrivals is None else list(arrivals)},
+        )
+        return cursor.fetchall()
+
+
+def waiting_files(connection: Connection, older_than_seconds: float) -> int:
+    """Files that are pending for longer than that without a failure: no run took them up."""
+    row = connection.execute(
+        "SELECT count(*) FROM source_files s JOIN arrivals a ON a.key = s.arrival WHERE s.status = 'pending' "
+        "AND a.error IS NULL AND s.updated_at < now() - %s * interval '1 second'",
+        (older_than_seconds,),
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,37 @@
+"""When the API last answered an account: what failed for the account's sake is worth another try from then on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from psycopg import sql
+
+from vector_pipeline.store.connection import SHARED_SCHEMA, Connection
+
+_TABLE = sql.Identifier(SHARED_SCHEMA, "answers")
+
+# Answers of a bulk load come many times a second; the row is written this often at most.
+EVERY_SECONDS = 5.0
+
+
+def note_answer(connection: Connection, bucket: str) -> None:
+    """Note that the API has just answered an account, unless that was noted within EVERY_SECONDS.
+
+    The row is shared by all runs: call it outside of transactions.
+    """
+    connection.execute(
+        sql.SQL(
+            "INSERT INTO {} AS a (bucket, answered_at) VALUES (%s, clock_timestamp()) ON CONFLICT (bucket) DO UPDATE "
+            "SET answered_at = excluded.answered_at "
+            "WHERE a.answered_at < excluded.answered_at - %s * interval '1 second'"
+        ).format(_TABLE),
+        (bucket, EVERY_SECONDS),
+    )
+
+
+def last_answer(connection: Connection, bucket: str) -> datetime | None:
+    """When the API last answered an account; None where it never did."""
+    row = connection.execute(
+        sql.SQL("SELECT answered_at FROM {} WHERE bucket = %s").format(_TABLE), (bucket,)
+    ).fetchone()
+    return row[0] if row else None
