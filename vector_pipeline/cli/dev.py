@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import vector_pipeline
+from vector_pipeline.cli.dagster_lines import DagsterLines
 from vector_pipeline.cli.output import fail
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.names import Names
@@ -20,7 +22,7 @@ from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.local.instance import dagster_home, open_instance
 from vector_pipeline.local.own_config import bring_up_to_date
 from vector_pipeline.pipeline.pipeline import open_pipeline
-from vector_pipeline.settings import Settings
+from vector_pipeline.settings import Settings, variable
 from vector_pipeline.store.connection import Connection
 
 # Dagster recommends another command of its own in place of `dagster dev`, to whoever runs ours.
@@ -50,10 +52,14 @@ def run_dev(settings: Settings, host: str, port: int) -> int:
             release_abandoned(instance, Names(settings.name), connection)
             _warn_of_source(settings, connection)
         command = [
-            str(Path(sys.executable).with_name("dagster")),
-            "dev",
+            sys.executable,
+            "-m",
+            "vector_pipeline.local.services",
             "--module-name",
             "vector_pipeline.definitions",
+            # Dagster puts this folder before all others on the path; else it would be the one that `dev` is started in.
+            "--working-directory",
+            str(Path(vector_pipeline.__file__).parent.parent),
             "--host",
             host,
             "--port",
@@ -62,17 +68,33 @@ def run_dev(settings: Settings, host: str, port: int) -> int:
             "--log-level",
             "warning",
         ]
-        # The settings travel by the environment; a relative home is the same folder for every process.
-        environment = os.environ | {  # settings.py reads it; here it is only handed on
-            "DAGSTER_HOME": str(home),
-            "VECTOR_PIPELINE_HOME": str(settings.home.absolute()),
-            "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), OTHER_COMMAND))),
-        }
-        return run_until_ended(command, environment, f"http://{host}:{port}", (host, port))
+        environment = os.environ | _handed_on(settings) | {"DAGSTER_HOME": str(home)}
+        # Not in the folder that `dev` is started in: its modules, and its .env, are not ours to run.
+        return run_until_ended(command, environment, f"http://{host}:{port}", (host, port), folder=home)
 
 
-def run_until_ended(command: list[str], environment: dict[str, str], url: str, address: tuple[str, int]) -> int:
-    """Run it until it ends or is to end, and then leave nothing of it behind; returns the exit code."""
+def _handed_on(settings: Settings) -> dict[str, str]:
+    """Variables of Dagster's processes: Python's, and settings that name a place, which is the same for all."""
+    found = {
+        variable("home"): str(settings.home.absolute()),
+        "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), OTHER_COMMAND))),
+        "PYTHONSAFEPATH": "1",
+    }
+    for name, place in (("source", settings.source), ("storage", settings.storage)):
+        if place and "://" not in place:
+            found[variable(name)] = str(Path(place).expanduser().absolute())
+    return found
+
+
+def run_until_ended(
+    command: list[str],
+    environment: dict[str, str],
+    url: str,
+    address: tuple[str, int],
+    *,
+    folder: Path | None = None,
+) -> int:
+    """Run it in a folder until it ends or is to end, and then leave nothing of it behind; returns the exit code."""
     ending = threading.Event()
     children: list[subprocess.Popen[bytes]] = []
 
@@ -88,7 +110,9 @@ def run_until_ended(command: list[str], environment: dict[str, str], url: str, a
         # As in the background of a script. Dagster takes SIGTERM for what SIGINT is to it, and would never end.
         signal.signal(signal.SIGINT, lambda *_: None)
     # In a group of its own, so that Ctrl-C reaches it once, through here: twice would break off its own ending.
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0)
+    child = subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
+    )
     children.append(child)
     threading.Thread(target=_pass_on, args=(child, ending), daemon=True).start()
     try:
@@ -120,12 +144,20 @@ def _wait(child: subprocess.Popen[bytes], ending: threading.Event) -> int:
 
 
 def _pass_on(child: subprocess.Popen[bytes], ending: threading.Event) -> None:
-    """Print what it prints, until it is to end: then runs only complain of being interrupted."""
+    """Print what it prints, less stack traces, until it is to end: then runs only complain of being interrupted."""
     assert child.stdout is not None
+    lines = DagsterLines()
     for line in child.stdout:
+        shown = lines.feed(line.decode("utf-8", "replace").rstrip("\r\n"))
         if not ending.is_set():
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
+            _show(shown)
+    _show(lines.end())
+
+
+def _show(lines: list[str]) -> None:
+    for line in lines:
+        sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def _end_group(group: int) -> None:

@@ -12,7 +12,6 @@ import dagster as dg
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.run_failures import note_failures
 from vector_pipeline.defs.runs import LOOKUP, is_active, run_keys, runs_of
-from vector_pipeline.pipeline.model import client_config
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
@@ -43,7 +42,7 @@ def due_arrivals(
     """
     due = Due()
     room = at_most
-    answered = last_answer(connection, client_config(pipeline.settings).bucket)
+    answered = last_answer(connection, pipeline.client_config.bucket)
     for portion in _portions(manifest.pending_arrivals(connection)):
         runs = runs_of(instance, names, portion)
         busy = in_progress(connection, portion)

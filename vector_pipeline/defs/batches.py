@@ -15,7 +15,6 @@ from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.runs import ACTIVE, TRIGGER
 from vector_pipeline.defs.ticks import is_preview, looking, preview
 from vector_pipeline.defs.work import pipeline_of
-from vector_pipeline.pipeline.model import client_config
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import manifest
 from vector_pipeline.store.locks import in_progress
@@ -45,7 +44,7 @@ def build_batches_job(names: Names, resources: Mapping[str, object]) -> dg.JobDe
         from vector_pipeline.stages.embeddings.batches import harvest
 
         with explained():
-            found = harvest(pipeline, client_config(pipeline.settings), log=context.log.info)
+            found = harvest(pipeline, pipeline.client_config, log=context.log.info)
         context.log.info(
             f"{found.finished:,} batches brought in with {found.inputs:,} texts; {found.out:,} are still out"
         )
@@ -92,7 +91,7 @@ def _tick(
         return dg.SkipReason("the embedded model answers at once and knows no batches")
     from vector_pipeline.stages.embeddings.batches import outstanding
 
-    state = outstanding(pipeline, client_config(pipeline.settings))
+    state = outstanding(pipeline, pipeline.client_config)
     if state.ready:
         if context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE), limit=1):
             return dg.SkipReason(f"batches over: {state.ready:,}; a run is bringing them in")

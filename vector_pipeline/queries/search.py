@@ -50,7 +50,7 @@ def search(
         config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
         vector = asyncio.run(_ask(pipeline, config, query))
         with suppress(PostgresError):  # a role that only reads may search
-            note_answer(connection, client_config(pipeline.settings).bucket)
+            note_answer(connection, pipeline.client_config.bucket)
         return search_vectors(connection, vector, k, source=source, where=where)
 
 

@@ -12,7 +12,6 @@ from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.opening import ORDINARY, TickLimits
 from vector_pipeline.defs.runs import TRIES
 from vector_pipeline.defs.ticks import TickFailed
-from vector_pipeline.pipeline.model import client_config
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 from vector_pipeline.store import manifest
@@ -293,7 +292,7 @@ def test_what_a_person_must_fix_waits_until_the_api_answers_again(
     _sql(pipeline, "UPDATE arrivals SET failed_at = now() - interval '1 minute', retry_at = now() + interval '1 day'")
     assert requests(pipeline, instance) == []
     with pipeline.database.connect() as connection:
-        note_answer(connection, client_config(pipeline.settings).bucket)
+        note_answer(connection, pipeline.client_config.bucket)
     (again,) = requests(pipeline, instance)
     assert again.partition_key == arrival
 
@@ -301,7 +300,7 @@ def test_what_a_person_must_fix_waits_until_the_api_answers_again(
 def test_other_failures_are_left_to_the_schedule(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     _failed(pipeline, instance, "other")
     with pipeline.database.connect() as connection:
-        note_answer(connection, client_config(pipeline.settings).bucket)
+        note_answer(connection, pipeline.client_config.bucket)
     _sql(pipeline, "UPDATE arrivals SET failed_at = now() - interval '1 minute', retry_at = now()")
     assert requests(pipeline, instance) == []
 

@@ -76,12 +76,12 @@ class Dev:
     def __init__(self, process: subprocess.Popen[bytes], port: int, environment: Mapping[str, str]) -> None:
         self.process = process
         self.environment = environment
-        self._url = f"http://127.0.0.1:{port}/graphql"
+        self.url = f"http://127.0.0.1:{port}/graphql"
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The data of an answer."""
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             found = json.load(answer)
         assert "errors" not in found, found
@@ -175,15 +175,17 @@ class Dev:
 
 
 @contextmanager
-def running_dev(log: Path, settings: Mapping[str, str]) -> Iterator[Dev]:
-    """`dev` on a free port, up, with these variables set; stopped at the end unless it was killed."""
+def running_dev(log: Path, settings: Mapping[str, str], folder: Path | None = None) -> Iterator[Dev]:
+    """`dev` in a folder, on a free port, up, with these variables set; stopped at the end unless it was killed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     environment = {**os.environ, **settings}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "vector_pipeline.cli", "dev", "--port", str(port)],
+            # The command itself: `python -m` looks for modules in the folder that it is started in.
+            [str(Path(sys.executable).with_name("vector-pipeline")), "dev", "--port", str(port)],
+            cwd=folder,
             env=environment,
             stdout=output,
             stderr=output,
@@ -191,7 +193,7 @@ def running_dev(log: Path, settings: Mapping[str, str]) -> Iterator[Dev]:
         )
         dev = Dev(process, port, environment)
         try:
-            wait_for(lambda: dev.is_up() or process.poll() is not None, 90)
+            wait_for(lambda: dev.is_up() or process.poll() is not None, 180)
             assert process.poll() is None, log.read_text()[-3_000:]
             yield dev
         finally:

@@ -1,5 +1,7 @@
 """`source_files`: the manifest as an asset; materializing it is a scan."""
 
+from dataclasses import replace
+
 import dagster as dg
 
 from vector_pipeline.defs.failures import explained
@@ -7,6 +9,7 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import column_schema, shortened
 from vector_pipeline.defs.work import pipeline_of, source_of
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.stages.scan import ScanResult, scan
 from vector_pipeline.store import manifest
 
@@ -27,8 +30,8 @@ COLUMNS = {
 class ScanConfig(dg.Config):
     """What a person may set when they materialize `source_files`."""
 
-    confirm_deletions: bool = False
-    """Take the listing for true even where most files are gone."""
+    confirm_deletions: str = ""
+    """The folder or URL whose listing is taken for true even where most of its files are gone."""
 
     quiet: bool = False
     """Leave files alone that changed within QUIET_SECONDS, as the sensor does."""
@@ -65,11 +68,14 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
     )
     def source_files(context: dg.AssetExecutionContext, config: ScanConfig) -> dg.MaterializeResult[None]:
         pipeline, source = pipeline_of(context, names), source_of(context, names)
-        options = pipeline.scan_options(
-            "sensor" if config.quiet else "asset", confirm_deletions=config.confirm_deletions, quiet=config.quiet
-        )
+        options = pipeline.scan_options("sensor" if config.quiet else "asset", quiet=config.quiet)
         with explained(), pipeline.database.connect(role="source_files") as connection:
-            results = [scan(pipeline.database, place, options) for place in source.open(connection)]
+            places = source.open(connection)
+            confirmed = _confirmed(config, [place.root for place in places])
+            results = [
+                scan(pipeline.database, place, replace(options, confirm_deletions=place.root == confirmed))
+                for place in places
+            ]
             for result in results:
                 context.log.info(f"{result.root}: {result}")
                 if result.warning:
@@ -82,6 +88,18 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=scan_metadata(results, counts, arrivals))
 
     return source_files
+
+
+def _confirmed(config: ScanConfig, roots: list[str]) -> str | None:
+    """The root whose deletions are confirmed. Raises ConfigurationError for one that is not scanned."""
+    confirmed = config.confirm_deletions.strip().rstrip("/")
+    if not confirmed:
+        return None
+    if confirmed not in roots:
+        raise ConfigurationError(
+            f"confirm_deletions is '{confirmed}', which is not scanned: name one of {', '.join(roots)}"
+        )
+    return confirmed
 
 
 def register_arrivals(instance: dg.DagsterInstance, names: Names, arrivals: list[str]) -> None:

@@ -24,7 +24,7 @@ from vector_pipeline.embedding.models import usd
 from vector_pipeline.embedding.providers.base import Vectors
 from vector_pipeline.embedding.values import Answer
 from vector_pipeline.errors import DatabaseError, DatabaseUnavailable, one_line
-from vector_pipeline.pipeline.model import Target, client_config
+from vector_pipeline.pipeline.model import Target
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.budget import Budget
 from vector_pipeline.store import rejected_texts, vectors
@@ -112,7 +112,7 @@ class AnswerStore:
             self.stored += stored
             self._pipeline.advance("texts embedded", len(hashes))
             if time.monotonic() - self._noted > answered.EVERY_SECONDS:
-                answered.note_answer(connection, client_config(self._pipeline.settings).bucket)
+                answered.note_answer(connection, self._pipeline.client_config.bucket)
                 self._noted = time.monotonic()
         if answer.rejected:
             with owned_transaction(connection):
