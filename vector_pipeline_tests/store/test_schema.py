@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 
 import psycopg
 import pytest
@@ -143,3 +144,9 @@ def test_sections_of_their_first_form_are_brought_in_step(fresh_database_url: st
         assert connection.execute(places).fetchall() == before
         assert scalar(connection, "SELECT count(*) > 0 FROM chunk_sections")
         assert [space.ef_search for space in list_spaces(connection)] == [None]
+
+
+def test_no_two_migrations_have_the_same_number() -> None:
+    names = sorted(path.name for path in (resources.files("vector_pipeline.store") / "migrations").iterdir())
+    numbers = [name[:3] for name in names if name.endswith(".sql")]
+    assert len(numbers) == len(set(numbers)), names
