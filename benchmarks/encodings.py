@@ -43,7 +43,7 @@ ENCODINGS = {
     "th": "cp874",
 }
 LENGTHS = ("under 20 characters", "20 to 60", "over 60", "25 messages", "all messages")
-MOST_OF_A_LENGTH = 60
+MAX_TEXTS_OF_LENGTH = 60
 
 # Reads texts in base64, a line each, and writes what the library makes of them, or null.
 PEER = """
@@ -97,7 +97,7 @@ def texts(django: Path) -> Iterator[tuple[str, str, str]]:
         }
         for encoding in encodings.split():
             for length, of_length in by_length.items():
-                for text in of_length[:MOST_OF_A_LENGTH]:
+                for text in of_length[:MAX_TEXTS_OF_LENGTH]:
                     encodable = text.encode(encoding, "ignore").decode(encoding)
                     if not encodable.isascii():
                         yield length, encoding, encodable

@@ -36,10 +36,10 @@ from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInpu
 from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaExhausted, one_line
 
 FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 30.0
+MAX_BACKOFF_SECONDS = 30.0
 
 # Answers that are none, and billed all the same, are asked for again so often at most.
-MOST_BILLED_ATTEMPTS = 5
+MAX_BILLED_ATTEMPTS = 5
 
 # A request that failed so often in the same way is split, if the server answers others meanwhile; one that is billed
 # each time sooner, and a text alone, which is rejected then, later.
@@ -238,9 +238,9 @@ class EmbeddingClient:
         if outcome.kind is Kind.REFUSED or again:
             raise ProviderRefused(f"{self.config.where} refuses ({outcome.message}); {self._advice(outcome)}")
         self._without |= {outcome.option} if outcome.kind is Kind.WITHOUT else set()
-        if seen[Kind.BROKEN] + seen[Kind.USELESS] >= MOST_BILLED_ATTEMPTS:
+        if seen[Kind.BROKEN] + seen[Kind.USELESS] >= MAX_BILLED_ATTEMPTS:
             raise ProviderUnavailable(
-                f"{self.config.where} answered {MOST_BILLED_ATTEMPTS} times with what is no answer "
+                f"{self.config.where} answered {MAX_BILLED_ATTEMPTS} times with what is no answer "
                 f"({outcome.message}), and may bill each; is VECTOR_PIPELINE_MODEL an embedding model, and "
                 f"{self.config.base_url_variable} right?"
             )
@@ -412,7 +412,7 @@ def _backoff(attempt: int, named: float | None) -> float:
     """Seconds to wait: what the answer names and a little more, else doubling with full jitter."""
     if named is not None:
         return named + random.uniform(0.01, 0.1)
-    longest: float = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt - 1, 10))
+    longest: float = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt - 1, 10))
     return random.uniform(0.5, 1.0) * longest
 
 

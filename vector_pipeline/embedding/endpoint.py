@@ -24,13 +24,13 @@ BYTES_PER_INPUT = 1_024
 BYTES_BESIDES = 64 * 1024
 
 # An answer without known dimensions: no model has so many, and no answer is so large.
-MOST_DIMENSIONS = 16_384
-MOST_BYTES = 256 * 1024 * 1024
+MAX_DIMENSIONS = 16_384
+MAX_BYTES = 256 * 1024 * 1024
 
 # What is read of an error.
 ERROR_BYTES = 64 * 1024
 
-MOST_REDIRECTS = 3
+MAX_REDIRECTS = 3
 
 
 class Moved(Exception):
@@ -79,7 +79,7 @@ class Endpoint:
         raises. Of an error only the beginning is read.
         """
         url = self._url
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             response = await self._http.send(self._http.build_request("POST", url, content=body), stream=True)
             try:
                 if not response.has_redirect_location:
@@ -95,8 +95,8 @@ class Endpoint:
 
 def most_bytes(inputs: int, dimensions: int | None) -> int:
     """Bytes that an answer to some inputs may have, in the wordiest way of writing its vectors."""
-    vector = (dimensions or MOST_DIMENSIONS) * BYTES_PER_NUMBER + BYTES_PER_INPUT
-    return min(MOST_BYTES, inputs * vector) + BYTES_BESIDES
+    vector = (dimensions or MAX_DIMENSIONS) * BYTES_PER_NUMBER + BYTES_PER_INPUT
+    return min(MAX_BYTES, inputs * vector) + BYTES_BESIDES
 
 
 def request_url(config: ClientConfig) -> httpx2.URL:

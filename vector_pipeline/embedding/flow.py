@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # While so many answers wait to be stored nothing new is sent: Postgres is slow or away, and answers would pile up.
-MOST_UNDELIVERED = 4
+MAX_UNDELIVERED = 4
 
 # How long an interrupted run waits for the answers to what it has sent.
 GRACE_SECONDS = 15.0
@@ -145,7 +145,7 @@ class _Flow:
         """
         while self._error is None:
             most = self._client.config.max_in_flight if await self._is_paced() else self._width.now
-            if len(self._running) < most and self._undelivered < MOST_UNDELIVERED:
+            if len(self._running) < most and self._undelivered < MAX_UNDELIVERED:
                 return True
             self._changed.clear()
             await self._changed.wait()

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 # Requests of this weight are large enough to spare requests per minute and small enough that a lost answer is cheap
 # and the budget flows evenly: at 10 million tokens a minute, one every 0.12 s.
-SMALLEST_TARGET = 20_000
+MIN_TARGET = 20_000
 SECONDS_OF_BUDGET = 0.6
 
 
@@ -66,8 +66,8 @@ def target_weight(limits: RequestLimits, tokens_per_minute: int | None, requests
     are larger. Without a known rate, requests are of moderate size.
     """
     if tokens_per_minute is None:
-        return min(limits.max_weight, 2 * SMALLEST_TARGET)
-    wanted = max(SMALLEST_TARGET, math.ceil(tokens_per_minute / 60 * SECONDS_OF_BUDGET))
+        return min(limits.max_weight, 2 * MIN_TARGET)
+    wanted = max(MIN_TARGET, math.ceil(tokens_per_minute / 60 * SECONDS_OF_BUDGET))
     if requests_per_minute:
         # A tenth more than needed, since requests are seldom filled to the brim.
         wanted = max(wanted, math.ceil(1.1 * tokens_per_minute / requests_per_minute))

@@ -16,7 +16,7 @@ from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.errors import ConfigurationError
 
 # What is shorter is no secret but a word, and may stand in any message.
-SHORTEST_SECRET = 8
+MIN_SECRET_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class ClientConfig:
         secrets = (self.api_key.get_secret_value() if self.api_key else "", password, quote(password), basic)
         for secret in secrets:
             # "none" and "EMPTY" are what people give to servers that want no key.
-            if len(secret) >= SHORTEST_SECRET:
+            if len(secret) >= MIN_SECRET_CHARACTERS:
                 text = text.replace(secret, "***")
         return text
 

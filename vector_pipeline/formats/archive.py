@@ -16,7 +16,7 @@ from vector_pipeline.formats.packages import PASSWORD, open_package, part
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
 
-MOST_MEMBERS = 100_000
+MAX_MEMBERS = 100_000
 
 # Notion ends the name of each page with its id.
 _ID = regex.compile(r"(?: |%20)[0-9a-f]{32}(?=[./)\s]|\Z)")
@@ -48,8 +48,8 @@ def read_zip(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 def _members(archive: zipfile.ZipFile) -> list[str]:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if len(entries) > MOST_MEMBERS:
-        raise FileRejected(f"holds {len(entries):,} files, more than {MOST_MEMBERS:,}; unpack it in the source instead")
+    if len(entries) > MAX_MEMBERS:
+        raise FileRejected(f"holds {len(entries):,} files, more than {MAX_MEMBERS:,}; unpack it in the source instead")
     if any(entry.flag_bits & 1 for entry in entries):
         raise FileRejected(PASSWORD)
     # Hidden files are left out here as they are in a folder.

@@ -30,8 +30,8 @@ NO_MEMORY = "no memory"
 """What an answer says instead of a reason where the limit of memory was reached."""
 
 # After so many files, or with this share of its limit taken, a process is replaced: libraries leak.
-_MOST_FILES = 500
-_MOST_SHARE = 0.4
+_MAX_FILES = 500
+_MAX_SHARE = 0.4
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         request = orjson.loads(line)
         _limit_seconds(request["seconds"])
         end = _read(request, answers)
-        end["retire"] = number >= _MOST_FILES or _address_space() - taken > _MOST_SHARE * memory
+        end["retire"] = number >= _MAX_FILES or _address_space() - taken > _MAX_SHARE * memory
         write_frame(answers, end)
         if end["retire"]:
             return

@@ -15,10 +15,10 @@ from vector_pipeline.text.readers import read_documents
 from vector_pipeline.text.readers.base import ReaderOptions
 
 # Messages in messages in archives: nobody's documents lie deeper.
-MOST_DEPTH = 4
+MAX_DEPTH = 4
 
 # Reasons that are kept of files that could not be read.
-_MOST_REASONS = 20
+_MAX_REASONS = 20
 
 
 @dataclass(slots=True)
@@ -67,11 +67,11 @@ class InnerFiles:
             return read_documents(stream, name, self.options)
         if not kind.is_installed:
             raise FileRejected("is of a kind whose reader is not installed")
-        if kind.holds_files and self.depth >= MOST_DEPTH:
-            raise FileRejected(f"lies in more than {MOST_DEPTH} files")
+        if kind.holds_files and self.depth >= MAX_DEPTH:
+            raise FileRejected(f"lies in more than {MAX_DEPTH} files")
         return load_reader(kind.reader)(stream, replace(self.options, depth=self.depth + 1))
 
     def _note(self, name: str, reason: str) -> None:
         self.total_not_read += 1
-        if len(self.not_read) < _MOST_REASONS:
+        if len(self.not_read) < _MAX_REASONS:
             self.not_read.append(f"{name[:200]} {reason}"[:400])

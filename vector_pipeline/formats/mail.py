@@ -26,8 +26,8 @@ _ESCAPED_FROM = regex.compile(rb"(?m)^>(>*From )")
 # What stands before the first line of a message: nothing, or a blank line.
 _BEFORE = regex.compile(rb"\A(?:.?\n\n|\r?\n\r\n|)\Z", regex.DOTALL)
 _HEADERS = ("from", "to", "cc", "date")
-_MOST_ADDRESSES = 2_000
-_MOST_PARTS = 2_000
+_MAX_ADDRESSES = 2_000
+_MAX_PARTS = 2_000
 
 
 def read_eml(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -78,7 +78,7 @@ def _beside(inside: Document, metadata: dict[str, Any]) -> dict[str, Any]:
 def _stated(message: EmailMessage) -> dict[str, Any]:
     found: dict[str, Any] = {"title": _header(message, "subject")}
     for name in ("from", "to", "cc"):
-        found[name] = _header(message, name)[:_MOST_ADDRESSES]
+        found[name] = _header(message, name)[:_MAX_ADDRESSES]
     found["date"] = _date(_header(message, "date"))
     found["message_id"] = _header(message, "message-id").strip("<> ")
     return {name: value for name, value in found.items() if value}
@@ -106,8 +106,8 @@ def _parts(message: EmailMessage) -> tuple[str, list[tuple[str, bytes]]]:
     pages: list[str] = []
     attachments: list[tuple[str, bytes]] = []
     for number, part in enumerate(_leaves(message)):
-        if number >= _MOST_PARTS:
-            raise FileRejected(f"has more than {_MOST_PARTS:,} parts; split it, or remove it from the source")
+        if number >= _MAX_PARTS:
+            raise FileRejected(f"has more than {_MAX_PARTS:,} parts; split it, or remove it from the source")
         kind = part.get_content_type()
         name = _file_name(part)
         if kind == "message/rfc822":

@@ -23,7 +23,7 @@ from vector_pipeline.text.readers.base import ReaderOptions
 _PASSED_OVER = frozenset("tracked-changes annotation forms sequence-decls variable-decls note-citation".split())
 
 # Spreadsheets and tables repeat a row or a cell to the end of the sheet; more than this is layout.
-_MOST_REPEATED = 64
+_MAX_REPEATED = 64
 
 
 def read_odt(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -163,4 +163,4 @@ def _rows(element: Element) -> Iterator[list[str]]:
 def _repeated(element: Element, name: str, has_text: bool) -> int:
     stated = _attribute(element, name)
     count = int(stated) if stated.isdecimal() else 1
-    return min(count, _MOST_REPEATED) if has_text else min(count, 8)
+    return min(count, _MAX_REPEATED) if has_text else min(count, 8)

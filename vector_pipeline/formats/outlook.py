@@ -17,7 +17,7 @@ from vector_pipeline.text.readers.base import ReaderOptions
 
 # What kreuzberg writes above a message, and we from its metadata.
 _HEAD = regex.compile(r"\A(?:\s*\*\*(?:Subject|From|To|Cc|CC|Bcc|BCC|Date)\*\*: [^\n]*\n)+")
-_MOST_ADDRESSES = 2_000
+_MAX_ADDRESSES = 2_000
 
 
 def read_msg(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -42,4 +42,4 @@ def read_msg(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def _addresses(stated: dict[str, Any], name: str) -> str:
-    return ", ".join(map(str, stated.get(name) or []))[:_MOST_ADDRESSES]
+    return ", ".join(map(str, stated.get(name) or []))[:_MAX_ADDRESSES]

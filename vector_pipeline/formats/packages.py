@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 from vector_pipeline.errors import FileRejected
 
 # Of what a whole file may have, so much may come out of an archive: XML compresses ten- to twentyfold.
-MOST_EXPANSION = 16
+MAX_EXPANSION = 16
 
 # XML that says who wrote a document and when is small.
-_MOST_PROPERTIES = 256 * 1024
+_MAX_PROPERTIES = 256 * 1024
 
 PASSWORD = "is protected by a password; save it without one"
 
@@ -43,9 +43,9 @@ def open_package(data: bytes, max_bytes: int, what: str) -> zipfile.ZipFile:
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise FileRejected(f"is not a whole {what} file; save it anew, or fetch it again") from error
     inside = sum(entry.file_size for entry in package.infolist())
-    if inside > MOST_EXPANSION * max_bytes:
+    if inside > MAX_EXPANSION * max_bytes:
         raise FileRejected(
-            f"uncompresses to {inside:,} bytes, more than {MOST_EXPANSION} times VECTOR_PIPELINE_MAX_FILE_BYTES; raise "
+            f"uncompresses to {inside:,} bytes, more than {MAX_EXPANSION} times VECTOR_PIPELINE_MAX_FILE_BYTES; raise "
             "that, or leave it out with VECTOR_PIPELINE_EXCLUDE"
         )
     return package
@@ -76,7 +76,7 @@ def properties(package: zipfile.ZipFile) -> dict[str, Any]:
     """Title, author, dates and language, as far as the document states them: OOXML, ODF, HWPX."""
     for name in ("docProps/core.xml", "meta.xml", "Contents/content.hpf"):
         data = part(package, name)
-        if data and len(data) <= _MOST_PROPERTIES:
+        if data and len(data) <= _MAX_PROPERTIES:
             return _stated(data)
     return {}
 

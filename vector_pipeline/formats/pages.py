@@ -12,15 +12,15 @@ _HEADING = regex.compile(r"\s*#{1,6}\s")
 # A page number at either end of a line, alone, or behind a running title: `12 Annual report`, `Page 3 of 10`.
 _NUMBER_AT_END = regex.compile(r"\A\W*(\d{1,5})\b|\b(\d{1,5})\W*\Z|\b(\d{1,5})(?= (?:of|von|de|sur|di) \d|/\d)")
 _ROMAN = regex.compile(r"[ivxlc]{1,7}")
-_MOST_NUMBERED_CHARACTERS = 80
+_MAX_NUMBERED_CHARACTERS = 80
 
 # Lines at the top and the bottom of a page that may be a header or a footer, and on how many pages one must stand.
 _EDGE_LINES = 3
-_FEWEST_PAGES = 3
-_MOST_HEADER_CHARACTERS = 160
+_MIN_PAGES = 3
+_MAX_HEADER_CHARACTERS = 160
 
 # A page of which headers and footers would be more than this share keeps them: they are what it says.
-_MOST_OF_PAGE = 0.4
+_MAX_SHARE_OF_PAGE = 0.4
 
 
 def without_headers(pages: Sequence[str]) -> list[str]:
@@ -32,7 +32,7 @@ def without_headers(pages: Sequence[str]) -> list[str]:
     lines = [page.split("\n") for page in pages]
     edges = [_edges(of_page, number) for number, of_page in enumerate(lines)]
     counts = Counter(key for of_page in edges for key in {key for keys in of_page.values() for key in keys})
-    repeated = {key for key, count in counts.items() if count >= _FEWEST_PAGES}
+    repeated = {key for key, count in counts.items() if count >= _MIN_PAGES}
     seen: set[_Key] = set()
     kept = []
     for of_page, of_edges in zip(lines, edges, strict=True):
@@ -42,7 +42,7 @@ def without_headers(pages: Sequence[str]) -> list[str]:
             if found and (found & seen or not _HEADING.match(of_page[number])):
                 gone.add(number)
             seen |= found
-        if sum(len(of_page[number]) for number in gone) > _MOST_OF_PAGE * sum(map(len, of_page)):
+        if sum(len(of_page[number]) for number in gone) > _MAX_SHARE_OF_PAGE * sum(map(len, of_page)):
             gone = {number for number in gone if not any(map(str.isalpha, of_page[number]))}
         kept.append("\n".join(line for number, line in enumerate(of_page) if number not in gone))
     return kept
@@ -57,7 +57,7 @@ def _edges(lines: Sequence[str], page: int) -> dict[int, set[_Key]]:
     found = {}
     for number in {*filled[:_EDGE_LINES], *filled[-_EDGE_LINES:]}:
         line = lines[number].strip()
-        if len(line) <= _MOST_HEADER_CHARACTERS and not line.startswith(("|", "```")):
+        if len(line) <= _MAX_HEADER_CHARACTERS and not line.startswith(("|", "```")):
             plain = _MARKS.sub("", line).strip().lower()
             found[number] = _keys(plain, page, is_heading=_HEADING.match(line) is not None)
     return found
@@ -65,7 +65,7 @@ def _edges(lines: Sequence[str], page: int) -> dict[int, set[_Key]]:
 
 def _keys(line: str, page: int, *, is_heading: bool) -> set[_Key]:
     keys: set[_Key] = {(line, None)} if any(map(str.isalpha, line)) else set()
-    if is_heading or len(line) > _MOST_NUMBERED_CHARACTERS:
+    if is_heading or len(line) > _MAX_NUMBERED_CHARACTERS:
         return keys
     if _ROMAN.fullmatch(line):
         keys.add(("roman", None))

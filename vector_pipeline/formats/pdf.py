@@ -34,7 +34,7 @@ _FEW_LETTERS = 16
 _AGREEMENT = 0.7
 
 # Each of them takes as long as opening the file.
-_MOST_DOUBTED = 5
+_MAX_DOUBTED = 5
 
 # Heights of letters that differ by less, in points, are of one level of headings.
 _SAME_HEIGHT = 0.6
@@ -104,7 +104,7 @@ def _inspect(data: bytes) -> tuple[dict[int, str], set[int]]:
     pages = {page.page: page.markdown for page in found.pages if page.markdown}
     # It leaves out what it doubts, a table of contents for one, and gives it when asked for that page.
     doubted = [page.page for page in found.pages if page.needs_ocr]
-    for page in doubted[:_MOST_DOUBTED]:
+    for page in doubted[:_MAX_DOUBTED]:
         with contextlib.suppress(ValueError):
             pages[page] = pdf_inspector.process_pdf_bytes(data, pages=[page + 1]).markdown or ""
     return pages, suspected

@@ -64,8 +64,10 @@ class LocalSource:
 
     def _enter(self, stack: list[_Folder], name: str, path: str) -> PassedOver | None:
         try:
-            if len(os.fsencode(path)) > beneath.LONGEST_PATH:
-                return PassedOver(_shown(path), f"path is longer than {beneath.LONGEST_PATH:,} bytes", hides_files=True)
+            if len(os.fsencode(path)) > beneath.MAX_PATH_BYTES:
+                return PassedOver(
+                    _shown(path), f"path is longer than {beneath.MAX_PATH_BYTES:,} bytes", hides_files=True
+                )
             stack.append(_Folder.of(beneath.listed_folder(name, stack[-1].descriptor(self.folder)), path + "/"))
         except OSError as error:
             return PassedOver(_shown(path), f"folder cannot be entered: {error.strerror}", hides_files=True)

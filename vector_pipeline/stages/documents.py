@@ -34,7 +34,7 @@ from vector_pipeline.text.readers import ReadCounts, ReaderOptions
 SPOOL_BYTES = 8 * 1024 * 1024
 
 # Files that wait behind one that a process of its own reads.
-MOST_AHEAD = 64
+MAX_AHEAD = 64
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ class _Reading:
     def _is_due(self, ahead: deque[OwnedFile | _Begun], begun: int) -> bool:
         first = ahead[0]
         waits = isinstance(first, _Begun) and not first.documents.done()
-        return not waits or begun > 2 * self.pool.processes or len(ahead) > MOST_AHEAD
+        return not waits or begun > 2 * self.pool.processes or len(ahead) > MAX_AHEAD
 
     def _begin(self, file: OwnedFile) -> _Begun | None:
         """Let a process begin on a file; None where it was rejected or postponed."""

@@ -17,7 +17,7 @@ Failure = Literal["passing", "account", "other"]
 `other` a person has to look."""
 
 # What may pass by itself is tried again after 1, 2, 4 … minutes, an hour at most; the rest at least once a day.
-LONGEST_MINUTES = {"passing": 60, "account": 1_440, "other": 1_440}
+MAX_MINUTES = {"passing": 60, "account": 1_440, "other": 1_440}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def fail_attempt(
                 "error": error[:2_000],
                 "failure": failure,
                 "run": run,
-                "longest": LONGEST_MINUTES[failure],
+                "longest": MAX_MINUTES[failure],
                 **numbered(connection, arrival),
             },
         ).rowcount

@@ -35,9 +35,9 @@ MOVED_AT_ONCE = 500
 # measured at 1.4 KB for 256 dimensions and 8 KB for 1,536.
 LINKS, CANDIDATES = 16, 64
 GRAPH_OVERHEAD_BYTES = 400
-LEAST_BUILD_MEMORY_MB = 64
+MIN_BUILD_MEMORY_MB = 64
 # No more than this is taken without being asked for, whatever a server's settings suggest that it has.
-MOST_BUILD_MEMORY_MB = 4_096
+MAX_BUILD_MEMORY_MB = 4_096
 # A process more for each so many vectors, as far as the server's own limits allow.
 VECTORS_PER_WORKER = 10_000
 
@@ -275,14 +275,14 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
     quarter of it, `effective_cache_size` half or more; and `maintenance_work_mem`, for the role too, is a permission.
     """
     entry = space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES
-    needed = max(LEAST_BUILD_MEMORY_MB, (vectors * entry >> 20) * 5 // 4)
+    needed = max(MIN_BUILD_MEMORY_MB, (vectors * entry >> 20) * 5 // 4)
     row = connection.execute(
         "SELECT greatest(pg_size_bytes(current_setting('maintenance_work_mem')), least(%s::bigint << 20, greatest("
         "pg_size_bytes(current_setting('shared_buffers')), "
         "pg_size_bytes(current_setting('effective_cache_size')) / 4))) >> 20",
-        (MOST_BUILD_MEMORY_MB,),
+        (MAX_BUILD_MEMORY_MB,),
     ).fetchone()
-    allowed = int(row[0]) if row else LEAST_BUILD_MEMORY_MB
+    allowed = int(row[0]) if row else MIN_BUILD_MEMORY_MB
     if needed > allowed:
         log(
             f"the index of {vectors:,} vectors takes about {needed:,} MB to build at full speed, and it may take "

@@ -27,7 +27,7 @@ from vector_pipeline.store.connection import Connection
 # chunks the sum is least where a section has about the square root of that. One chunk in so many ends a section.
 ENDS_ONE_IN = 32
 # Texts that repeat may end a section at every chunk, or at none.
-LEAST_IN_SECTION, MOST_IN_SECTION = 8, 128
+MIN_IN_SECTION, MAX_IN_SECTION = 8, 128
 # Up to this many chunks the rows of a document hold their places themselves.
 SHORT_DOCUMENT = 32
 
@@ -131,8 +131,8 @@ def _cut(members: list[Member]) -> Iterable[list[Member]]:
     begin = 0
     for end, (chunk, _) in enumerate(members, 1):
         # The last byte of a BLAKE2b hash is as good as random, and the same wherever the text stands.
-        ends = chunk.content_hash[-1] % ENDS_ONE_IN == 0 and end - begin >= LEAST_IN_SECTION
-        if ends or end - begin >= MOST_IN_SECTION or end == len(members):
+        ends = chunk.content_hash[-1] % ENDS_ONE_IN == 0 and end - begin >= MIN_IN_SECTION
+        if ends or end - begin >= MAX_IN_SECTION or end == len(members):
             yield members[begin:end]
             begin = end
 

@@ -28,8 +28,8 @@ from vector_pipeline.store.space import (
 from vector_pipeline.store.view import replace_view
 
 # What pgvector's HNSW can index (https://github.com/pgvector/pgvector#hnsw).
-MOST_VECTOR_DIMENSIONS = 2_000
-MOST_HALFVEC_DIMENSIONS = 4_000
+MAX_VECTOR_DIMENSIONS = 2_000
+MAX_HALFVEC_DIMENSIONS = 4_000
 
 # Vectors are written once and never updated, so they are kept inside their row: it halves an exact search's time and
 # takes the least space. A page holds one row of at most this size.
@@ -162,12 +162,12 @@ def drop_space(connection: Connection, name: str) -> None:
 
 
 def _create(connection: Connection, model: str, dimensions: int, state: State) -> Space:
-    if dimensions > MOST_HALFVEC_DIMENSIONS:
+    if dimensions > MAX_HALFVEC_DIMENSIONS:
         raise ConfigurationError(
-            f"{model} has {dimensions:,} dimensions; pgvector indexes at most {MOST_HALFVEC_DIMENSIONS:,}: set "
+            f"{model} has {dimensions:,} dimensions; pgvector indexes at most {MAX_HALFVEC_DIMENSIONS:,}: set "
             "VECTOR_PIPELINE_DIMENSIONS for fewer, or choose another model"
         )
-    element_type: Literal["vector", "halfvec"] = "vector" if dimensions <= MOST_VECTOR_DIMENSIONS else "halfvec"
+    element_type: Literal["vector", "halfvec"] = "vector" if dimensions <= MAX_VECTOR_DIMENSIONS else "halfvec"
     space = Space(_name(model, dimensions), model, dimensions, element_type, state)
     with connection.transaction():
         lock_in_transaction(connection, Lock.SPACES)

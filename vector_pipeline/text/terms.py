@@ -23,9 +23,9 @@ from functools import lru_cache
 
 TERMS_VERSION = 1
 
-MOST_TERM_CHARACTERS = 64
+MAX_TERM_CHARACTERS = 64
 """A longer word is cut off here: a line of base64 is one term of bounded length."""
-MOST_QUERY_CHARACTERS = 4_000
+MAX_QUERY_CHARACTERS = 4_000
 """A question is cut off here: what stands behind it does not change what it asks for."""
 
 # Character classes as ranges of code points, which Python's and Postgres's regular expressions read alike; `\w` depends
@@ -58,7 +58,7 @@ _PHRASE = re.compile(r'"([^"]*)"')
 
 # Tokens of a text that were seen in another one are not cut again.
 _REMEMBERED_TOKENS = 1 << 16
-_MOST_REMEMBERED_CHARACTERS = 32
+_MAX_REMEMBERED_CHARACTERS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +76,14 @@ def frequencies(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     get = found.get
     for token, count in Counter(_TOKEN.findall(_normal(text))).items():
-        for term in _remembered(token) if len(token) <= _MOST_REMEMBERED_CHARACTERS else _terms_of(token):
+        for term in _remembered(token) if len(token) <= _MAX_REMEMBERED_CHARACTERS else _terms_of(token):
             found[term] = get(term, 0) + count
     return found
 
 
 def parse_query(text: str) -> Query:
     """What a question asks for. A quote that is not closed is a sign like any other."""
-    text = text[:MOST_QUERY_CHARACTERS].replace("\0", " ")
+    text = text[:MAX_QUERY_CHARACTERS].replace("\0", " ")
     phrases = tuple(phrase for phrase in _PHRASE.findall(text) if _TOKEN.search(_normal(phrase)))
     one_name = len(text.split()) == 1
     found = tuple(frequencies(text))
@@ -150,14 +150,14 @@ def _terms_of(token: str) -> Iterator[str]:
         if len(words) > 1:
             yield _term(word)
         # A longer word was written by no person and has no parts.
-        parts = _HUMP.split(word) if len(word) <= MOST_TERM_CHARACTERS else ()
+        parts = _HUMP.split(word) if len(word) <= MAX_TERM_CHARACTERS else ()
         if len(parts) > 1:
             yield from map(_term, parts)
 
 
 def _term(word: str) -> str:
     folded = word.casefold()
-    return stem(folded) if _STEMMED.fullmatch(folded) else folded[:MOST_TERM_CHARACTERS]
+    return stem(folded) if _STEMMED.fullmatch(folded) else folded[:MAX_TERM_CHARACTERS]
 
 
 def _in_order(text: str, *, phrase: bool) -> str:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from vector_pipeline.embedding import flow
 from vector_pipeline.embedding.batch.api import open_api
 from vector_pipeline.embedding.client import Answer, EmbeddingClient, EmbeddingInput
-from vector_pipeline.embedding.flow import MOST_UNDELIVERED
+from vector_pipeline.embedding.flow import MAX_UNDELIVERED
 from vector_pipeline.embedding.pacing.pacer import LocalPacer
 from vector_pipeline.errors import (
     ConfigurationError,
@@ -571,7 +571,7 @@ def test_answers_that_come_faster_than_they_are_stored_do_not_pile_up() -> None:
         asyncio.run(main())
         assert server.seen.requests == stored == 100
     # Those under way when the last place was taken, and no more; and storing is never short of work.
-    assert MOST_UNDELIVERED <= most <= 8 + MOST_UNDELIVERED
+    assert MAX_UNDELIVERED <= most <= 8 + MAX_UNDELIVERED
 
 
 @pytest.mark.parametrize(("poison", "place"), [*((poison, 20) for poison in get_args(Poison)), ("500", 0), ("drop", 40)])

@@ -19,13 +19,13 @@ from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import LoadOutcome, delete_sources, load_sources
 from vector_pipeline_tests.support.corpus import embed, key_of, load, own, rows_of, scalar
 
-MOST = 8
+MAX = 8
 ANY_CONNECTION = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
 def short_sections(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SHORT_DOCUMENT": 3, "ENDS_ONE_IN": 2, "LEAST_IN_SECTION": 1, "MOST_IN_SECTION": MOST}.items():
+    for name, value in {"SHORT_DOCUMENT": 3, "ENDS_ONE_IN": 2, "MIN_IN_SECTION": 1, "MAX_IN_SECTION": MAX}.items():
         monkeypatch.setattr(sections, name, value)
 
 
@@ -102,7 +102,7 @@ def test_each_edit_of_a_long_document_writes_few_rows(
         outcome = reload(connection, document(texts))
         assert seen(connection) == expected(document(texts))
         # One out and one in; of the section that it was in, and of one that it is parted from or joined with, some.
-        assert outcome.written <= 2 + 2 * MOST
+        assert outcome.written <= 2 + 2 * MAX
 
 
 @pytest.mark.parametrize("place", [0, 40], ids=["top", "end"])

@@ -21,7 +21,7 @@ BYTES = 16 * 1024
 DOCUMENTS = 3
 TIMES = 4
 # Four times as much may take eight times as long; what is quadratic takes sixteen. Below this nothing can be told.
-MOST_TIMES, NOTHING = 8.0, 0.1
+MAX_TIMES, NOTHING = 8.0, 0.1
 # What takes most, files of tags or of records of two characters, takes about 3 microseconds a byte.
 SECONDS_PER_BYTE = 50e-6
 
@@ -64,7 +64,7 @@ def test_four_times_as_much_takes_about_four_times_as_long(name: str) -> None:
         # The least of some is what it takes where nothing else comes between.
         least = min(_seconds(name, small, config) for _ in range(3))
         most = min(_seconds(name, large, config) for _ in range(2))
-        assert most < max(NOTHING, MOST_TIMES * least), config
+        assert most < max(NOTHING, MAX_TIMES * least), config
         assert most < SECONDS_PER_BYTE * len(large), config
 
 

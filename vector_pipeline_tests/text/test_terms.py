@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vector_pipeline.text.terms import (
-    MOST_TERM_CHARACTERS,
+    MAX_TERM_CHARACTERS,
     frequencies,
     has_phrase,
     parse_query,
@@ -47,7 +47,7 @@ def test_text_is_cut_as_documented(text: str, expected: set[str]) -> None:
 @given(st.text())
 def test_any_text_gives_bounded_terms_and_normal_forms_do_not_matter(text: str) -> None:
     found = frequencies(text)
-    assert all(1 <= len(term) <= MOST_TERM_CHARACTERS * 3 for term in found)
+    assert all(1 <= len(term) <= MAX_TERM_CHARACTERS * 3 for term in found)
     assert all(count >= 1 for count in found.values())
     assert frequencies(unicodedata.normalize("NFD", text)) == frequencies(unicodedata.normalize("NFC", text))
 

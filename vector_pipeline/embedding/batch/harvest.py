@@ -27,7 +27,7 @@ from vector_pipeline.embedding.batch.api import (
     stated_limit,
 )
 from vector_pipeline.embedding.batch.ledger import BatchLedger, OpenBatch
-from vector_pipeline.embedding.batch.submit import SMALLEST_PART_TOKENS, create
+from vector_pipeline.embedding.batch.submit import MIN_PART_TOKENS, create
 from vector_pipeline.embedding.providers.base import BrokenAnswer, HiddenError, Kind, Question, WrongDimensions
 from vector_pipeline.embedding.providers.common import parsed
 from vector_pipeline.embedding.providers.openai import OpenAI
@@ -35,7 +35,7 @@ from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInpu
 from vector_pipeline.errors import ProviderRefused
 
 # The completion window of 24 hours and some: a batch that the API does not know any more is not running either.
-LONGEST_HOURS_OUT = 26.0
+MAX_HOURS_OUT = 26.0
 
 # Of a line that failed: it goes with the next batch, once. Whatever else was wrong with it, it would be again.
 _PASSING = (Kind.RETRY, Kind.RATE_LIMITED, Kind.QUOTA)
@@ -111,7 +111,7 @@ def _is_over(api: openai.OpenAI, config: ClientConfig, batch: OpenBatch, batch_i
         with explained(config):
             return api.batches.retrieve(batch_id).status in OVER
     except NotKnown:
-        return batch.hours_out > LONGEST_HOURS_OUT
+        return batch.hours_out > MAX_HOURS_OUT
 
 
 @dataclass(slots=True)
@@ -181,7 +181,7 @@ class _Harvester:
     def _had_no_room(self, batch: OpenBatch, problem: str) -> None:
         """A batch that the API did not take on after all: it is over, and its texts are submitted in smaller parts."""
         limit = stated_limit(problem)
-        self.ledger.learn_queue(self.config.bucket, limit, max(SMALLEST_PART_TOKENS, batch.tokens // 2))
+        self.ledger.learn_queue(self.config.bucket, limit, max(MIN_PART_TOKENS, batch.tokens // 2))
         self.ledger.finished(batch.key, "failed", problem)
         self.result.finished += 1
         queue = "the account's queue" if limit is None else f"the account's queue of {limit:,} tokens"
@@ -196,10 +196,10 @@ class _Harvester:
         Not while it may still be running: with the key of another account every batch is unknown, and what was ordered
         with the right one would be paid for again.
         """
-        if batch.hours_out <= LONGEST_HOURS_OUT:
+        if batch.hours_out <= MAX_HOURS_OUT:
             self.result.problems.append(
                 f"batch {batch_id}: {reason}; is this the key of another account? Its {batch.inputs:,} texts are "
-                f"submitted again in {LONGEST_HOURS_OUT - batch.hours_out:.0f} hours"
+                f"submitted again in {MAX_HOURS_OUT - batch.hours_out:.0f} hours"
             )
             return False
         self.ledger.finished(batch.key, "unknown", reason)

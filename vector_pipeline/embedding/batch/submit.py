@@ -30,7 +30,7 @@ from vector_pipeline.errors import ProviderRefused, ProviderUnavailable
 MAX_INPUTS_PER_LINE = 128
 
 # A part of fewer tokens is not worth a batch: where not even that is taken, the queue is full.
-SMALLEST_PART_TOKENS = 1_000
+MIN_PART_TOKENS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ class _Submission:
     def _learn(self, refused: str, part: Sequence[EmbeddingInput]) -> str | None:
         """Make the next part smaller; why nothing can be submitted, where it was the smallest."""
         tokens = sum(i.tokens for i in part)
-        smaller = max(SMALLEST_PART_TOKENS, tokens // 2)
+        smaller = max(MIN_PART_TOKENS, tokens // 2)
         self.ledger.learn_queue(self.config.bucket, stated_limit(refused), smaller)
-        smallest = tokens <= SMALLEST_PART_TOKENS or len(part) == 1
+        smallest = tokens <= MIN_PART_TOKENS or len(part) == 1
         return self._full("batches of others") if smallest else None
 
     def _is_trying(self) -> bool:

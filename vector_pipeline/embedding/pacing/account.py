@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from vector_pipeline.embedding.pacing.limits import Limits, RateHeaders
-from vector_pipeline.embedding.pacing.meter import MOST_MARGIN, Meter, Seen
+from vector_pipeline.embedding.pacing.meter import MAX_MARGIN, Meter, Seen
 from vector_pipeline.embedding.pacing.width import LearnedWidth
 
 # Requests are admitted at most this far ahead of the refill: what an answer corrects reaches the next request, and
@@ -27,7 +27,7 @@ PROBE_POLL_SECONDS = 0.05
 WIDTH_KEPT_SECONDS = 600.0
 
 # A search is sent after this at the latest, whatever the bucket says.
-LONGEST_URGENT_WAIT_SECONDS = 1.0
+MAX_URGENT_WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Account:
         debt = max((meter.debt_seconds(now) for meter in self._meters()), default=0.0)
         if not self.learned:
             self.probe_until = now + debt + PROBE_SECONDS
-        return ticket, max(paused, min(debt, LONGEST_URGENT_WAIT_SECONDS) if urgent else debt)
+        return ticket, max(paused, min(debt, MAX_URGENT_WAIT_SECONDS) if urgent else debt)
 
     def settle(
         self, ticket: Ticket, headers: RateHeaders | None, now: float, *, before: tuple[int, int] = (0, 0)
@@ -155,7 +155,7 @@ class Account:
         """Let nobody send for a while, as a 429 asked; what was lacking is kept in hand from then on."""
         if self.tokens is not None:
             lacking = seconds * self.tokens.rate
-            self.tokens.margin = min(self.tokens.margin + lacking, MOST_MARGIN * self.tokens.limit)
+            self.tokens.margin = min(self.tokens.margin + lacking, MAX_MARGIN * self.tokens.limit)
         self.paused_until = max(self.paused_until, now + seconds)
         self.at = now
 

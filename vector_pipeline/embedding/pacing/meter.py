@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # What others take unforeseen is kept in hand from then on, half of it for as long as this after the last time.
 MARGIN_HALF_LIFE_SECONDS = 60.0
-MOST_MARGIN = 0.05
+MAX_MARGIN = 0.05
 
 # As long as nothing was seen of others yet, this share of the limit is kept from them; it halves with time.
 FIRST_MARGIN = 0.02
@@ -97,7 +97,7 @@ class Meter:
             self.level = min(low, self.limit)
         elif self.level > high:
             if high < self.limit / 5:
-                self.margin = max(self.margin, min(1.5 * (self.level - high), MOST_MARGIN * self.limit))
+                self.margin = max(self.margin, min(1.5 * (self.level - high), MAX_MARGIN * self.limit))
             self.level = high
         elif self.level < low and not bound:
             self.level = min(self.limit, self.level + UPWARD_GAIN * (low - self.level))

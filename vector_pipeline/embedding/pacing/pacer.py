@@ -21,7 +21,7 @@ __all__ = ["Limits", "LocalPacer", "Pacer", "PacerBase", "RateHeaders", "Ticket"
 LOOK_AGAIN_SECONDS = 2.0
 
 # Limits of a minute never make anybody wait so long: those of a day do, and then the run has to end.
-LONGEST_WAIT_SECONDS = 900.0
+MAX_WAIT_SECONDS = 900.0
 
 
 class Pacer(Protocol):
@@ -76,7 +76,7 @@ class PacerBase:
             async with self._turn():
                 while True:
                     ticket, seconds = await self._take(weight, urgent=False)
-                    if seconds > LONGEST_WAIT_SECONDS:
+                    if seconds > MAX_WAIT_SECONDS:
                         raise ProviderUnavailable(
                             f"the account may send its next request only in {seconds / 60:,.0f} minutes "
                             "(requests a day, or a pause that it was asked for); run again then, what was answered is "

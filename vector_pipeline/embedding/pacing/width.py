@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Requests that may wait inside the server: fewer and it might run dry, more only makes everything late.
-FEWEST_QUEUED = 1.5
-MOST_QUEUED = 4.0
+MIN_QUEUED = 1.5
+MAX_QUEUED = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Width:
         # The best is let go of slowly: the server may have become slower, or the texts different.
         self._best = pace if self._best is None else min(pace, self._best * 1.005)
         queued = under_way * (1 - self._best / max(pace, 1e-12))
-        if queued < FEWEST_QUEUED and under_way >= self.now - 1:
+        if queued < MIN_QUEUED and under_way >= self.now - 1:
             self._width = min(float(self._most), self._width + 1 / max(1.0, self._width / 2))
-        elif queued > MOST_QUEUED:
+        elif queued > MAX_QUEUED:
             self._width = max(1.0, self._width - 1 / max(1.0, self._width / 2))
 
     def failed(self) -> None:

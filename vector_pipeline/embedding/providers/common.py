@@ -24,10 +24,10 @@ _TRY_AGAIN = regex.compile(
 )
 
 # What a server says it bills is believed below this: no request holds a thousandth of it.
-MOST_TOKENS_BILLED = 1_000_000_000
+MAX_TOKENS_BILLED = 1_000_000_000
 
 # Whatever a server asks for, nobody waits longer; a number of three hundred digits is no time.
-LONGEST_WAIT_SECONDS = 30 * 86_400.0
+MAX_WAIT_SECONDS = 30 * 86_400.0
 
 
 def parsed(content: bytes) -> Any:
@@ -79,17 +79,17 @@ def _vector(row: object) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
 
 def billed(tokens: object) -> int:
     """Tokens that an answer says are billed; 0 where it says nothing that can be believed."""
-    return tokens if isinstance(tokens, int) and 0 < tokens < MOST_TOKENS_BILLED else 0
+    return tokens if isinstance(tokens, int) and 0 < tokens < MAX_TOKENS_BILLED else 0
 
 
 def wait_named(headers: Mapping[str, str], message: str) -> float | None:
     """Seconds that an answer asks to wait: retry-after-ms, retry-after, or its message; None without any."""
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if (value := headers.get(name)) is not None and (seconds := _seconds(value, headers.get("date"))) is not None:
-            return min(max(0.0, seconds * factor), LONGEST_WAIT_SECONDS)
+            return min(max(0.0, seconds * factor), MAX_WAIT_SECONDS)
     found = _TRY_AGAIN.search(message)
     seconds = parse_duration(found[1].lower()) if found else None
-    return None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)
+    return None if seconds is None else min(seconds, MAX_WAIT_SECONDS)
 
 
 def _seconds(value: str, now: str | None) -> float | None:

@@ -20,9 +20,9 @@ K1, B = 1.2, 0.75
 
 # A posting of four bytes: an ordinal, and below it a frequency of one byte.
 FREQUENCY_BITS = 8
-MOST_FREQUENCY = (1 << FREQUENCY_BITS) - 1
-MOST_TEXTS_IN_SEGMENT = 1 << (32 - FREQUENCY_BITS)
-MOST_LENGTH = (1 << 16) - 1
+MAX_FREQUENCY = (1 << FREQUENCY_BITS) - 1
+MAX_TEXTS_IN_SEGMENT = 1 << (32 - FREQUENCY_BITS)
+MAX_LENGTH = (1 << 16) - 1
 
 # A term in more than this share of a segment's texts has a byte for each text, which takes as much room on the whole,
 # and is summed many times as fast.
@@ -44,7 +44,7 @@ def idf(texts: int, holding: int) -> float:
 def packed(ordinals: np.ndarray[Any, Any], frequencies: np.ndarray[Any, Any]) -> Packed:
     """Postings of ordinals and frequencies, whole numbers of any type, both of shape (postings,)."""
     shifted = ordinals.astype(np.uint32) << np.uint32(FREQUENCY_BITS)
-    return np.asarray(shifted | np.minimum(frequencies, MOST_FREQUENCY).astype(np.uint32), dtype=np.uint32)
+    return np.asarray(shifted | np.minimum(frequencies, MAX_FREQUENCY).astype(np.uint32), dtype=np.uint32)
 
 
 def norms(lengths: Lengths, mean: float) -> Floats:
@@ -57,7 +57,7 @@ def dense(postings: Packed, texts: int) -> bytes | None:
     if len(postings) <= texts * FREQUENT_SHARE:
         return None
     frequencies = np.zeros(texts, dtype=np.uint8)
-    frequencies[postings >> FREQUENCY_BITS] = postings & MOST_FREQUENCY
+    frequencies[postings >> FREQUENCY_BITS] = postings & MAX_FREQUENCY
     return frequencies.tobytes()
 
 
@@ -90,7 +90,7 @@ class SegmentBuilder:
     @property
     def lengths(self) -> Lengths:
         """Of each text, shape (texts,)."""
-        return np.minimum(np.array(self._lengths, dtype=np.int32), MOST_LENGTH).astype(np.uint16)
+        return np.minimum(np.array(self._lengths, dtype=np.int32), MAX_LENGTH).astype(np.uint16)
 
     def postings(self) -> Iterator[TermPostings]:
         """Each term's postings, the terms in the order of their code points."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline.store.lexical.bm25 import MOST_TEXTS_IN_SEGMENT
+from vector_pipeline.store.lexical.bm25 import MAX_TEXTS_IN_SEGMENT
 from vector_pipeline.store.lexical.landing import land_terms
 from vector_pipeline.store.lexical.segments import (
     Segment,
@@ -24,9 +24,9 @@ WORTH_A_SEGMENT = 1_000
 # Segments of a size (within this factor) that become one: each text is written anew some times in its life, and a
 # search looks into a dozen segments at most.
 SIZE_FACTOR = 8
-MOST_OF_A_SIZE = 4
+MAX_SEGMENTS_OF_SIZE = 4
 # From this share of texts that nothing refers to on, segments are merged to leave those out.
-MOST_UNREFERENCED = 0.1
+MAX_UNREFERENCED_SHARE = 0.1
 BACKLOG_AT_ONCE = 1_000
 TABLES = ("lexical_landing", "lexical_segments", "lexical_texts", "lexical_postings")
 # Below any id.
@@ -132,7 +132,7 @@ def worth_merging(segments: list[Segment]) -> list[Segment]:
     for place, segment in enumerate(ascending):
         alike = [s for s in ascending[place:] if s.texts <= segment.texts * SIZE_FACTOR]
         together = sum(s.texts for s in ascending if s.texts <= alike[-1].texts)
-        if len(alike) >= MOST_OF_A_SIZE and together <= MOST_TEXTS_IN_SEGMENT:
+        if len(alike) >= MAX_SEGMENTS_OF_SIZE and together <= MAX_TEXTS_IN_SEGMENT:
             limit = alike[-1].texts
     return [segment for segment in segments if segment.texts <= limit]
 
@@ -142,4 +142,4 @@ def _many_unreferenced(connection: Connection, segments: list[Segment]) -> bool:
         "SELECT count(*) FROM unreferenced_hashes JOIN lexical_texts USING (content_hash)"
     ).fetchone()
     texts = sum(segment.texts for segment in segments)
-    return bool(row and texts <= MOST_TEXTS_IN_SEGMENT and row[0] > MOST_UNREFERENCED * texts)
+    return bool(row and texts <= MAX_TEXTS_IN_SEGMENT and row[0] > MAX_UNREFERENCED_SHARE * texts)

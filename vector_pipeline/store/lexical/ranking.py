@@ -18,7 +18,7 @@ from vector_pipeline.store.lexical import bm25
 from vector_pipeline.store.lexical.bm25 import Floats
 from vector_pipeline.store.lexical.segments import Segment
 
-MOST_TERMS = 256
+MAX_TERMS = 256
 """Terms of a question that are ranked by: the first ones."""
 
 
@@ -79,7 +79,7 @@ class WordRanking:
 
 def rank_words(connection: Connection, terms: Sequence[str]) -> WordRanking:
     """Rank all texts by the terms of a question; to be called inside a transaction of one snapshot (REPEATABLE READ)."""
-    terms = terms[:MOST_TERMS]
+    terms = terms[:MAX_TERMS]
     with connection.pipeline():
         stored = _select_postings(connection, terms)
         landing = _select_landing(connection, terms)
@@ -124,7 +124,7 @@ class _Postings:
         if self.frequent is None:
             packed = np.frombuffer(self.data, dtype="<u4")
             ordinals = packed >> bm25.FREQUENCY_BITS
-            frequencies = (packed & bm25.MOST_FREQUENCY).astype(np.float32)
+            frequencies = (packed & bm25.MAX_FREQUENCY).astype(np.float32)
             scores[ordinals] += np.float32(weight) * frequencies / (frequencies + norms[ordinals])
         else:
             every = np.frombuffer(self.data, dtype=np.uint8).astype(np.float32)

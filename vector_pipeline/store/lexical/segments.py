@@ -132,7 +132,7 @@ def _moved(packed: Packed, ordinals: Int32s) -> Packed:
     new = ordinals[packed >> bm25.FREQUENCY_BITS]
     if (new < 0).any():
         packed, new = packed[new >= 0], new[new >= 0]
-    return bm25.packed(new, packed & bm25.MOST_FREQUENCY)
+    return bm25.packed(new, packed & bm25.MAX_FREQUENCY)
 
 
 def _stored(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[str, int, Packed]]:

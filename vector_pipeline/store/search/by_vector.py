@@ -15,17 +15,17 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.space import CANDIDATES_TRIED, Space, active_space
 from vector_pipeline.store.vectors import as_parameter
 
-MOST_RESULTS = 1_000
+MAX_RESULTS = 1_000
 
 # Copies of one text that are named with a result at most.
-MOST_COPIES = 20
+MAX_COPIES = 20
 
 # Up to this many chunks an exact search is faster than a filtered walk through the index, and finds everything
 # (measured at 20,000 rows with a filter of 2 %: 0.35 ms exactly, 24 ms by the index).
 FEW = 5_000
 
 # Of ef_search, the candidates that HNSW keeps: what the index was measured to need, and some more for a long list.
-MOST_CANDIDATES = 1_000
+MAX_CANDIDATES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ def search(
     texts: then its other places follow.
     Raises ConfigurationError for a k out of range, DatabaseError where nothing was ever embedded.
     """
-    if not 1 <= k <= MOST_RESULTS:
-        raise ConfigurationError(f"k is {k}; it must be from 1 to {MOST_RESULTS:,}")
+    if not 1 <= k <= MAX_RESULTS:
+        raise ConfigurationError(f"k is {k}; it must be from 1 to {MAX_RESULTS:,}")
     space = active_space(connection)
     if space is None:
         raise DatabaseError("nothing was ever embedded; run `vector-pipeline ingest FOLDER` first")
@@ -110,7 +110,7 @@ def _by_index(
     with connection.transaction():
         # Goes on through the index until k are found that pass the filter; set for this transaction alone.
         connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
-        candidates = min(MOST_CANDIDATES, max(space.ef_search or CANDIDATES_TRIED[0], 2 * values["k"]))
+        candidates = min(MAX_CANDIDATES, max(space.ef_search or CANDIDATES_TRIED[0], 2 * values["k"]))
         connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
         return connection.execute(_statement(_NEAREST_BY_INDEX, space, matches), values).fetchall()
 
@@ -124,7 +124,7 @@ def _exactly(
 def _statement(nearest: LiteralString, space: Space, matches: sql.Composable) -> sql.Composed:
     names = {"embeddings": sql.Identifier(space.embeddings), "landing": sql.Identifier(space.landing)}
     return sql.SQL(_PLACES).format(
-        nearest=sql.SQL(nearest).format(matches=matches, **names), matches=matches, copies=sql.Literal(MOST_COPIES)
+        nearest=sql.SQL(nearest).format(matches=matches, **names), matches=matches, copies=sql.Literal(MAX_COPIES)
     )
 
 

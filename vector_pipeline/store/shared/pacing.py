@@ -32,7 +32,7 @@ T = TypeVar("T")
 AWAY_SECONDS = 5.0
 
 # Nobody is faster this often in a row unless something is wrong; then this process goes on by itself for a while.
-MOST_ATTEMPTS = 200
+MAX_ATTEMPTS = 200
 
 CLOCK_TOLERANCE_SECONDS = 60.0
 
@@ -114,7 +114,7 @@ class PostgresPacer(PacerBase):
 
     def _change_row(self, change: Callable[[Account, float], T]) -> T:
         connection = self._connected()
-        for attempt in range(MOST_ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
             row = connection.execute(_READ, (self._bucket,), prepare=True).fetchone()
             if row is None:
                 connection.execute(_CREATE, (self._bucket,))

@@ -19,7 +19,7 @@ import regex
 _MARKED = re.compile(r"\n(#{1,6})[ \t]+(\S[^\n]*)")
 _UNDERLINE = regex.compile(r"(?:={3,}|-{3,})[ \t]*(?:\n|\Z)")
 _NO_TITLE = frozenset("#>|`-=")
-MOST_TITLE_CHARACTERS = 200
+MAX_TITLE_CHARACTERS = 200
 _FENCE = regex.compile(r"[ ]{0,3}(?P<fence>```+|~~~+)[^\n]*(?:\n|\Z)")
 
 # An end of a sentence: a full stop and white space (Korean ends its sentences so too), or the full stops of Chinese
@@ -77,10 +77,10 @@ def find_headings(text: str, fences: list[tuple[int, int]]) -> list[Heading]:
 
 def _marked(text: str) -> Iterator[Heading]:
     first = _MARKED.match("\n" + text.partition("\n")[0]) if text.startswith("#") else None
-    if first and len(first[2]) <= MOST_TITLE_CHARACTERS:
+    if first and len(first[2]) <= MAX_TITLE_CHARACTERS:
         yield Heading(0, len(first[1]), _title(first[2]))
     for match in _MARKED.finditer(text):
-        if match.end(2) - match.start(2) <= MOST_TITLE_CHARACTERS:
+        if match.end(2) - match.start(2) <= MAX_TITLE_CHARACTERS:
             yield Heading(match.start() + 1, len(match[1]), _title(match[2]))
 
 
@@ -94,9 +94,9 @@ def _title(line: str) -> str:
 def _underlined(text: str, sign: str) -> Iterator[Heading]:
     found = text.find("\n" + sign)
     while found >= 0:
-        line = text.rfind("\n", max(0, found - MOST_TITLE_CHARACTERS - 1), found) + 1
+        line = text.rfind("\n", max(0, found - MAX_TITLE_CHARACTERS - 1), found) + 1
         title = text[line:found]
-        whole = line > 0 or found <= MOST_TITLE_CHARACTERS
+        whole = line > 0 or found <= MAX_TITLE_CHARACTERS
         titled = title.strip() and title[0] not in _NO_TITLE and not title[0].isspace()
         if whole and titled and _UNDERLINE.match(text, found + 1):
             yield Heading(line, 1 if sign == "===" else 2, title.strip())

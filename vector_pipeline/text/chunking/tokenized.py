@@ -30,7 +30,7 @@ _ANCHOR = regex.compile(rf"\p{{L}}(?=[{regex.escape(''.join(sorted(_ENDS_OF_WORD
 
 # How far from an end of a piece a place is looked for character by character, before a pattern looks everywhere.
 _NEAR = 256
-_MOST_SIGNS = 16
+_MAX_SIGNS = 16
 
 
 class TokenizedText:
@@ -77,7 +77,7 @@ class TokenizedText:
         if last == stop:
             return 0
         tail = self.text[last:stop]
-        if stop - last > _MOST_SIGNS:
+        if stop - last > _MAX_SIGNS:
             return self._tokenizer.count(tail)
         # Nearly always a full stop or the like: the same few ones all over a text.
         found = self._signs.get(tail)
@@ -103,7 +103,7 @@ class TokenizedText:
             if following not in "\r\n" or _is_word(ending):
                 return stop
             place = stop - 1
-            while place > first and stop - place < _MOST_SIGNS and text[place - 1] in _SIGNS:
+            while place > first and stop - place < _MAX_SIGNS and text[place - 1] in _SIGNS:
                 place -= 1
             if ending in _SIGNS and place > first:
                 if text[place - 1] == " ":

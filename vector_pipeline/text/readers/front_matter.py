@@ -55,14 +55,14 @@ for _tag, (_pattern, _firsts) in _RESOLVED.items():
 
 def _number(loader: Any, node: yaml.ScalarNode) -> int | float | str:
     text = str(loader.construct_scalar(node))
-    if not _DIGITS.fullmatch(text) or text.startswith("-0") or len(text) > _MOST_DIGITS:
+    if not _DIGITS.fullmatch(text) or text.startswith("-0") or len(text) > _MAX_DIGITS:
         return text
     value = float(text) if "." in text else int(text)
     return value if repr(value) == text else text
 
 
 # Beyond 64 bits, and the precision of a double, a number is text anyway.
-_MOST_DIGITS = 32
+_MAX_DIGITS = 32
 
 
 def _truth(loader: Any, node: yaml.ScalarNode) -> bool | str:

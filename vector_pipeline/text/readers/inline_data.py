@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import regex
 
-SHORTEST = 256
+MIN_CHARACTERS = 256
 """Characters of content from which a `data:` URL is left out: shorter ones are examples, and cost next to nothing."""
 
 _BEGIN = regex.compile(r"(?i)data:[\w.+/;=*-]{0,100}(?:;base64,|,(?=%3C))")
@@ -31,7 +31,7 @@ def without_inline_data(text: str) -> tuple[str, int]:
         content = _BASE64 if sign[0].lower().endswith("base64,") else _ESCAPED
         found = content.match(text, sign.end())
         end = found.end() if found else sign.end()
-        if end - sign.end() >= SHORTEST:
+        if end - sign.end() >= MIN_CHARACTERS:
             kept.append(text[begin : sign.end()])
             begin = end
             count += 1

@@ -17,7 +17,7 @@ MAX_DEPTH = 64
 """Of values in values. orjson writes 254 levels, and nobody asks for them."""
 
 # Integers that fit into 64 bits, signed or not, are what orjson writes and most readers of JSON can hold.
-_LOWEST, _HIGHEST = -(2**63), 2**64 - 1
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 class Unstorable(ValueError):
@@ -73,7 +73,7 @@ class _Walk:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
-            return value if _LOWEST <= value <= _HIGHEST else self.text(_digits(value))
+            return value if _MIN_INTEGER <= value <= _MAX_INTEGER else self.text(_digits(value))
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else str(value)
         if depth >= MAX_DEPTH:

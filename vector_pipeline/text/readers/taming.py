@@ -22,12 +22,12 @@ _FORMAT = re.compile(r"<(/?)(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong
 _FEW_ELEMENTS = 10_000
 
 # A tag is compared with itself for attributes of one name, and each `<body …>` with all before it.
-_MOST_ATTRIBUTES = 512
+_MAX_ATTRIBUTES = 512
 _SMALL = 64 * 1024
 _VALUE = r"""(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)?+"""
-_CROWDED = re.compile(rf"<([a-z][^\s/>]*+)(?:[\s/]*+[^\s/>][^\s/>=]*+{_VALUE}){{{_MOST_ATTRIBUTES},}}+", re.IGNORECASE)
+_CROWDED = re.compile(rf"<([a-z][^\s/>]*+)(?:[\s/]*+[^\s/>][^\s/>=]*+{_VALUE}){{{_MAX_ATTRIBUTES},}}+", re.IGNORECASE)
 _ROOT = re.compile(r"<(html|body)(?=[\s/])[^>]*+", re.IGNORECASE)
-_MOST_ROOTS = 64
+_MAX_ROOTS = 64
 
 
 def tamed(text: str) -> str:
@@ -35,7 +35,7 @@ def tamed(text: str) -> str:
     text = _unformatted(text)
     if len(text) > _SMALL:
         text = _CROWDED.sub(r"<\1", text)
-        if len(_ROOT.findall(text)) > _MOST_ROOTS:
+        if len(_ROOT.findall(text)) > _MAX_ROOTS:
             text = _ROOT.sub(r"<\1", text)
     return _flattened(text)
 
