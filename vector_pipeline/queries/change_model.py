@@ -10,7 +10,7 @@ from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import variable
 from vector_pipeline.store import manifest
 from vector_pipeline.store.index import maintain_index
-from vector_pipeline.store.space import WORTH_AN_INDEX, Space, named
+from vector_pipeline.store.space import WORTH_AN_INDEX, Space, get_space
 from vector_pipeline.store.spaces import require_complete, start_space, switch_space
 
 
@@ -37,7 +37,7 @@ def switch(pipeline: Pipeline, name: str, *, worth: int = WORTH_AN_INDEX) -> Spa
     """
     least = pipeline.settings.min_recall
     with pipeline.database.connect(role="space") as connection:
-        require_complete(connection, named(connection, name))
+        require_complete(connection, get_space(connection, name))
         # What has landed since the last run is brought under the index; the last word on recall is the switch's.
         maintain_index(pipeline.database, worth=worth, recall=least)
         return switch_space(connection, name, least, worth=worth)

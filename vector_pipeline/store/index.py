@@ -21,7 +21,7 @@ from vector_pipeline.store.locks import try_lock_index
 from vector_pipeline.store.recall import measure_recall
 from vector_pipeline.store.sizes import bytes_on_disk
 from vector_pipeline.store.space import WORTH_AN_INDEX, Space, active_space, count_vectors, list_spaces
-from vector_pipeline.store.spaces import alone
+from vector_pipeline.store.spaces import run_exclusively
 from vector_pipeline.store.view import create_view, drop_view, has_dependents
 
 # Rows enter an existing graph one by one, at 135 to 430 a second; a build together runs at 300 to 3,200 a second.
@@ -203,7 +203,7 @@ def _build_afresh(connection: Connection, space: Space, vectors: int, log: Calla
             create_view(connection, space, grants)
 
     try:
-        alone(connection, swap)
+        run_exclusively(connection, swap)
     except (psycopg.Error, DatabaseError):
         run("DROP TABLE IF EXISTS {fresh}")
         raise

@@ -11,7 +11,7 @@ from vector_pipeline.store.connection import Connection
 KEPT = "1 day"
 
 
-def reasons(connection: Connection, spaces: Sequence[str] | None, hashes: Sequence[bytes]) -> dict[bytes, str]:
+def find_rejections(connection: Connection, spaces: Sequence[str] | None, hashes: Sequence[bytes]) -> dict[bytes, str]:
     """Why each of the hashes was refused, for those that were, in one of some spaces or in any.
 
     What a model refused before its first answer made a space is noted under the model's name.
@@ -28,7 +28,7 @@ def reasons(connection: Connection, spaces: Sequence[str] | None, hashes: Sequen
     return {row[0].bytes: row[1] for row in rows}
 
 
-def note(connection: Connection, space: str, refused: Mapping[bytes, str]) -> None:
+def store_rejections(connection: Connection, space: str, refused: Mapping[bytes, str]) -> None:
     """Note texts as refused."""
     keys = sorted(refused)
     connection.execute(

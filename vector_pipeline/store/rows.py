@@ -32,7 +32,7 @@ from vector_pipeline.store.sections import (
     standing_of,
     write_places,
 )
-from vector_pipeline.store.space import Space, in_state, select_spaces
+from vector_pipeline.store.space import Space, select_spaces, space_in_state
 
 ROWS_IN_BLOCK = 256
 
@@ -87,7 +87,7 @@ def _compared(
     locked = _lock(connection, batch)
     spaces = select_spaces(connection)
     owned, with_rows = _owned(arrival, batch, locked, outcome)
-    missing = _select_missing(connection, in_state(spaces, "active"), owned)
+    missing = _select_missing(connection, space_in_state(spaces, "active"), owned)
     standing = select_standing(connection, with_rows) if with_rows else ()
     # Meanwhile the server is at those two.
     sections = {source.source_key: sections_of(source) for source in owned}

@@ -69,22 +69,22 @@ def list_spaces(connection: Connection) -> list[Space]:
     return select_spaces(connection).fetchall()
 
 
-def in_state(spaces: Iterable[Space], state: State) -> Space | None:
+def space_in_state(spaces: Iterable[Space], state: State) -> Space | None:
     """The one that is active, or that fills, if there is one."""
     return next((space for space in spaces if space.state == state), None)
 
 
 def active_space(connection: Connection) -> Space | None:
     """The space that searches see, None before the first one."""
-    return in_state(list_spaces(connection), "active")
+    return space_in_state(list_spaces(connection), "active")
 
 
 def filling_space(connection: Connection) -> Space | None:
     """The space that fills beside the active one, if there is one."""
-    return in_state(list_spaces(connection), "filling")
+    return space_in_state(list_spaces(connection), "filling")
 
 
-def named(connection: Connection, name: str) -> Space:
+def get_space(connection: Connection, name: str) -> Space:
     """The space of that name. Raises ConfigurationError, naming those there are."""
     spaces = list_spaces(connection)
     for space in spaces:

@@ -22,8 +22,8 @@ from vector_pipeline.store.space import (
     count_missing,
     count_vectors,
     filling_space,
+    get_space,
     list_spaces,
-    named,
 )
 from vector_pipeline.store.view import replace_view
 
@@ -89,7 +89,7 @@ def switch_space(connection: Connection, name: str, min_recall: float, *, worth:
     Raises ConfigurationError where it does not exist, misses vectors, has `worth` or more and no index, or one that
     finds too little, and DatabaseError where something of somebody else's depends on the view.
     """
-    space = named(connection, name)
+    space = get_space(connection, name)
     if space.state == "active":
         return space
     require_complete(connection, space)
@@ -112,11 +112,11 @@ def switch_space(connection: Connection, name: str, min_recall: float, *, worth:
         connection.execute("UPDATE spaces SET state = 'active' WHERE name = %s", (name,))
         replace_view(connection, space)
 
-    alone(connection, switch)
-    return named(connection, name)
+    run_exclusively(connection, switch)
+    return get_space(connection, name)
 
 
-def alone(connection: Connection, work: Callable[[], None]) -> None:
+def run_exclusively(connection: Connection, work: Callable[[], None]) -> None:
     """Do some work in a transaction that no load, answer or sweep runs beside; tried again while readers are in the way.
 
     Raises DatabaseError where the locks are not to be had.
@@ -148,7 +148,7 @@ def require_complete(connection: Connection, space: Space) -> None:
 
 def drop_space(connection: Connection, name: str) -> None:
     """Drop a space that is not active, with its vectors."""
-    space = named(connection, name)
+    space = get_space(connection, name)
     if space.state == "active":
         raise ConfigurationError(f"space {name} is active; switch to another before you drop it")
 
@@ -158,7 +158,7 @@ def drop_space(connection: Connection, name: str) -> None:
         connection.execute("DELETE FROM rejected_texts WHERE space = %s", (name,))
         connection.execute("DELETE FROM spaces WHERE name = %s", (name,))
 
-    alone(connection, drop)
+    run_exclusively(connection, drop)
 
 
 def _create(connection: Connection, model: str, dimensions: int, state: State) -> Space:

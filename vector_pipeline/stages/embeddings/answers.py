@@ -116,7 +116,7 @@ class AnswerStore:
                 self._noted = time.monotonic()
         if answer.rejected:
             with owned_transaction(connection):
-                rejected_texts.note(connection, self._target.name, answer.rejected)
+                rejected_texts.store_rejections(connection, self._target.name, answer.rejected)
             self.rejected.update((key.hex(), reason) for key, reason in answer.rejected.items())
 
     def _connected(self) -> Connection:

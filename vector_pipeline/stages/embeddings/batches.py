@@ -222,7 +222,7 @@ class _Submission:
             self.result.out += len(missing - mine)
             missing &= mine
             names = [self.space.name, self.space.model]
-            missing -= set(rejected_texts.reasons(self.connection, names, list(missing)))
+            missing -= set(rejected_texts.find_rejections(self.connection, names, list(missing)))
             out = self.ledger.under_way(self.space.name, list(missing))
             singly = self.ledger.to_send_singly(self.space.name, list(missing - out))
             self.result.out += len(out)

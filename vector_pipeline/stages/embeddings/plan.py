@@ -267,7 +267,7 @@ class _TargetRun:
             yield batch
 
     def _missing(self, connection: Connection, hashes: list[bytes]) -> set[bytes]:
-        refused = rejected_texts.reasons(connection, [self.target.name, self.target.model], hashes)
+        refused = rejected_texts.find_rejections(connection, [self.target.name, self.target.model], hashes)
         space = self.target.space
         missing = set(hashes) if space is None else vectors.missing(connection, space, hashes)
         missing -= set(refused)
