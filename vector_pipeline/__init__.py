@@ -1,8 +1,8 @@
 """Keeps a pgvector table in step with a folder or bucket of text.
 
-`OpenAIResource` is for other people's Dagster assets; `VectorPipelineComponent` and `build_definitions` put a pipeline
-into a Dagster project, under the names that `Names` gives. All are imported on first use: importing the package reads no
-environment and loads no Dagster.
+`Corpus` searches. `OpenAIResource` is for other people's Dagster assets; `VectorPipelineComponent` and
+`build_definitions` put a pipeline into a Dagster project, under the names that `Names` gives. All are imported on first
+use: importing the package reads no environment and loads no Dagster.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from vector_pipeline.defs.component import VectorPipelineComponent
     from vector_pipeline.defs.names import Names
     from vector_pipeline.defs.openai_resource import OpenAIResource
+    from vector_pipeline.queries.corpus import Corpus
     from vector_pipeline.settings import Settings
 
 _HOMES = {
     "Names": "vector_pipeline.defs.names",
     "VectorPipelineComponent": "vector_pipeline.defs.component",
+    "Corpus": "vector_pipeline.queries.corpus",
     "OpenAIResource": "vector_pipeline.defs.openai_resource",
     "build_definitions": "vector_pipeline.defs.build",
     "Settings": "vector_pipeline.settings",
@@ -33,7 +35,7 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-__all__ = ["Names", "OpenAIResource", "Settings", "VectorPipelineComponent", "build_definitions"]
+__all__ = ["Corpus", "Names", "OpenAIResource", "Settings", "VectorPipelineComponent", "build_definitions"]
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from vector_pipeline.cli.output import Progress, emit, emit_json, fail
 from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from vector_pipeline.store.search.hybrid import Mode
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="One JSON object on stdout.")
 
@@ -82,17 +85,35 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
 @cli.command()
 @click.argument("query")
 @click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="How many texts to find.")
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "hybrid", "words", "meaning"]),
+    default="auto",
+    show_default=True,
+    help="What ranks: words, meaning, or both. 'auto' is both, but words for an identifier, \"a phrase\" or one word.",
+)
+@click.option("--context", default=0, type=click.IntRange(0, 100), help="Show so many chunks around each result.")
 @click.option("--source", metavar="GLOB", help="Only files whose path matches, such as 'guides/*'.")
+@click.option("--root", metavar="ROOT", help="Only files under this folder or URL.")
 @click.option("--where", metavar="JSON", help="Only chunks whose metadata contains this object.")
 @as_json
-def search(query: str, k: int, source: str | None, where: str | None, json_wanted: bool) -> None:
-    """Find the chunks nearest in meaning to QUERY."""
+def search(
+    query: str,
+    k: int,
+    mode: Mode,
+    context: int,
+    source: str | None,
+    root: str | None,
+    where: str | None,
+    json_wanted: bool,
+) -> None:
+    """Find the chunks that answer QUERY best, by their words and by their meaning."""
     from vector_pipeline.queries.search import search as run_search
 
-    if not query.strip():
-        raise ConfigurationError("the query is empty; ask something")
     with open_pipeline(Settings.from_environment()) as pipeline:
-        results = run_search(pipeline, query, k, source=source, where=_object(where))
+        results = run_search(
+            pipeline, query, k, mode=mode, source=source, root=root, where=_object(where), context=context
+        )
     if json_wanted:
         emit_json({"results": [dataclasses.asdict(result) for result in results]})
     else:

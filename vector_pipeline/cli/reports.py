@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vector_pipeline.local.ingest import IngestReport
     from vector_pipeline.pipeline.pipeline import Pipeline
     from vector_pipeline.queries.estimate import Estimate
-    from vector_pipeline.store.search.by_vector import SearchResult
+    from vector_pipeline.store.search.results import SearchResult
 
 # Rejected files that are listed; `status` lists all. Of files that a scan left out `status` lists as many.
 SHOWN = 20
@@ -76,15 +76,18 @@ def show_ingest(report: IngestReport) -> None:
 
 
 def show_results(results: list[SearchResult]) -> None:
-    """Texts that were found, nearest first."""
+    """Texts that were found, best first."""
     width = min(100, shutil.get_terminal_size().columns)
     if not results:
         emit("nothing found")
     for number, result in enumerate(results, 1):
         headings = " › ".join(_headings(result.metadata))
         place = f"{result.document_id}, chunk {result.chunk_index}" + (f", {headings}" if headings else "")
-        emit(f"{number}. {printable(place)}  (distance {result.distance:.3f})")
-        text = textwrap.shorten(harmless(" ".join(result.page_content.split())), 4 * width, placeholder=" …")
+        emit(f"{number}. {printable(place)}  (score {result.score:.3f})")
+        content = result.page_content if result.context is None else result.context
+        text = harmless(" ".join(content.split()))
+        if result.context is None:
+            text = textwrap.shorten(text, 4 * width, placeholder=" …")
         for line in textwrap.wrap(text, width, initial_indent="   ", subsequent_indent="   "):
             emit(line)
         if result.also_in:

@@ -1,29 +1,28 @@
-"""Search: a question is embedded, and the nearest chunks are looked up."""
+"""Search: a question is cut into words and embedded, and the chunks that answer it best are looked up."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from vector_pipeline.embedding.models import EMBEDDED_MODEL
-from vector_pipeline.embedding.providers.base import Purpose
-from vector_pipeline.embedding.values import ClientConfig
-from vector_pipeline.errors import DatabaseError
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.queries.embed import embed_with
+from vector_pipeline.queries.question_vectors import QuestionVectors
+from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import PostgresError
-from vector_pipeline.store.search.by_vector import SearchResult
-from vector_pipeline.store.search.by_vector import search as search_vectors
+from vector_pipeline.store.manifest import known_roots
+from vector_pipeline.store.search import hybrid
+from vector_pipeline.store.search.by_vector import Vector
+from vector_pipeline.store.search.filters import Filter
+from vector_pipeline.store.search.hybrid import Mode, Question
+from vector_pipeline.store.search.results import SearchResult
 from vector_pipeline.store.shared.answered import note_answer
-from vector_pipeline.store.shared.pacing import PostgresPacer
-from vector_pipeline.store.space import active_space
-
-PATIENCE_SECONDS = 30.0
-"""How long a search retries transient failures."""
+from vector_pipeline.store.space import Space
+from vector_pipeline.text.terms import MAX_QUERY_CHARACTERS
 
 
 def search(
@@ -31,35 +30,68 @@ def search(
     query: str,
     k: int = 10,
     *,
+    mode: Mode = "auto",
     source: str | None = None,
+    root: str | None = None,
     where: Mapping[str, Any] | None = None,
+    context: int = 0,
 ) -> list[SearchResult]:
-    """The k chunks nearest in meaning to a question; see store.search.search for the filters.
+    """The k chunks that answer a question best; `Corpus.search` has the arguments."""
+    question = question_of(query, k, mode=mode, source=source, root=root, where=where, context=context)
+    with QuestionVectors(pipeline) as vectors, pipeline.database.connect(role="search") as connection:
+        return answer(pipeline, connection, vectors, question)
+
+
+def question_of(
+    query: str,
+    k: int,
+    *,
+    mode: Mode,
+    source: str | None,
+    root: str | None,
+    where: Mapping[str, Any] | None,
+    context: int,
+) -> Question:
+    """What is asked, checked. Raises ConfigurationError for an empty question and an unknown mode."""
+    # What cannot be written as UTF-8 or stored in Postgres cannot be in any text.
+    text = query.replace("\0", " ").encode("utf-8", "replace").decode()[:MAX_QUERY_CHARACTERS].strip()
+    if not text:
+        raise ConfigurationError("the query is empty; ask something")
+    if mode not in ("auto", "hybrid", "words", "meaning"):
+        raise ConfigurationError(f"the mode is {mode!r}; it must be auto, hybrid, words or meaning")
+    if context < 0:
+        raise ConfigurationError(f"context is {context}; it must be 0 or more")
+    return Question(text, k, mode, Filter(source, _normal_root(root), where), context)
+
+
+def _normal_root(root: str | None) -> str | None:
+    """A root as the manifest has it: a URL without a slash at its end, or the path that a folder really has."""
+    if root is None:
+        return None
+    return root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve())
+
+
+def answer(
+    pipeline: Pipeline, connection: Connection, vectors: QuestionVectors, question: Question
+) -> list[SearchResult]:
+    """The results of a question.
 
     The question is embedded by the active space's model, whatever the settings name meanwhile, and does not wait
     behind a bulk load.
     """
-    with pipeline.database.connect(role="search") as connection:
-        space = active_space(connection)
-        if space is None:
-            raise DatabaseError("nothing was ever embedded; run `vector-pipeline ingest FOLDER` first")
+
+    def embed(space: Space) -> Vector:
         if pipeline.settings.uses_embedded_model != (space.model == EMBEDDED_MODEL):
             check_model(connection, pipeline.settings)
-        config = pipeline.client_config.for_model(space.model, space.dimensions)
-        # A person waits for the answer: better a clear error soon than one after ten minutes.
-        config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
-        vector = asyncio.run(_ask(pipeline, config, query))
-        with suppress(PostgresError):  # a role that only reads may search
-            note_answer(connection, pipeline.client_config.bucket)
-        return search_vectors(connection, vector, k, source=source, where=where)
+        vector = vectors.of(space, question.text)
+        if not pipeline.settings.uses_embedded_model:
+            with suppress(PostgresError):  # a role that only reads may search
+                note_answer(connection, pipeline.client_config.bucket)
+        return vector
 
-
-async def _ask(pipeline: Pipeline, config: ClientConfig, query: str) -> Any:
-    from vector_pipeline.embedding.client import EmbeddingClient
-
-    pacer = PostgresPacer.of(pipeline.database, config)
-    try:
-        async with EmbeddingClient(config, pacer, purpose=Purpose.QUERY) as client:
-            return (await embed_with(client, [query], urgent=True))[0]
-    finally:
-        await pacer.close()
+    found = hybrid.search(connection, question, embed)
+    root = question.limits.root
+    if not found and root is not None and root not in (roots := known_roots(connection)):
+        known = ", ".join(f"'{name}'" for name in roots) or "nothing"
+        raise ConfigurationError(f"nothing was ingested from '{root}'; there is {known}")
+    return found

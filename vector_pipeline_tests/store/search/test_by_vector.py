@@ -10,7 +10,8 @@ from vector_pipeline.errors import ConfigurationError, DatabaseError
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.rows import load_sources
-from vector_pipeline.store.search.by_vector import like_pattern, search
+from vector_pipeline.store.search.by_vector import search
+from vector_pipeline.store.search.filters import like_pattern
 from vector_pipeline_tests.support.corpus import embed, load, own, rows_of, scalar, space_of, vectors_of
 
 
@@ -42,7 +43,7 @@ def test_distances_ascend_and_agree_with_numpy(connection: Connection) -> None:
     load(connection, "A1", {"a.txt": texts})
     results = search(connection, _query("question"), 10)
     expected = np.sort(1 - vectors_of(texts) @ _query("question"))[:10]
-    np.testing.assert_allclose([r.distance for r in results], expected, atol=1e-6)
+    np.testing.assert_allclose([r.distance or 0 for r in results], expected, atol=1e-6)
 
 
 def test_copies_of_a_text_are_folded_while_there_are_others(connection: Connection) -> None:
@@ -62,7 +63,7 @@ def test_a_hundred_are_found_where_nine_of_ten_vectors_are_unreferenced(
 ) -> None:
     results = search(connection, _query("question"), 100)
     assert len(results) == 100
-    assert [r.distance for r in results] == sorted(r.distance for r in results)
+    assert [r.distance for r in results] == sorted(r.distance or 0 for r in results)
 
 
 @pytest.mark.parametrize("role", ["owner", "reader"])

@@ -1,0 +1,112 @@
+"""Vectors of questions: one client for as long as questions are asked, and no question paid for twice."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from vector_pipeline.embedding.pacing.pacer import LocalPacer
+from vector_pipeline.embedding.providers.base import Purpose
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.queries.embed import embed_with
+from vector_pipeline.store.search.by_vector import Vector
+from vector_pipeline.store.shared.pacing import PostgresPacer
+from vector_pipeline.store.space import Space
+
+if TYPE_CHECKING:
+    # The client imports openai, which takes a third of a second: where something is to be sent, and not before.
+    from vector_pipeline.embedding.client import EmbeddingClient
+
+PATIENCE_SECONDS = 30.0
+"""How long a search retries transient failures."""
+MAX_REMEMBERED = 1_000
+"""Questions whose vectors are kept: 6 MB at 1,536 dimensions."""
+
+
+class QuestionVectors:
+    """Vectors of questions by the model of a space. Safe for threads; close it, or use it as a context manager."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._lock = threading.Lock()
+        self._remembered: OrderedDict[tuple[str, str], Future[Vector]] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clients: dict[str, EmbeddingClient] = {}
+        self._opened = AsyncExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the model's server."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(self._opened.aclose(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+
+    def of(self, space: Space, question: str) -> Vector:
+        """The vector of a question, shape (dimensions,), float32; asked for once, whoever asks at the same time.
+
+        Raises ProviderRefused, ProviderUnavailable and InputRejected.
+        """
+        key = (space.name, question)
+        with self._lock:
+            found = self._remembered.get(key)
+            mine = found is None
+            if found is None:
+                found = self._remembered[key] = Future()
+                if len(self._remembered) > MAX_REMEMBERED:
+                    self._remembered.popitem(last=False)
+            else:
+                self._remembered.move_to_end(key)
+        if mine:
+            try:
+                found.set_result(self._ask(space, question))
+            except BaseException as error:
+                with self._lock:
+                    self._remembered.pop(key, None)
+                found.set_exception(error)
+                raise
+        return found.result()
+
+    def _ask(self, space: Space, question: str) -> Vector:
+        return asyncio.run_coroutine_threadsafe(self._send(space, question), self._running_loop()).result()
+
+    async def _send(self, space: Space, question: str) -> Vector:
+        client = await self._client(space)
+        vectors = await embed_with(client, [question], urgent=True)
+        return np.asarray(vectors[0], dtype=np.float32)
+
+    async def _client(self, space: Space) -> EmbeddingClient:
+        from vector_pipeline.embedding.client import EmbeddingClient
+
+        if space.name not in self._clients:
+            config = self._pipeline.client_config.for_model(space.model, space.dimensions)
+            # A person waits for the answer: better a clear error soon than one after ten minutes.
+            config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
+            in_process = self._pipeline.settings.uses_embedded_model
+            pacer = LocalPacer() if in_process else PostgresPacer.of(self._pipeline.database, config)
+            client = EmbeddingClient(config, pacer, purpose=Purpose.QUERY)
+            self._clients[space.name] = await self._opened.enter_async_context(client)
+        return self._clients[space.name]
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="questions", daemon=True).start()
+            return self._loop
