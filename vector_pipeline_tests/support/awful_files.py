@@ -113,12 +113,12 @@ def _encoded() -> Iterator[AwfulFile]:
     yield AwfulFile("utf-16-cut.txt", KOREAN.encode("utf-16")[:-1], "half a character at its end", "utf-16")
     yield AwfulFile("utf-8-cut.txt", KOREAN.encode()[:-3], "cut off in a character", "line 1")
     yield AwfulFile("utf-8-broken.txt", KOREAN.encode() * 3 + b"\xff\n" + KOREAN.encode(), "a byte too many", "line 4")
-    yield AwfulFile("one-byte.txt", b"\xe9", "nobody can tell", "cannot be told")
+    yield AwfulFile("one-byte.txt", b"\xe9", "nobody can tell", "cannot be detected")
     yield AwfulFile("mixed.txt", KOREAN.encode("cp949") + KOREAN.encode(), "put together from two files", "UTF-8")
     mixed = FRENCH.encode("cp1252") * 30 + FRENCH.encode() + FRENCH.encode("cp1252") * 30
     yield AwfulFile("mixed-french.txt", mixed, "any byte decodes in cp1252", "mixes encodings")
     yield AwfulFile(
-        "cp1258.txt", "Hôm nay tr\u01a1\u0300i râ\u0301t đe\u0323p.".encode("cp1258"), "unknown", "cannot be told"
+        "cp1258.txt", "Hôm nay tr\u01a1\u0300i râ\u0301t đe\u0323p.".encode("cp1258"), "unknown", "cannot be detected"
     )
 
 

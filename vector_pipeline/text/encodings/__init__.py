@@ -1,1 +1,1 @@
-"""Bytes to text: which encoding a file is in, and its decoding."""
+"""Bytes to text: find the encoding of a file and decode it."""

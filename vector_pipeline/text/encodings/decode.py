@@ -1,7 +1,8 @@
-r"""Bytes to text: byte order mark, then strict UTF-8, then detection; what cannot be decided is rejected.
+r"""Decode the bytes of a file: by its byte order mark, then as strict UTF-8, then by detection.
 
-Nothing is ever replaced by a question mark: text that is not what its author wrote would be found, quoted and paid
-for. Line ends become \n. Unicode is left in the form that it came in (NFC or NFD), so that offsets are the file's own.
+A file whose encoding cannot be decided is rejected. No byte is ever replaced by a question mark: the altered text
+would be embedded at a cost, found and quoted. Line ends become \n. The Unicode form (NFC or NFD) does not change, so
+offsets are those of the file.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-# Formats that begin unmistakably, and are sometimes given the suffix of a text.
+# Formats with an unmistakable beginning whose files sometimes have the suffix of a text file.
 _FORMATS = (
     (b"%PDF-", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive, or an Office document"),
@@ -51,19 +52,19 @@ _FORMATS = (
     (b"GIF8", "binary (a GIF image)"),
 )
 
-# Control characters that no text holds; NUL is dealt with apart, since a few stray ones occur in real files.
+# Control characters that no text holds. NUL is handled separately, because a few stray ones occur in real files.
 _CONTROLS = bytes([*range(1, 7), *range(14, 27), *range(28, 32)])
 
-# What a stream is read in.
+# The size of the blocks in which a stream is read.
 BLOCK_BYTES = 1 << 20
 
-# Detection is certain with so many bytes outside ASCII; a stream is read a block further where there are fewer.
+# Detection is certain with this many bytes outside ASCII. If a block has fewer, detection also sees the next block.
 _ENOUGH = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A file's text, the encoding it was read in, and how many NUL and surrogate characters were taken out."""
+    """A file's text, its encoding, and the number of NUL and surrogate characters that were removed."""
 
     text: str
     encoding: str
@@ -71,16 +72,16 @@ class Decoded:
 
 
 def decode(data: bytes, *, declared: str = "") -> Decoded:
-    """The text of a file. Raises FileRejected where it is binary or its encoding cannot be decided.
+    """Decode a file. Raises FileRejected if it is binary or its encoding cannot be decided.
 
-    `declared` is the encoding that the file itself names, as Python does; it is believed where the bytes agree.
+    `declared` is the encoding that the file itself names, by Python's name. It is used if the bytes agree.
     """
     decoder = _Decoder(declared)
     return _cleaned("".join(decoder.decode(data, b"", final=True)), decoder.encoding)
 
 
 class TextStream:
-    """The text of a stream, decoded as it is read: memory is that of a block, or of the longest line."""
+    """The text of a stream, decoded block by block. It holds one block or the longest line in memory."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -88,11 +89,11 @@ class TextStream:
 
     @property
     def encoding(self) -> str:
-        """The encoding, as far as the stream has been read: what is ASCII so far is UTF-8."""
+        """The encoding of the part read so far; UTF-8 while that part is ASCII."""
         return self._decoder.encoding
 
     def lines(self) -> Iterator[str]:
-        r"""Its lines with their ends, which may be \n, \r\n or \r. Raises FileRejected, naming the line."""
+        r"""Yield the lines with their ends (\n, \r\n or \r). Raises FileRejected, which names the line."""
         unfinished: list[str] = []
         for text in self._blocks():
             first, *others = io.StringIO(text, newline="")
@@ -106,7 +107,7 @@ class TextStream:
             yield "".join(unfinished)
 
     def _blocks(self) -> Iterator[str]:
-        r"""Text in pieces, none of which ends between \r and \n."""
+        r"""Yield the text in pieces. No piece ends between \r and \n."""
         held = ""
         block = self._stream.read(BLOCK_BYTES)
         while block:
@@ -122,7 +123,7 @@ class TextStream:
 
 
 class _Decoder:
-    """Decodes a file block by block, and decides its encoding where it first leaves ASCII."""
+    """Decodes a file block by block, and decides its encoding at the first byte outside ASCII."""
 
     def __init__(self, declared: str) -> None:
         self.encoding = ""
@@ -165,7 +166,7 @@ class _Decoder:
         self._decoder = codecs.getincrementaldecoder(encoding)("strict")
 
     def _decide(self, data: bytes, following: bytes, error: UnicodeDecodeError, *, final: bool) -> str:
-        """The text of a block that is not in the encoding that was begun with."""
+        """Decode a block that the first choice of encoding cannot decode."""
         place = self._place(data, error)
         if self.encoding != "utf-8" or not self._ascii:
             raise FileRejected(f"{place} is not {self.encoding}, as the file is up to there; save it as UTF-8")
@@ -182,7 +183,10 @@ class _Decoder:
         raise FileRejected(f"{self._place(data, error)} is not {encoding}, as the file is elsewhere; save it as UTF-8")
 
     def _check_lines(self, text: str, reading: Reading) -> None:
-        """Raise FileRejected where a line is in another encoding than the rest: one may decode in the wrong one."""
+        """Raise FileRejected if a line is in another encoding than the rest.
+
+        Such a line may decode without an error, as the wrong characters.
+        """
         enough, end, number = (1 if reading.single_byte else 4), -1, self._lines + 1
         counted = 0
         unlikely = unlikely_place(text, reading.script)
@@ -217,42 +221,42 @@ _ASCII = bytes(range(128))
 
 
 def detect(data: bytes, error: UnicodeDecodeError, place: str, declared: str) -> Reading | None:
-    """How text reads that is not UTF-8; None where only the file itself can say, and does.
+    """The most likely reading of text that is not UTF-8; None if only `declared` can decide it.
 
-    Raises FileRejected where that cannot be decided.
+    Raises FileRejected if there is neither a likely reading nor a declared encoding.
     """
     lenient = data.decode("utf-8", "replace")
     broken = lenient.count("\ufffd")
     if len(lenient.encode()) - len(lenient) > 3 * 2 * broken and not declared:
-        # Most of what is outside ASCII is UTF-8: it was cut, or put together from files in several encodings.
-        raise FileRejected(f"{place} is not UTF-8, as the rest of the file is; mend it, or save it as UTF-8 again")
+        # Most bytes outside ASCII are UTF-8: the file was cut, or joined from files in several encodings.
+        raise FileRejected(f"{place} is not UTF-8, as the rest of the file is; fix it, or save it as UTF-8 again")
     reading = most_likely(data, declared=declared)
     if reading is None and not declared:
         if any(_is_utf8(line, 1) for line in data.split(b"\n")):
             raise FileRejected(
                 f"{place} is not UTF-8, though other lines are: the file mixes encodings; save it as UTF-8"
             )
-        raise FileRejected(f"{place} is not UTF-8, and which encoding it is in cannot be told; save it as UTF-8")
+        raise FileRejected(f"{place} is not UTF-8, and its encoding cannot be detected; save it as UTF-8")
     return reading
 
 
 def refuse_formats(data: bytes) -> None:
-    """Raise FileRejected for files that begin as another format does."""
+    """Raise FileRejected if a file begins like one of another format."""
     for magic, name in _FORMATS:
         if data.startswith(magic):
             raise FileRejected(f"is {name}, not text; convert it to text, or remove it from the source")
 
 
 def _is_binary(data: bytes) -> bool:
-    """Whether bytes of one-byte text are no text: many NULs, or control characters."""
-    # One of them is no sign of anything, however short the file.
+    """Whether bytes hold too many NULs or control characters to be text in a single-byte encoding."""
+    # A single one proves nothing, however short the file is.
     controls = len(data) - len(data.translate(None, _CONTROLS))
     return (0 in data and (data.count(0) - 1) * 50 > len(data)) or (controls - 1) * 100 > len(data)
 
 
 def _unmarked(data: bytes) -> str:
-    """The encoding of a file without a byte order mark, as far as a few bytes betray it; else UTF-8."""
-    # Searching for one byte is several times as fast as for two.
+    """The encoding of a file without a byte order mark: ISO-2022 or UTF-16 if its bytes show it, else UTF-8."""
+    # A search for one byte is several times as fast as a search for two.
     if 0x1B in data and b"\x1b$" in data:
         for encoding in ("iso2022_jp_2", "iso2022_kr"):
             try:
@@ -283,7 +287,7 @@ def _is_utf16(data: bytes, encoding: str) -> bool:
 
 
 def _is_utf8(data: bytes, characters: int) -> bool:
-    """Whether bytes are UTF-8, with at least so many characters outside ASCII."""
+    """Whether bytes are UTF-8 with at least this number of characters outside ASCII."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -312,9 +316,9 @@ _PAIR = regex.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def clean(text: str) -> tuple[str, int]:
-    r"""Text that Postgres and JSON take, and how many characters were taken out for it; line ends become \n.
+    r"""Make a text valid for Postgres and JSON; returns it and the number of characters removed. Line ends become \n.
 
-    Postgres refuses NUL, and neither takes a surrogate without its other half; halves that belong together are joined.
+    Postgres refuses NUL. Neither accepts a surrogate without its other half. Two halves that belong together are joined.
     """
     removed = 0
     if "\x00" in text:

@@ -1,8 +1,17 @@
-"""Which encoding a text is in that is not Unicode: the one in which it reads as its most likely language.
+"""Detect the encoding of a text that is not Unicode: the encoding under which it is the most likely text.
 
-Under each encoding that the bytes decode in, each language gives the text a likelihood from the frequencies of its
-letters, their case and their neighbours. The likeliest is taken only where it is likely in itself and all readings
-that differ from it are far less so; else nothing is: rather no text than another than its author's.
+A reading is the text under one encoding, judged by one language. The letter frequencies of the language, the case of
+the letters and their neighbours give the reading a likelihood (a natural logarithm). The likeliest reading is used only
+if it is plausible in itself and every reading with another text is far less likely. Otherwise the file is rejected: no
+text is better than a wrong one.
+
+Examples with `_MARGIN` = 5:
+
+- "Привет, как дела?" in cp1251, 17 bytes. The best reading has -42.0 (cp1251). Those of Bulgarian, Serbian, Russian
+  and Ukrainian have the same text, so they do not compete. The best reading with another text has -47.9 (cp1255,
+  Hebrew: "ֿנטגוע, ךאך הוכא?"). The difference is 5.9, so the encoding is cp1251.
+- "Москва" in cp1251, 6 bytes. The best reading has -21.7 and cp1255 has -25.8. The difference is 4.1, so nothing is
+  decided and the file is rejected.
 """
 
 from __future__ import annotations
@@ -17,30 +26,30 @@ import regex
 
 from vector_pipeline.text.encodings.languages import SCRIPTS, Script
 
-# A little decides nearly every text; where they do not, more of it is looked at.
+# Sizes of the sample in bytes. The first decides nearly every text; otherwise the next is tried.
 _LOOKS = (1536, 8 * 1024, 32 * 1024)
 
-# How many times as likely as the next the likeliest reading must be, as a natural logarithm.
+# How much likelier the best reading must be than the next, as a natural logarithm: 5 is 148 times as likely.
 _MARGIN = 5.0
 
-# How much likelier an encoding is that the file itself declares.
+# What is added to the likelihood of readings in the encoding that the file declares.
 _DECLARED = 20.0
 
-# Mean logarithms of the probabilities of characters outside ASCII: what a text in the language hardly falls below.
+# The lowest plausible mean of the logarithms of the probabilities of a text's characters outside ASCII.
 _FLOOR_LATIN = -6.0
 _FLOOR_ALPHABET = -4.3
 _FLOOR_IDEOGRAPHS = -9.25
 
-# What a common word of a language adds to its likelihood, and how many of them count: the rest is for the letters.
+# What a common word of a language adds to the likelihood. Only the first `_WORDS` count: letters decide the rest.
 _WORD_WEIGHT = 3.0
 _WORDS = 10
-# What a letter costs that the language hardly has; so many of them count likewise.
+# What a letter that is rare in the language subtracts. Again only the first `_WORDS` count.
 _RARE_WEIGHT = 2.5
 
-# Characters that do not belong where they are may be so many of those outside ASCII.
+# The highest share of odd characters among those outside ASCII (see `Reading.odd`).
 _ODD_SHARE = 0.02
 
-# Fewer letters than these may be anything.
+# Fewer letters than these do not decide an encoding.
 _ENOUGH_LETTERS = 4
 _ENOUGH_IDEOGRAPHS = 2
 
@@ -50,7 +59,7 @@ _FOREIGN = -13.5
 _CAPITAL = math.log(0.04)
 _PUNCTUATION = "’“”–—…‘»«°„§·€£©®™¿¡½¼×№\u00a0•†"
 _PUNCTUATION_CJK = "、。「」『』（）！？：；，．“”‘’…—·～〜《》【】〈〉\u3000○●◎※→ー０-９Ａ-Ｚａ-ｚ"
-# Encodings that few files are in have to be the likelier.
+# Added to the likelihood of rare encodings: their readings must be better by this much to be chosen.
 _HANDICAP = {
     "euc_jp": -1.0,
     "iso8859_15": -2.0,
@@ -64,7 +73,7 @@ _HANDICAP = {
     "mac_cyrillic": -8.0,
     "iso8859_7": -2.0,
 }
-# Codecs of the same encoding with more characters, tried where the first does not decode the text.
+# Larger codecs of the same encoding, tried if the first one does not decode the text.
 _SUPERSETS = {
     "shift_jis": ("cp932",),
     "big5": ("cp950", "big5hkscs"),
@@ -75,7 +84,11 @@ _SUPERSETS = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A sample as text under an encoding and a language, and how likely it is."""
+    """A sample as text under one encoding, judged by one language.
+
+    `likelihood` is a natural logarithm. `mean` is that of the characters outside ASCII, per character, without the
+    script's rate.
+    """
 
     encoding: str
     script: Script
@@ -83,20 +96,20 @@ class Reading:
     likelihood: float
     mean: float
     odd: int
-    """Characters that the language is not written with, or not in such a place."""
+    """The number of characters that the language does not use, or not in such a place."""
     foreign: int
-    """Characters outside ASCII."""
+    """The number of characters outside ASCII."""
     enough: bool
-    """Whether it has letters enough to be taken, and not only to cast doubt on others."""
+    """Whether it has enough letters to be chosen. With fewer it can only cast doubt on other readings."""
 
     @property
     def single_byte(self) -> bool:
-        """Whether each byte is a character, so that nearly all bytes decode."""
+        """Whether each byte is one character, so that nearly any bytes decode."""
         return not _is_ideographic(self.script)
 
 
 def most_likely(data: bytes, *, declared: str = "") -> Reading | None:
-    """How text that is not UTF-8 reads; None where it cannot be decided. A declared encoding is believed sooner."""
+    """The best reading of text that is not UTF-8; None if it cannot be decided. `declared` gets an advantage."""
     for size in _LOOKS:
         reading = _decided(_sample(data, size), declared)
         if reading is not None or len(data) <= size:
@@ -111,13 +124,13 @@ def _decided(sample: bytes, declared: str) -> Reading | None:
     best = readings[0]
     others = [reading for reading in readings if reading.text != best.text]
     other = max(others, key=lambda reading: reading.likelihood - _HANDICAP.get(reading.encoding, 0.0), default=None)
-    # A seldom encoding has to be the likelier to be taken, and is not ruled out by that.
+    # The handicap makes a rare encoding harder to choose. It must not hide the doubt that such a reading casts.
     certain = other is None or best.likelihood - other.likelihood + _HANDICAP.get(other.encoding, 0.0) >= _MARGIN
     return best if certain else None
 
 
 def _is_likely(reading: Reading) -> bool:
-    """Whether a text in the language reads like this at all."""
+    """Whether a reading is plausible as a text in its language."""
     return reading.enough and reading.mean >= _floor(reading.script) and reading.odd <= _ODD_SHARE * reading.foreign
 
 
@@ -150,7 +163,7 @@ def _readings(sample: bytes, declared: str) -> Iterator[Reading]:
 def _reading(
     encoding: str, script: Script, text: str, counts: Counter[str], words: Counter[str], context: Context
 ) -> Reading | None:
-    """What a text is under an encoding and a script; None where it has no letter of the script."""
+    """The reading of a text under an encoding and a script; None if it has no letter of the script."""
     probabilities, ascii_letter = _probabilities(script)
     ascii_part, foreign_part = 0.0, context.likelihood
     foreign, letters, odd, latin = 0, 0, context.odd, 0
@@ -167,7 +180,7 @@ def _reading(
             latin += count
             ascii_part += count * ascii_letter
     if script.rate < 1.0:
-        # Texts in the Latin alphabet are mostly ASCII, and of the rest have punctuation only, often.
+        # Texts in the Latin alphabet are mostly ASCII. Outside ASCII they often have punctuation only.
         enough = latin >= _ENOUGH_LETTERS
     else:
         enough = letters >= (_ENOUGH_IDEOGRAPHS if _is_ideographic(script) else _ENOUGH_LETTERS)
@@ -182,7 +195,7 @@ def _reading(
 
 
 def codecs_of(encoding: str) -> tuple[str, ...]:
-    """An encoding and those with more characters that go by the same name."""
+    """An encoding and its supersets that files of the same name use."""
     return encoding, *_SUPERSETS.get(encoding, ())
 
 
@@ -196,7 +209,7 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 
 
 def odd_places(text: str, script: Script) -> list[int]:
-    """Where a text has characters that a language is not written with, or not there."""
+    """Positions of characters that a language does not use, or not in such a place, in order."""
     strangers = [c for c in set(text) if c > "\x7f" and _is_stranger(script, c)]
     places = []
     if strangers:
@@ -207,9 +220,12 @@ def odd_places(text: str, script: Script) -> list[int]:
 
 
 def unlikely_place(text: str, script: Script) -> int | None:
-    """Where a part of a text begins that is not likely in the language, though its characters are of it."""
+    """The beginning of the first passage that is unlikely in the language; None if there is none.
+
+    Such a passage has letters of the language, but hardly in the language's frequencies.
+    """
     if script.rate < 1.0:
-        # The few characters outside ASCII of a passage say nothing.
+        # A passage in the Latin alphabet has too few characters outside ASCII to judge it.
         return None
     probabilities, _ = _probabilities(script)
     floor = _PASSAGE_IDEOGRAPHS if _is_ideographic(script) else _PASSAGE_ALPHABET
@@ -225,8 +241,9 @@ def unlikely_place(text: str, script: Script) -> int | None:
     return None
 
 
-# A passage of so many characters, with so many outside ASCII at least, varies more than a text does. Where it is in
-# another encoding the mean is -9.4 or less for ideographs (measured on Korean, Chinese and Japanese, by turns).
+# A passage of `_PASSAGE` characters is judged if at least `_PASSAGE_LETTERS` of them are outside ASCII. A passage varies
+# more than a whole text, hence floors of its own. The mean of a passage in another encoding is -9.4 or less for
+# ideographs (measured on Korean, Chinese and Japanese texts, each decoded as the others).
 _PASSAGE = 128
 _PASSAGE_LETTERS = 48
 _PASSAGE_IDEOGRAPHS = -9.25
@@ -234,7 +251,7 @@ _PASSAGE_ALPHABET = -5.2
 
 
 def is_plausible(text: str) -> bool:
-    """Whether a text without encoding errors is one at all: of assigned characters, most letters of one script."""
+    """Whether decoded characters can be a text: all are assigned, and most letters are of one script."""
     if _NO_TEXT.search(text):
         return False
     foreign = [character for character in text if character > "\x7f" and character.isalpha()]
@@ -258,15 +275,18 @@ _WORD = regex.compile(r"(?<![^\W\d_])[a-z]{2,}(?![^\W\d_])")
 
 @cache
 def _probabilities(script: Script) -> tuple[dict[str, float], float]:
-    """Logarithms of the probabilities of a script's letters and of an ASCII letter in it."""
+    """Logarithms of the probabilities of a script's characters, and of an ASCII letter in it.
+
+    Example for Russian: "о" has log 0.105 = -2.26, "е" log 0.084 = -2.48, "щ" log 0.013 = -4.34.
+    """
     ideographic = _is_ideographic(script)
     punctuation = _PUNCTUATION_CJK if ideographic else _PUNCTUATION
     share = 0.1 if ideographic else 0.02
-    # Of Latin letters these are the few outside ASCII; punctuation is as frequent whatever they are.
+    # `letters` of a Latin script are only those outside ASCII; the share of punctuation does not depend on them.
     share, of_punctuation = (0.0, 0.008) if script.rate < 1.0 else (share, share)
     ranks = [1 / (rank + 2) for rank in range(len(punctuation))]
     found = {mark: math.log(of_punctuation * r / sum(ranks)) for mark, r in zip(punctuation, ranks, strict=True)}
-    # A few letters make up most of a text and the others share the rest: 1 / (rank + k) comes near to it.
+    # A few letters make up most of a text and the others share the rest: 1 / (rank + k) approximates this.
     k = 20 if ideographic else 2 if script.rate < 1.0 else 4
     weights = [1 / (rank + k) for rank in range(len(script.letters))]
     whole = script.rate * (1.0 - script.rest_share - share) / sum(weights)
@@ -280,17 +300,17 @@ def _probabilities(script: Script) -> tuple[dict[str, float], float]:
 
 
 def _rest(script: Script, character: str) -> float:
-    """The logarithm of the probability of a character that is none of a script's letters."""
+    """The logarithm of the probability of a character that is not among a script's letters."""
     if _is_stranger(script, character):
         return _UNEXPECTED
     if script.rest and _class_of(script.rest).match(character):
         return math.log(script.rest_share / _REST_SIZES.get(script.name, 60))
-    # Another writing that the encoding was made for too: characters in Korean, Greek in Chinese.
+    # A second script that the encoding includes: Chinese characters in Korean, Greek in Chinese.
     return _FOREIGN
 
 
 def _is_stranger(script: Script, character: str) -> bool:
-    """Whether a character is none that texts in the language have."""
+    """Whether texts in the language do not use a character."""
     if character in _probabilities(script)[0]:
         return False
     core = _CORES.get(script.name)
@@ -299,9 +319,9 @@ def _is_stranger(script: Script, character: str) -> bool:
     return not (script.rest and _class_of(script.rest).match(character))
 
 
-# How many characters the rest of a script shares among.
+# The number of characters that share `rest_share` of a script.
 _REST_SIZES = {"Korean": 2000, "Japanese": 2500, "Chinese, simplified": 3500, "Chinese, traditional": 5000}
-# The encodings that hold what is in running use; those that grew from them hold thousands of others.
+# The encodings that hold the characters in common use. Their supersets hold thousands of rare ones.
 _CORES = {
     "Korean": "euc_kr",
     "Japanese": "cp932",
@@ -327,7 +347,7 @@ def _is_ideographic(script: Script) -> bool:
     return script.name in _CORES
 
 
-# What is read in a wrong encoding has capitals inside words, letters of two alphabets in a word, signs in a word.
+# Signs of a wrong encoding: capitals inside words, letters of two alphabets in a word, symbols in a word.
 _RAISED = regex.compile(r"(?V1)\p{Ll}(?=[\p{Lu}--[A-Z]])|[\p{Ll}--[a-z]](?=\p{Lu})")
 _FOREIGN_CAPITAL = regex.compile(r"(?V1)[\p{Lu}--[A-Z]]")
 _FOREIGN_SMALL = regex.compile(r"(?V1)[\p{Ll}--[a-z]]")
@@ -335,7 +355,7 @@ _OTHER = r"[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}]"
 _MIXED = regex.compile(rf"(?V1)[a-zA-Zß-ÿ](?={_OTHER})|{_OTHER}(?=[a-zA-Zß-ÿ])")
 _SIGNS = r"[[\u0080-\u00bf\u02c0-\u02df\u2010-\u22ff×÷]--[’‘·\u00adªº‐–—\u00a0]]"
 _SIGN_IN_WORD = regex.compile(rf"(?V1)(?<=\p{{L}}){_SIGNS}(?=\p{{L}})")
-# A Latin letter by itself, and none of those that are a word somewhere.
+# A single Latin letter that is not a word in any of the languages.
 _NO_WORD = regex.compile(r"(?V1)\b[\p{Latin}--[a-zA-ZàáâéèêìíòóôùúåæöøªºÀÁÂÉÈÊÍÓÔÚÅÆÖØ]]\b")
 _APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")
 _CONTROL = regex.compile(r"[\x80-\x9f]")
@@ -350,7 +370,7 @@ _VOWELLESS = regex.compile(
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the neighbours of characters outside ASCII add to a text's likelihood, as a logarithm."""
+    """What the neighbours of characters outside ASCII add to the likelihood of a text (a logarithm)."""
 
     likelihood: float = 0.0
     odd: int = 0
@@ -360,12 +380,12 @@ def _context(text: str) -> Context:
     raised, mixed, signs, controls = (
         len(pattern.findall(text)) for pattern in (_RAISED, _MIXED, _SIGN_IN_WORD, _CONTROL)
     )
-    # Of another alphabet than the Latin there are whole words, if there is anything.
+    # A text in an alphabet other than the Latin one has whole words of it, so single letters are a bad sign.
     runs = [len(run) for run in _LETTERS.findall(text)]
     lone = runs.count(1)
     lone = lone if lone * 2 > sum(runs) else 0
     lone += len(_VOWELLESS.findall(text)) + len(_NO_WORD.findall(text))
-    # Capitals are seldom but in texts all of capitals, which are seldom themselves.
+    # More capitals than small letters: a text in capitals, which is rare (-6), but then capitals cost nothing.
     capitals, small = len(_FOREIGN_CAPITAL.findall(text)), len(_FOREIGN_SMALL.findall(text))
     likelihood = -_CAPITAL * capitals - 6.0 if capitals > small else 0.0
     likelihood += 2.0 * min(len(_APOSTROPHE.findall(text)), _WORDS)
@@ -378,7 +398,7 @@ _PLACE_BYTES = 96
 
 
 def _sample(data: bytes, size: int) -> bytes:
-    """The parts of a file that say most of its encoding: where it leaves ASCII, and where it has seldom bytes."""
+    """The parts of a file that show its encoding best: around bytes outside ASCII, and around rare bytes."""
     if len(data) <= size:
         return data
     first = _HIGH.search(data)
@@ -396,12 +416,12 @@ def _sample(data: bytes, size: int) -> bytes:
 
 
 def _between_words(data: bytes, position: int, size: int) -> bytes:
-    """About so many bytes around a position, cut at bytes below 0x30, which are never part of a longer character."""
+    """About `size` bytes around a position, cut at bytes below 0x30: no multi-byte character holds such a byte."""
     low = max(0, position - size // 2)
     while low < position and low > 0 and data[low - 1] >= 0x30:
         low += 1
     if low == position > 0 and data[low - 1] >= 0x30:
-        # No such byte near: from the beginning, then, where a character begins for certain.
+        # There is no such byte near. Take the beginning of the file, where a character certainly begins.
         low = 0
     end = low + size
     while low + size < len(data) and end > low and data[end - 1] >= 0x30:

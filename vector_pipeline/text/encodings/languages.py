@@ -1,7 +1,7 @@
-"""What texts are written with: the letters of languages that are kept in encodings other than Unicode.
+"""The letters of languages whose texts occur in encodings other than Unicode.
 
-From here `detection` knows how likely a character is. The letters of each language stand in the order of their
-frequency, the commonest first; ASCII is no part of them, since it is the same in nearly every encoding.
+`detection` computes the probability of a character from them. The letters of each language stand in the order of their
+frequency, the commonest first. ASCII letters are left out: they are the same in nearly every encoding.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ _KANJI = (
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A language as its texts appear in some encodings.
+    """A language with the encodings that its texts occur in.
 
-    `letters` by frequency. `rate` is the share of the letters of a text that are outside ASCII, 1 for other scripts,
-    whose texts hold English words and are none the less likely for it. `rest` are all other characters that its
-    writers use (as in brackets of a regular expression), with `rest_share` among them. `words` are common ones of ASCII
-    letters and `rare` ASCII letters that hardly occur, which tell languages of the Latin alphabet apart.
+    `letters` are in the order of their frequency. `rate` is the share of letters outside ASCII among all letters of a
+    text; it is 1 for scripts other than the Latin one, so that English words in such a text do not make it less likely.
+    `rest` are all other characters that writers of the language use (as between the brackets of a regular expression);
+    together they have the share `rest_share`. `words` are common words of ASCII letters, and `rare` are ASCII letters
+    that hardly occur: both distinguish languages of the Latin alphabet.
     """
 
     name: str
@@ -67,7 +68,7 @@ _LATIN = r"À-ÖØ-öø-\u024f"
 
 
 def _latin(name: str, encodings: str, letters: str, rate: float, words: str, rare: str) -> Script:
-    # Names come from anywhere, so that any letter of the Latin alphabet may occur.
+    # Foreign names occur in every language, so any letter of the Latin alphabet may occur.
     return Script(name, tuple(encodings.split()), letters, rate, _LATIN, 0.005, frozenset(words.split()), rare)
 
 
@@ -269,4 +270,4 @@ SCRIPTS = (
     Script("Persian", ("cp1256",), "ایرندموتهبسشکزگفخقپعجحذضصژچطثظآغيك", rest=_VOWEL_MARKS, rest_share=0.04),
     Script("Thai", ("cp874",), "านรกเ่องมยลวด้ัิทสตะปีบค์หแจุพชูขใไื็ผโณศำซถธภึฟษญฎฐฑฒฉฌฆฮๆฯ๊๋", rest=r"๐-๙", rest_share=0.005),
 )
-"""Scripts with the encodings that they may be in; to add a language is to add a line here."""
+"""All scripts with their possible encodings. To add a language, add an entry here."""
