@@ -39,6 +39,7 @@ COLUMNS = (
     Column("embedding", "vector", "from the active space, in the view document_chunks", "e.embedding", written=False),
     Column("created_at", "timestamptz", "when the chunk first appeared", "c.created_at", written=False),
     Column("updated_at", "timestamptz", "when its row last changed", "c.updated_at", written=False),
+    Column("root", "text", "the folder or URL that the file was found under", "c.root", written=False),
 )
 
 WRITTEN = tuple(column for column in COLUMNS if column.written)
