@@ -11,6 +11,7 @@ import regex
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.encodings.decode import clean
+from vector_pipeline.text.readers.inline_data import without_inline_data
 from vector_pipeline.text.readers.metadata import Unstorable
 from vector_pipeline.text.readers.metadata import document as metadata_document
 
@@ -36,24 +37,31 @@ def document(
     bounds = [start for start, _ in starts]
     ends = [*bounds[1:], len(text)]
     pieces = [text[start:end] for start, end in zip(bounds, ends, strict=True)] if bounds else [text]
-    cleaned, moved, removed = _tidied(pieces)
+    cleaned, moved, removed, inline_data = _tidied(pieces)
     stated = {key: value for key, value in metadata.items() if value not in (None, "", [])}
     try:
-        made = metadata_document(cleaned, stated, record=record, encoding=encoding, removed=removed)
+        made = metadata_document(
+            cleaned, stated, record=record, encoding=encoding, removed=removed, inline_data=inline_data
+        )
     except Unstorable as problem:
         raise FileRejected(f"{problem}; shorten them in the file") from problem
     numbers = [number for _, number in starts]
     return replace(made, places={name: tuple(zip(moved, numbers, strict=True))}) if bounds else made
 
 
-def _tidied(pieces: Sequence[str]) -> tuple[str, list[int], int]:
-    """Pieces of a text put together without superfluous white space, where each begins, and characters taken out."""
+def _tidied(pieces: Sequence[str]) -> tuple[str, list[int], int, int]:
+    """Pieces of a text put together without superfluous white space, and where each begins.
+
+    With it come the numbers of characters, and of files written into the text, that were taken out.
+    """
     out: list[str] = []
     starts: list[int] = []
-    length = removed = 0
+    length = removed = inline_data = 0
     for piece in pieces:
         cleaned, taken = clean(piece)
+        cleaned, files = without_inline_data(cleaned)
         removed += taken
+        inline_data += files
         body = _BLANK_LINES.sub("\n\n", _LINE_ENDS.sub("\n", cleaned))
         stripped = body.rstrip()
         between = body[len(stripped) :]
@@ -63,7 +71,7 @@ def _tidied(pieces: Sequence[str]) -> tuple[str, list[int], int]:
         out += [stripped, between]
         length += len(stripped) + len(between)
     text = "".join(out).rstrip()
-    return text, [min(start, len(text)) for start in starts], removed
+    return text, [min(start, len(text)) for start in starts], removed, inline_data
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

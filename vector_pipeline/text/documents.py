@@ -14,7 +14,9 @@ from typing import Any
 OWN_NOTES = "vector_pipeline"
 """The key under which our notes stand, where the file itself has a field of the name of one of them."""
 
-NOTES = frozenset({"headings", "encoding", "characters_removed", "inline_data_removed"})
+NOTES = frozenset(
+    {"headings", "table_header", "pages", "slides", "cells", "encoding", "characters_removed", "inline_data_removed"}
+)
 """The names of what we may note of any document or chunk beside the file's own fields."""
 
 

@@ -15,11 +15,12 @@ from typing import Literal
 
 from vector_pipeline.text.chunking import boundaries
 from vector_pipeline.text.chunking.boundaries import Finder
+from vector_pipeline.text.chunking.tables import TableHeaders, row_beginning
 from vector_pipeline.text.chunking.tokenized import TokenizedText
 from vector_pipeline.text.chunking.tokens import Tokenizer
 from vector_pipeline.text.documents import Chunk, Document
 
-CHUNKER_VERSION = 3
+CHUNKER_VERSION = 4
 """Part of what says whether a file was loaded with the present rules: raise it with every change of a cut."""
 
 # A boundary is taken where the chunk before it is at least so full, the better ones sooner: rather a shorter chunk
@@ -96,6 +97,7 @@ class _Cutter:
         self.path: list[boundaries.Heading] = []
         self.titles: list[str] = []
         self.next_heading = 0
+        self.tables = TableHeaders(text)
 
     def chunks(self) -> Iterator[Chunk]:
         """The chunks of the text, in order; to be called once."""
@@ -180,6 +182,9 @@ class _Cutter:
             cut = boundaries.last_grapheme(self.text, start, limit)
         if cut is None or cut <= start:
             cut = max(limit, start + 1)
+        row = row_beginning(self.text, cut)
+        if row is not None and row > start:
+            cut = row
         fence = boundaries.enclosing(self.fences, cut)
         # A code block is kept whole where it fits into a chunk of its own.
         return fence[0] if fence and fence[0] > start and self.text[start : fence[0]].strip() else cut
@@ -204,7 +209,7 @@ class _Cutter:
         return index >= 0 and self.heading_starts[index] == position
 
     def _metadata(self, start: int) -> dict[str, object]:
-        """The headings above a chunk that begins at `start`, outermost first."""
+        """The headings above a chunk that begins at `start`, outermost first, and the header of the table it is in."""
         passed = bisect_right(self.heading_starts, start, self.next_heading)
         if passed > self.next_heading:
             for heading in self.headings[self.next_heading : passed]:
@@ -213,7 +218,10 @@ class _Cutter:
                 self.path.append(heading)
             self.next_heading = passed
             self.titles = [heading.title for heading in self.path]
-        return {"headings": self.titles} if self.path else {}
+        notes: dict[str, object] = {"headings": self.titles} if self.path else {}
+        if header := self.tables.above(start):
+            notes["table_header"] = header
+        return notes
 
     def _skip_white(self, position: int, end: int) -> int:
         while position < end and self.text[position].isspace():
