@@ -138,6 +138,10 @@ class Settings(BaseModel):
     """Field of a record that names it; its number in the file when absent."""
 
     # Files and loading
+    include: str = ""
+    """Files that are wanted, as patterns of a .gitignore, one a line or between commas; all kinds of documents unset."""
+    exclude: str = ""
+    """Files that are not wanted, in the same form."""
     max_file_bytes: PositiveInt = 64 * 1024 * 1024
     reader_seconds: PositiveFloat = 60.0
     """Processor time that reading one file may take which is read in a process of its own (PDF, Office, archives)."""

@@ -90,7 +90,12 @@ def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
                 places = source_of(context, names).open(connection)
             quiet = pipeline.settings.quiet_seconds
             found = [
-                compare(pipeline.database, place, quiet_seconds=quiet + notice_seconds(place, opening.ticks))
+                compare(
+                    pipeline.database,
+                    place,
+                    quiet_seconds=quiet + notice_seconds(place, opening.ticks),
+                    choice=pipeline.choice,
+                )
                 for place in places
             ]
         except (ConfigurationError, SourceError) as error:

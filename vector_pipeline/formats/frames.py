@@ -28,6 +28,7 @@ def document_to_json(document: Document) -> dict[str, Any]:
         "record": document.record,
         "encoding": document.encoding,
         "removed": document.removed,
+        "outline": document.outline,
         "places": {name: list(starts) for name, starts in document.places.items()},
     }
 
@@ -35,4 +36,7 @@ def document_to_json(document: Document) -> dict[str, Any]:
 def document_from_json(value: dict[str, Any]) -> Document:
     """The document that `document_to_json` wrote."""
     places = {name: tuple((int(at), number) for at, number in starts) for name, starts in value["places"].items()}
-    return Document(**{**value, "places": places})
+    outline = value["outline"]
+    if outline is not None:
+        outline = tuple((int(at), int(level), str(title)) for at, level, title in outline)
+    return Document(**{**value, "places": places, "outline": outline})

@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import cast
 
-from vector_pipeline.text.readers import READERS, READERS_VERSION, Reader
+from vector_pipeline.text.readers import CODE, DATA, READERS, READERS_VERSION, Reader
 
 EXTRA = "documents"
 """The extra of this package that installs what the readers need."""
@@ -59,10 +59,14 @@ _HERE = "vector_pipeline.formats."
 _OFFICE = ("kreuzberg", "dochan")
 _SHEETS = ("python_calamine",)
 
-TEXT = Kind("text", tuple(READERS), version=READERS_VERSION)
+_ASKED_FOR = frozenset((*CODE, *DATA))
+
+TEXT = Kind("text", tuple(suffix for suffix in READERS if suffix not in _ASKED_FOR), version=READERS_VERSION)
 
 KINDS: tuple[Kind, ...] = (
     TEXT,
+    Kind("code", CODE, by_default=False),
+    Kind("data", DATA, version=READERS_VERSION, by_default=False),
     Kind("pdf", (".pdf",), _HERE + "pdf:read_pdf", packages=("pdf_inspector", "pypdfium2")),
     Kind("docx", (".docx", ".docm", ".dotx"), _HERE + "office:read_docx", packages=_OFFICE),
     Kind("pptx", (".pptx", ".pptm", ".ppsx"), _HERE + "office:read_pptx", packages=_OFFICE),
@@ -91,12 +95,6 @@ _BY_SUFFIX = {suffix: kind for kind in reversed(KINDS) for suffix in kind.suffix
 def kind_of(path: str) -> Kind | None:
     """The kind of a file by its name, in any case and with or without `.gz` behind it; None if no reader is for it."""
     return _BY_SUFFIX.get(suffix_of(path))
-
-
-def is_wanted(path: str) -> bool:
-    """Whether a file is read unasked, by its name."""
-    kind = kind_of(path)
-    return kind is not None and kind.by_default
 
 
 def not_installed() -> frozenset[str]:

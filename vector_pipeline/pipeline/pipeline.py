@@ -18,6 +18,7 @@ from vector_pipeline.pipeline.fingerprints import Fingerprints
 from vector_pipeline.pipeline.model import client_config, model_name, provider_of, request_limits
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.settings import Settings, variable
+from vector_pipeline.sources.selection import Choice
 from vector_pipeline.store.connection import Database, Owner
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
@@ -73,6 +74,11 @@ class Pipeline:
         return reader_options_of(self.settings)
 
     @property
+    def choice(self) -> Choice:
+        """Which files of a source are wanted."""
+        return Choice(self.settings.include, self.settings.exclude)
+
+    @property
     def reader_limits(self) -> ReaderLimits:
         """What the reading of a file may take that needs a process of its own."""
         s = self.settings
@@ -122,6 +128,7 @@ class Pipeline:
             max_arrivals=max_arrivals,
             confirm_deletions=confirm_deletions,
             trigger=trigger,
+            choice=self.choice,
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from vector_pipeline.sources.selection import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +14,7 @@ class ScanOptions:
     `quiet_seconds` leaves files alone that changed within that time (the sensor's; by hand it is 0).
     `confirm_deletions` takes a listing for true however short it is. With `max_arrivals` a scan ends after it has
     registered so many, so that the first one of a large source comes in portions, and with `max_seconds` after so long.
+    `choice` says which files are wanted.
     """
 
     max_files: int = 1_000
@@ -22,3 +25,4 @@ class ScanOptions:
     max_seconds: float | None = None
     confirm_deletions: bool = False
     trigger: str = "cli"
+    choice: Choice = field(default_factory=Choice)

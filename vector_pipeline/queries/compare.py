@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vector_pipeline.formats.kinds import is_wanted
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source
+from vector_pipeline.sources.selection import Choice, Selection
 from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
@@ -63,7 +63,9 @@ class Comparison:
             self.differences.append(Difference(path, kind))
 
 
-def compare(database: Database, source: Source, *, quiet_seconds: float = 0.0) -> Comparison:
+def compare(
+    database: Database, source: Source, *, quiet_seconds: float = 0.0, choice: Choice | None = None
+) -> Comparison:
     """List a source and hold it against the manifest; memory does not grow with the number of files.
 
     Raises SourceError where the listing fails.
@@ -73,17 +75,17 @@ def compare(database: Database, source: Source, *, quiet_seconds: float = 0.0) -
         database.connect(role="compare") as connection,
         closing(manifest.known_files(connection, source.root)) as known_files,
     ):
-        for listed, known in _visible(source, known_files, found):
+        for listed, known in _visible(source, known_files, found, choice or Choice()):
             _judge(source, found, listed, known, quiet_seconds)
     return found
 
 
 def _visible(
-    source: Source, known_files: Iterator[KnownFile], found: Comparison
+    source: Source, known_files: Iterator[KnownFile], found: Comparison, choice: Choice
 ) -> Iterator[tuple[ListedFile | None, KnownFile | None]]:
     """Both sides by path, without what lies in folders that could not be entered: nothing is known of that."""
     hidden: list[str] = []
-    for listed, known in side_by_side(source.walk(is_wanted), known_files):
+    for listed, known in side_by_side(source.walk(Selection(source, choice).wants), known_files):
         if isinstance(listed, PassedOver):
             found.passed_over += 1
             if listed.hides_files:

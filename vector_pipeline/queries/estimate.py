@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from vector_pipeline.embedding.models import usd
 from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.formats.kinds import is_wanted
 from vector_pipeline.formats.pool import ReaderPool
 from vector_pipeline.formats.reading import read_file
 from vector_pipeline.pipeline.model import client_config, model_dimensions
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.sources.base import ListedFile, Source
 from vector_pipeline.sources.opening import open_source
+from vector_pipeline.sources.selection import Selection
 from vector_pipeline.store import manifest, vectors
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.manifest import RACY
@@ -65,7 +65,7 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
         known = {f.path: f.fingerprint.removesuffix(RACY) for f in known_files if f.status == "loaded" and not f.gone}
         gathered: dict[bytes, tuple[int, int]] = {}
         tokenizer = pipeline.tokenizer()
-        for listed in source.walk(is_wanted):
+        for listed in source.walk(Selection(source, pipeline.choice).wants):
             if isinstance(listed, ListedFile) and known.get(listed.path) != listed.fingerprint:
                 _count_file(pipeline, pool, tokenizer, source, listed.path, found, gathered)
                 pipeline.advance("files counted", 1)

@@ -49,7 +49,7 @@ def chunk_rows(
     def texts() -> Iterator[Document]:
         for row in documents:
             waiting.append(row)
-            yield Document(text=row.text)
+            yield Document(text=row.text, outline=orjson.loads(row.outline))
 
     for _, chunks in chunk_documents(texts(), tokenizer, config, threads=threads):
         row = waiting.popleft()

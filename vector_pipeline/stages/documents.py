@@ -244,4 +244,5 @@ def _row(file: OwnedFile, document: Document, encoding: str) -> DocumentRow:
         text=document.text,
         metadata=orjson.dumps(dict(document.metadata)).decode(),
         places=orjson.dumps(dict(document.places)).decode(),
+        outline=orjson.dumps(document.outline).decode(),
     )

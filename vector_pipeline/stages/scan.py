@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.formats.kinds import INSTALL, is_wanted, kind_of, not_installed, suffix_of
+from vector_pipeline.formats.kinds import INSTALL, kind_of, not_installed, suffix_of
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printable
+from vector_pipeline.sources.selection import IGNORE_FILE, Selection
 from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
 from vector_pipeline.store import manifest, scans
 from vector_pipeline.store.connection import Connection, Database
@@ -55,6 +56,7 @@ class ScanResult:
     unchanged: int = 0
     waiting: int = 0
     withheld: int = 0
+    left_out: int = 0
     unfinished: bool = False
     slow: bool = False
     arrivals: list[str] = field(default_factory=list)
@@ -74,6 +76,8 @@ class ScanResult:
             if (count := getattr(self, name))
         ]
         found = ", ".join(parts) or "no files"
+        if self.left_out:
+            found += f", {self.left_out:,} left out by INCLUDE, EXCLUDE or {IGNORE_FILE}"
         if self.passed_over:
             found += f", {len(self.passed_over):,} passed over"
         if self.other_kinds:
@@ -161,12 +165,20 @@ class _Scan:
     looked_at: int = 0
     known: int = 0
     not_installed: frozenset[str] = field(default_factory=not_installed)
+    selection: Selection = field(init=False)
     began: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        self.selection = Selection(self.source, self.options.choice)
+
     def wants(self, path: str) -> bool:
-        """Whether there is a reader for a file; others are counted."""
-        if is_wanted(path):
+        """Whether a file is to be read; others are counted."""
+        verdict = self.selection.verdict(path)
+        if verdict == "wanted":
             return True
+        if verdict == "left out":
+            self.result.left_out += 1
+            return False
         self.result.other_kinds[printable(PurePosixPath(path).suffix.lower()) or "without suffix"] += 1
         return False
 

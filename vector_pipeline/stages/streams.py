@@ -28,6 +28,8 @@ class DocumentRow(NamedTuple):
     """JSON."""
     places: str = "{}"
     """JSON: where its pages or slides begin."""
+    outline: str = "null"
+    """JSON: its headings, where they are not written as Markdown writes them."""
 
 
 class ChunkRow(NamedTuple):
@@ -68,7 +70,7 @@ _FILE = [
     ("metadata", pa.large_string()),
 ]
 
-DOCUMENTS = pa.schema([*_FILE, ("places", pa.large_string())])
+DOCUMENTS = pa.schema([*_FILE, ("places", pa.large_string()), ("outline", pa.large_string())])
 """Columns of DocumentRow."""
 
 CHUNKS = pa.schema(

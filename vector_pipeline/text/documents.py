@@ -28,7 +28,8 @@ class Document:
     whole file is one document. `metadata` holds what JSON can hold. `text` has no NUL and no lone surrogate;
     `removed` is how many of them were taken out of it and of the metadata. `encoding` is what the file was read in.
     `places` says where the pages or slides of the text begin, by their name in the metadata of a chunk (`pages`):
-    pairs of a character and the number of the page that begins there, in order.
+    pairs of a character and the number of the page that begins there, in order. `outline` are its headings where they
+    are not written as Markdown writes them: the character that each begins at, its level from 1, its title.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Document:
     encoding: str = "utf-8"
     removed: int = 0
     places: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    outline: Sequence[tuple[int, int, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

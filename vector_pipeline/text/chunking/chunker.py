@@ -57,7 +57,7 @@ def chunk_document(document: Document, tokenizer: Tokenizer, config: ChunkingCon
 
     All text is in some chunk but white space at the cuts.
     """
-    return list(_Cutter(document.text, tokenizer, config).chunks())
+    return list(_Cutter(document, tokenizer, config).chunks())
 
 
 def chunk_documents(
@@ -74,7 +74,7 @@ def chunk_documents(
     with ThreadPoolExecutor(threads, thread_name_prefix="tokenizing") as pool:
         ahead: deque[tuple[Document, Future[_Cutter]]] = deque()
         for document in documents:
-            ahead.append((document, pool.submit(_Cutter, document.text, tokenizer, config)))
+            ahead.append((document, pool.submit(_Cutter, document, tokenizer, config)))
             if len(ahead) > threads * _AHEAD:
                 first, future = ahead.popleft()
                 yield first, list(future.result().chunks())
@@ -86,13 +86,19 @@ def chunk_documents(
 class _Cutter:
     """Cuts one text; positions are in characters."""
 
-    def __init__(self, text: str, tokenizer: Tokenizer, config: ChunkingConfig) -> None:
-        self.text = text
+    def __init__(self, document: Document, tokenizer: Tokenizer, config: ChunkingConfig) -> None:
+        self.text = text = document.text
         self.tokenizer = tokenizer
         self.config = config
         self.tokenized = TokenizedText(text, tokenizer)
-        self.fences = boundaries.find_fences(text)
-        self.headings = boundaries.find_headings(text, self.fences)
+        # Where a document has an outline, its text is not Markdown.
+        is_markdown = document.outline is None
+        self.fences = boundaries.find_fences(text) if is_markdown else []
+        self.headings = (
+            boundaries.find_headings(text, self.fences)
+            if document.outline is None
+            else [boundaries.Heading(*heading) for heading in document.outline]
+        )
         self.heading_starts = [heading.start for heading in self.headings]
         self.path: list[boundaries.Heading] = []
         self.titles: list[str] = []

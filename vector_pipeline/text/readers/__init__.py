@@ -12,13 +12,25 @@ from typing import BinaryIO
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import Reader, ReaderOptions, open_plain
+from vector_pipeline.text.readers.code import read_code
 from vector_pipeline.text.readers.markup import read_html, read_markdown
+from vector_pipeline.text.readers.markups import read_asciidoc, read_org, read_subtitles, read_tex
 from vector_pipeline.text.readers.plain import read_text
 from vector_pipeline.text.readers.records import read_json, read_jsonl
 from vector_pipeline.text.readers.tables import read_csv, read_tsv
 
 READERS_VERSION = 3
 """Part of what says whether a file was loaded with the present rules: raise it when a reader gives other text."""
+
+DATA = tuple(".log .yaml .yml .toml .xml .ini .cfg .conf .properties".split())
+"""Text that programs write or read; it is read where somebody asks for it."""
+
+CODE = tuple(
+    ".py .pyi .js .mjs .cjs .jsx .ts .tsx .java .kt .kts .scala .groovy .c .h .cc .cpp .cxx .hpp .hh .m .mm .cs .go .rs "
+    ".swift .php .rb .pl .pm .lua .r .jl .ex .exs .erl .hs .ml .fs .clj .dart .zig .nim .sh .bash .zsh .ps1 .sql "
+    ".proto .graphql .vue .svelte .css .scss".split()
+)
+"""Source code; it too is read where somebody asks for it."""
 
 READERS: dict[str, Reader] = {
     ".txt": read_text,
@@ -32,8 +44,16 @@ READERS: dict[str, Reader] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".json": read_json,
+    ".org": read_org,
+    ".adoc": read_asciidoc,
+    ".asciidoc": read_asciidoc,
+    ".tex": read_tex,
+    ".srt": read_subtitles,
+    ".vtt": read_subtitles,
+    **dict.fromkeys(DATA, read_text),
+    **dict.fromkeys(CODE, read_code),
 }
-"""Suffix to reader; each may also be compressed (`.txt.gz`). PDF and Office documents would be added here."""
+"""Suffix to reader; each may also be compressed (`.txt.gz`). Files that are no text are read in `formats`."""
 
 
 def readable(name: str) -> bool:

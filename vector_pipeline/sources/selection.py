@@ -1,0 +1,130 @@
+"""Which files of a source are wanted: by the settings INCLUDE and EXCLUDE, by .vectorignore, and by their kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vector_pipeline.errors import SourceError
+from vector_pipeline.formats.kinds import kind_of
+from vector_pipeline.sources.base import Source
+from vector_pipeline.sources.patterns import Rules
+
+IGNORE_FILE = ".vectorignore"
+
+_MOST_BYTES = 1024 * 1024
+
+# Folders of which the verdict is kept; a walk goes through them one after the other.
+_KEPT = 4_096
+
+Verdict = Literal["wanted", "left out", "other kind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """INCLUDE and EXCLUDE as they were set: patterns in the form of a .gitignore, one a line or between commas."""
+
+    include: str = ""
+    exclude: str = ""
+
+    @property
+    def included(self) -> Rules | None:
+        """What is wanted; None where nothing is said, and the kind of a file decides."""
+        return Rules.of(_lines(self.include)) if self.include.strip() else None
+
+    @property
+    def excluded(self) -> Rules:
+        """What is not wanted."""
+        return Rules.of(_lines(self.exclude))
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for part in text.split("\n") for line in part.split(",")]
+
+
+@dataclass(slots=True)
+class Selection:
+    """The files of one source that are wanted, for one walk: .vectorignore is read when its folder comes."""
+
+    source: Source
+    choice: Choice = field(default_factory=Choice)
+    _include: Rules | None = field(init=False)
+    _exclude: Rules = field(init=False)
+    _ignored: dict[str, Rules] = field(default_factory=dict)
+    _folders: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._include, self._exclude = self.choice.included, self.choice.excluded
+
+    def wants(self, path: str) -> bool:
+        """Whether a file is read. Raises SourceError where a .vectorignore cannot be read."""
+        return self.verdict(path) == "wanted"
+
+    def verdict(self, path: str) -> Verdict:
+        """What becomes of a file. Raises SourceError where a .vectorignore cannot be read."""
+        kind = kind_of(path)
+        if kind is None:
+            return "other kind"
+        folder = path.rpartition("/")[0]
+        if self._folder_is_excluded(folder) or self._is_excluded(path, is_folder=False):
+            return "left out"
+        if self._include is not None:
+            return "wanted" if self._is_included(path) else "left out"
+        return "wanted" if kind.by_default else "other kind"
+
+    def _folder_is_excluded(self, folder: str) -> bool:
+        """Whether a folder or one above it is excluded: what is in it cannot be taken back then, as in git."""
+        if not folder:
+            return False
+        known = self._folders.get(folder)
+        if known is None:
+            above = folder.rpartition("/")[0]
+            known = self._folder_is_excluded(above) or self._is_excluded(folder, is_folder=True)
+            if len(self._folders) >= _KEPT:
+                self._folders.clear()
+                self._ignored.clear()
+            self._folders[folder] = known
+        return known
+
+    def _is_excluded(self, path: str, *, is_folder: bool) -> bool:
+        if self._exclude.decides(path, is_folder=is_folder):
+            return True
+        # The file nearest to a path has the last word.
+        folder = path
+        while folder:
+            folder = folder.rpartition("/")[0]
+            rules = self._rules_in(folder)
+            if rules.rules:
+                decided = rules.decides(path[len(folder) + 1 :] if folder else path, is_folder=is_folder)
+                if decided is not None:
+                    return decided
+        return False
+
+    def _rules_in(self, folder: str) -> Rules:
+        found = self._ignored.get(folder)
+        if found is None:
+            # In a bucket to look for one in each folder is a request each.
+            found = self._read(folder) if self.source.reads_cheaply or not folder else Rules()
+            self._ignored[folder] = found
+        return found
+
+    def _read(self, folder: str) -> Rules:
+        path = f"{folder}/{IGNORE_FILE}" if folder else IGNORE_FILE
+        try:
+            with self.source.open(path) as stream:
+                return Rules.of(stream.read(_MOST_BYTES).decode("utf-8-sig").split("\n"))
+        except (FileNotFoundError, NotADirectoryError):
+            return Rules()
+        except (OSError, ValueError) as error:
+            problem = f"'{path}' in '{self.source.root}' cannot be read ({error}), which says what to leave out"
+            raise SourceError(f"{problem}; save it as UTF-8, or remove it") from error
+
+    def _is_included(self, path: str) -> bool:
+        """What the last pattern says that is for a path, or for a folder that it is in."""
+        assert self._include is not None
+        parts = path.split("/")
+        levels = [("/".join(parts[:depth]), depth < len(parts)) for depth in range(1, len(parts) + 1)]
+        for rule in reversed(self._include.rules):
+            if any(rule.matches(level, is_folder=is_folder) for level, is_folder in levels):
+                return not rule.negated
+        return False
