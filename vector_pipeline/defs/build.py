@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 
@@ -80,7 +82,7 @@ def _definitions(opening: Opening) -> dg.Definitions:
     resources = _resources(opening)
     batches = build_batches_job(names, resources)
     return dg.Definitions(
-        assets=[source_files, *stages, vector_index],
+        assets=_with_code_references([source_files, *stages, vector_index]),
         asset_checks=build_checks(opening),
         jobs=[scanning, ingest, index, batches],
         sensors=[
@@ -92,6 +94,14 @@ def _definitions(opening: Opening) -> dg.Definitions:
         schedules=[build_backfill_schedule(opening, ingest), build_scan_schedule(opening, scanning)],
         resources=resources,
     )
+
+
+def _with_code_references(assets: Sequence[dg.AssetsDefinition]) -> Sequence[Any]:
+    """The assets with where their code stands; a host that maps files to git turns that into links."""
+    with warnings.catch_warnings():
+        # Beta in Dagster 1.12 and 1.13; what it may change is how the UI shows it.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.with_source_code_references(assets)
 
 
 def _job(opening: Opening, name: str, selection: dg.AssetSelection, description: str) -> dg.UnresolvedAssetJobDefinition:

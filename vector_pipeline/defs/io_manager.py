@@ -28,7 +28,7 @@ class ParquetStages(dg.ConfigurableIOManager):
             written = StageFiles(self.base).write(context.asset_key.path[-1], context.asset_partition_key, obj)
         context.add_output_metadata(
             {
-                "dagster/row_count": written.rows,
+                "dagster/partition_row_count": written.rows,
                 "dagster/uri": written.uri,
                 "bytes": written.bytes,
             }

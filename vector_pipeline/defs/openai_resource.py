@@ -84,6 +84,10 @@ class OpenAIResource(dg.ConfigurableResource[None]):
 def openai_resource(settings: Settings) -> dg.ResourceDefinition:
     """`openai`, as a pipeline's own assets use it: with the pipeline's settings, which are no configuration of a run."""
     resource = OpenAIResource.of(settings)
+
+    def openai(_: dg.InitResourceContext) -> OpenAIResource:
+        return resource
+
     return dg.ResourceDefinition(
-        lambda _: resource, description="The embedding API, paced under the account's limits; see OpenAIResource."
+        openai, description="The embedding API, paced under the account's limits; see OpenAIResource."
     )

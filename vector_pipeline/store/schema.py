@@ -15,6 +15,7 @@ from psycopg import sql
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 from vector_pipeline.store.locks import lock_migrations
+from vector_pipeline.store.refusals import REFUSALS, refusal
 from vector_pipeline.store.space import CANDIDATES_TRIED
 
 # pgvector before this version could corrupt an HNSW index in VACUUM; iterative scans and halfvec are older.
@@ -39,12 +40,8 @@ def migrate(database: Database) -> list[int]:
             return []
         try:
             applied = _apply(connection, database, files)
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise DatabaseError(
-                f"this role may not create tables in schema '{database.schema}' of {database.safe_url} "
-                f"({error.diag.message_primary}); let its owner run `CREATE SCHEMA IF NOT EXISTS "
-                f'"{database.schema}" AUTHORIZATION role` and the same for "{SHARED_SCHEMA}"'
-            ) from error
+        except REFUSALS as error:
+            raise refusal(connection, database, error) from error
         _set_up_searches(connection)
         return applied
 

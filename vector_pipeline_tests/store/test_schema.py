@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -150,3 +151,25 @@ def test_no_two_migrations_have_the_same_number() -> None:
     names = sorted(path.name for path in (resources.files("vector_pipeline.store") / "migrations").iterdir())
     numbers = [name[:3] for name in names if name.endswith(".sql")]
     assert len(numbers) == len(set(numbers)), names
+
+
+def test_a_table_of_the_application_s_own_is_one_line_and_stays(fresh_database_url: str) -> None:
+    with psycopg.connect(fresh_database_url, autocommit=True) as application:
+        application.execute("CREATE TABLE chunks (id integer)")
+        with pytest.raises(
+            DatabaseError, match=r"already has a table 'chunks' that is not the pipeline's: set VECTOR_P"
+        ):
+            schema.migrate(Database(fresh_database_url))
+        tables = application.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        assert tables == [("chunks",)]  # nothing of ours was left behind
+    assert schema.migrate(Database(fresh_database_url, "vector_pipeline"))
+
+
+def test_the_advice_for_a_missing_right_helps(tenant: Database, fresh_database_url: str) -> None:
+    poor = Database(tenant.url)  # in schema public, which exists and is not the role's
+    with pytest.raises(DatabaseError) as refused:
+        schema.migrate(poor)
+    (advice,) = re.findall(r"`(GRANT [^`]+ ON SCHEMA \"public\" [^`]+)`", str(refused.value))
+    with psycopg.connect(fresh_database_url, autocommit=True) as admin:
+        admin.execute(advice.encode())
+    assert schema.migrate(poor)

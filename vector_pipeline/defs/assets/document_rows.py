@@ -12,6 +12,7 @@ from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest
 from vector_pipeline.store.columns import SHOWN
 from vector_pipeline.store.failed_arrivals import fail_attempt
+from vector_pipeline.store.sizes import about_how_many_chunks
 
 COLUMNS = {column.name: (column.type, column.description) for column in SHOWN}
 
@@ -35,10 +36,10 @@ def build_document_rows(opening: Opening) -> dg.AssetsDefinition:
     def document_rows(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
         with work_on(context, opening.names) as work:
             result = _load(work, chunks)
-            pending, states = _close(work, result)
+            pending, rows, states = _close(work, result)
         opening.finished(result)
         context.log.info(f"{result.loaded:,} files loaded, {result.rows:,} rows, {result.deleted:,} files deleted")
-        return dg.MaterializeResult(metadata=_metadata(result, states, pending))
+        return dg.MaterializeResult(metadata=_metadata(result, states, pending, rows))
 
     return document_rows
 
@@ -55,19 +56,25 @@ def _load(work: Work, chunks: pa.RecordBatchReader) -> LoadResult:
     )
 
 
-def _close(work: Work, result: LoadResult) -> tuple[int, list[manifest.FileState]]:
-    """Close the arrival, or note why files are still pending; returns how many are, and the states of its files."""
+def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.FileState]]:
+    """Close the arrival, or note why files are still pending.
+
+    Returns how many are, about how many rows the table has, and the states of the arrival's files.
+    """
     with work.pipeline.database.connect(role="document rows") as connection:
         pending = manifest.finish_attempt(connection, work.arrival)
         if pending:
             reason = next(iter(result.pending.values()), "files are pending")
             fail_attempt(connection, work.arrival, reason)
-        return pending, manifest.files_with_status(
+        states = manifest.files_with_status(
             connection, "pending", "rejected", "loaded", "deleted", arrival=work.arrival, limit=2_000
         )
+        return pending, about_how_many_chunks(connection), states
 
 
-def _metadata(result: LoadResult, states: list[manifest.FileState], pending: int) -> dict[str, dg.MetadataValue]:
+def _metadata(
+    result: LoadResult, states: list[manifest.FileState], pending: int, rows: int
+) -> dict[str, dg.MetadataValue]:
     # What needs a person's eye comes first, since long tables are cut.
     order = {"rejected": 0, "pending": 1, "deleted": 2, "loaded": 3}
     outcomes = [
@@ -75,7 +82,8 @@ def _metadata(result: LoadResult, states: list[manifest.FileState], pending: int
         for s in sorted(states, key=lambda s: (order[s.status], s.path))
     ]
     return {
-        "dagster/row_count": dg.MetadataValue.int(result.rows),
+        "dagster/partition_row_count": dg.MetadataValue.int(result.rows),
+        "dagster/row_count": dg.MetadataValue.int(rows),
         "files_loaded": dg.MetadataValue.int(result.loaded),
         "files_deleted": dg.MetadataValue.int(result.deleted),
         "files_pending": dg.MetadataValue.int(pending),

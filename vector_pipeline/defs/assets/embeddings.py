@@ -129,11 +129,11 @@ def _metadata(result: EmbedResult, model: str) -> dict[str, dg.MetadataValue]:
         "rate_limited": dg.MetadataValue.int(usage.rate_limited),
         "seconds_waited_for_the_rate": dg.MetadataValue.float(round(usage.seconds_waited, 3)),
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
-        "dagster/row_count": dg.MetadataValue.int(result.stored),
+        "dagster/partition_row_count": dg.MetadataValue.int(result.stored),
         "texts_stored_meanwhile": dg.MetadataValue.int(result.stored_meanwhile),
     }
     if result.usd is not None:
-        found["usd"] = dg.MetadataValue.float(result.usd)
+        found["usd"] = dg.MetadataValue.float(float(result.usd))
     if result.rejected:
         found["rejected"] = outcome_table((text, "rejected", reason) for text, reason in result.rejected.items())
     if result.stopped:

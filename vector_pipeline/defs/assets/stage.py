@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from vector_pipeline.defs.lineage import column_lineage
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import column_schema
 from vector_pipeline.pipeline.model import model_name
@@ -47,7 +48,12 @@ def stage_asset(
         io_manager_key=names.of("stages"),
         required_resource_keys={names.of(resource) for resource in needs},
         pool=pool,
-        metadata={"dagster/column_schema": column_schema(columns), **options.metadata, **(metadata or {})},
+        metadata={
+            "dagster/column_schema": column_schema(columns),
+            "dagster/column_lineage": column_lineage(names, name),
+            **options.metadata,
+            **(metadata or {}),
+        },
         description=description,
     )
 

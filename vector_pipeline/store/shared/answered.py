@@ -31,7 +31,6 @@ def note_answer(connection: Connection, bucket: str) -> None:
 
 def last_answer(connection: Connection, bucket: str) -> datetime | None:
     """When the API last answered an account; None where it never did."""
-    row = connection.execute(
-        sql.SQL("SELECT answered_at FROM {} WHERE bucket = %s").format(_TABLE), (bucket,)
-    ).fetchone()
+    query = sql.SQL("SELECT answered_at FROM {} WHERE bucket = %s").format(_TABLE)
+    row = connection.execute(query, (bucket,)).fetchone()
     return row[0] if row else None

@@ -1,0 +1,41 @@
+"""Why Postgres refuses to make the pipeline's tables, in one line that says what to run or to set."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+
+from vector_pipeline.errors import DatabaseError
+from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
+
+REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject)
+
+
+def refusal(connection: Connection, database: Database, error: psycopg.Error) -> DatabaseError:
+    """The error to raise for one of REFUSALS; the transaction that met it is over."""
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return DatabaseError(
+            f"this role may not create tables in schema '{database.schema}' of {database.safe_url} "
+            f"({error.diag.message_primary}); let its owner run {_grants(connection, database)}"
+        )
+    found = re.search(r'"([^"]+)"', error.diag.message_primary or "")
+    name = found[1] if found else "of that name"
+    return DatabaseError(
+        f"schema '{database.schema}' of {database.safe_url} already has a table '{name}' that is not the pipeline's: "
+        "set VECTOR_PIPELINE_SCHEMA to a schema of its own, such as vector_pipeline, which is made if it does not exist"
+    )
+
+
+def _grants(connection: Connection, database: Database) -> str:
+    row = connection.execute("SELECT current_user").fetchone()
+    role = row[0] if row else "role"
+    commands = []
+    for schema in (database.schema, SHARED_SCHEMA):
+        exists = connection.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,)).fetchone()
+        commands.append(
+            f'`CREATE SCHEMA IF NOT EXISTS "{schema}" AUTHORIZATION "{role}"`'
+            if exists is None
+            else f'`GRANT USAGE, CREATE ON SCHEMA "{schema}" TO "{role}"`'
+        )
+    return " and ".join(commands)
