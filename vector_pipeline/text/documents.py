@@ -1,6 +1,6 @@
-"""The values that pass through the text floor: documents, chunks, and what identifies a text.
+"""Documents, chunks and content hashes: the values that the rooms of `text` share.
 
-No reading and no cutting happens here.
+Nothing is read or cut here.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OWN_NOTES = "vector_pipeline"
-"""The key under which our notes stand, where the file itself has a field of the name of one of them."""
+"""The metadata key for our notes if the file itself has a field with the name of one of them."""
 
 NOTES = frozenset(
     {"headings", "table_header", "pages", "slides", "cells", "encoding", "characters_removed", "inline_data_removed"}
 )
-"""The names of what we may note of any document or chunk beside the file's own fields."""
+"""The names of notes that we may add to any document or chunk, beside the file's own fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text out of a file.
+    """A text of a file, with metadata.
 
-    `record` names the record that it came from (its id field, or its number from 1), and is empty where the
-    whole file is one document. `metadata` holds what JSON can hold. `text` has no NUL and no lone surrogate;
-    `removed` is how many of them were taken out of it and of the metadata. `encoding` is what the file was read in.
-    `places` says where the pages or slides of the text begin, by their name in the metadata of a chunk (`pages`):
-    pairs of a character and the number of the page that begins there, in order. `outline` are its headings where they
-    are not written as Markdown writes them: the character that each begins at, its level from 1, its title.
+    `record` names its record (the id field, or the number from 1); it is empty if the whole file is one document.
+    `metadata` holds JSON values. `text` has no NUL and no lone surrogate. `removed` is the number of those that were
+    removed from the text and the metadata. `encoding` is the encoding of the file. `places` says where pages or slides
+    of the text begin. Its keys are names in the metadata of a chunk (`pages`). Its values are pairs of a character
+    offset and the number of the page that begins there, in order. `outline` holds headings that are not written as
+    in Markdown: the offset of each, its level from 1 and its title.
     """
 
     text: str
@@ -45,8 +45,8 @@ class Document:
 class Chunk:
     """A piece of a document: `document.text[start:end] == text`, never empty.
 
-    `start` and `end` count characters (code points); `tokens` is the exact count of `text` in the tokenizer's
-    encoding. `metadata` are notes that add to the document's (such as the path of headings) and may be empty.
+    `start` and `end` count characters (code points). `tokens` is the exact count of `text` in the tokenizer's
+    encoding. `metadata` holds notes beside the document's own (such as the path of headings) and may be empty.
     """
 
     text: str
@@ -57,9 +57,9 @@ class Chunk:
 
 
 def places_of(chunk: Chunk, places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, list[int]]:
-    """The numbers of the pages or slides that a chunk stands on, under their name (`{"pages": [3, 4]}`).
+    """The numbers of the pages or slides that hold a chunk, under their name (`{"pages": [3, 4]}`).
 
-    `places` are the document's. Pages that are empty between others are left out.
+    `places` is the document's. Empty pages between others are left out.
     """
     found = {}
     for name, starts in places.items():
@@ -76,11 +76,11 @@ def places_of(chunk: Chunk, places: Mapping[str, Sequence[Sequence[int]]]) -> di
 
 
 def noted(metadata: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's own fields together with our notes; neither ever hides the other.
+    """A file's own fields together with our notes. Neither ever hides the other.
 
-    Notes stand beside the fields. Where the file has a field of the name of one of them, or of `NOTES`, they stand
-    apart, under `OWN_NOTES`. A field of the file's of that name itself moves in there, under `field`. `metadata` is what
-    `set_apart` made.
+    Notes stand beside the fields. If the file has a field with the name of a note or of one in `NOTES`, the notes stand
+    under the key `OWN_NOTES` instead. If the file has a field named like `OWN_NOTES`, its value moves to
+    `OWN_NOTES` → `field`. `metadata` is a result of `set_apart`.
     """
     if OWN_NOTES in metadata or not notes.keys().isdisjoint(metadata):
         return {**metadata, OWN_NOTES: {**metadata.get(OWN_NOTES, {}), **notes}}
@@ -88,21 +88,21 @@ def noted(metadata: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, An
 
 
 def set_apart(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's own fields, as `noted` takes them."""
+    """A file's own fields in the form that `noted` takes."""
     if NOTES.isdisjoint(fields) and OWN_NOTES not in fields:
         return dict(fields)
     return {**fields, OWN_NOTES: {"field": fields[OWN_NOTES]} if OWN_NOTES in fields else {}}
 
 
 def notes_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Our notes in what `noted` made; where they stand beside the file's fields, those too."""
+    """Our notes in a result of `noted`. If they stand beside the file's fields, the fields are included."""
     apart = metadata.get(OWN_NOTES)
     return apart if isinstance(apart, Mapping) else metadata
 
 
 def content_hash(text: str) -> bytes:
-    """The 16 bytes that stand for a text everywhere: BLAKE2b-128 of its UTF-8 form.
+    """The 16 bytes that identify a text everywhere: BLAKE2b-128 of its UTF-8 form.
 
-    128 bits make a collision among a billion texts less likely than 2e-21, and fit Postgres's uuid type.
+    With 128 bits a collision among a billion texts is less likely than 2e-21. They fit Postgres's uuid type.
     """
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

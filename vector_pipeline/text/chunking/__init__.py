@@ -1,1 +1,1 @@
-"""Text to chunks by exact token counts."""
+"""Cut documents into chunks by exact token counts."""

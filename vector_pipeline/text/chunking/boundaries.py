@@ -1,6 +1,6 @@
 """Where a text may be cut: before headings, at blank lines, lines, sentences, words, and never inside a character.
 
-Each function looks for the last such place in a window, so the work is linear in the text whatever it holds.
+Each function finds the last such place in a window. The work is linear in the length of any text.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import NamedTuple
 import regex
 
 # ATX headings, and the underlined ones of Markdown and reStructuredText. A title has at most 200 characters: a page
-# of text above a line of dashes is no heading, nor is one behind a `#`, which each of its chunks would carry. Their
-# beginnings are found by `str.find`, and patterns that begin with plain characters: trying one at every line takes a
-# third of the time of tokenizing.
+# of text above a line of dashes or behind a `#` is no heading, and every chunk would repeat it. Candidates are found
+# by `str.find` and by patterns that begin with plain characters. A pattern tried at every line would take a third of
+# the time of tokenizing.
 _MARKED = re.compile(r"\n(#{1,6})[ \t]+(\S[^\n]*)")
 _UNDERLINE = regex.compile(r"(?:={3,}|-{3,})[ \t]*(?:\n|\Z)")
 _NO_TITLE = frozenset("#>|`-=")
 MAX_TITLE_CHARACTERS = 200
 _FENCE = regex.compile(r"[ ]{0,3}(?P<fence>```+|~~~+)[^\n]*(?:\n|\Z)")
 
-# An end of a sentence: a full stop and white space (Korean ends its sentences so too), or the full stops of Chinese
-# and Japanese, which need none. Closing quotes and brackets belong to the sentence. Looked for at the first full stop of
-# a row only and without going back, since a page may be one row of them.
+# An end of a sentence: a full stop and white space (in Korean too), or a full stop of Chinese or Japanese, which needs
+# no white space. Closing quotes and brackets belong to the sentence. Of a row of full stops only the first is tried,
+# without backtracking: a page may be one such row.
 SENTENCE = regex.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+\s+|[。！？｡]+["'”’」』）】]*\s*""")
 WHITE = regex.compile(r"\s+")
 _GRAPHEME = regex.compile(r"\X")
 
-# A list item, a numbered item or a line of a table: where a cut between lines does the least harm.
+# A list item or a numbered item: the best place to cut between lines.
 _ITEM = regex.compile(r"\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
 
 
 class Heading(NamedTuple):
-    """A heading: where its line begins, its level from 1, its title."""
+    """A heading: the offset of its line, its level from 1, its title."""
 
     start: int
     level: int
@@ -42,7 +42,7 @@ class Heading(NamedTuple):
 
 
 def find_fences(text: str) -> list[tuple[int, int]]:
-    """Where fenced code blocks begin and end, in order; one that is not closed runs to the end of the text."""
+    """The beginnings and ends of fenced code blocks, in order. An unclosed block ends with the text."""
     fences: list[tuple[int, int]] = []
     opened: regex.Match[str] | None = None
     for line in sorted({*_lines_with(text, "```"), *_lines_with(text, "~~~")}):
@@ -60,7 +60,7 @@ def find_fences(text: str) -> list[tuple[int, int]]:
 
 
 def _lines_with(text: str, sign: str) -> Iterator[int]:
-    """The beginnings of the lines that a sign occurs in."""
+    """Yield the beginning of each line that contains a sign."""
     found = text.find(sign)
     while found >= 0:
         yield text.rfind("\n", 0, found) + 1
@@ -69,7 +69,7 @@ def _lines_with(text: str, sign: str) -> Iterator[int]:
 
 
 def find_headings(text: str, fences: list[tuple[int, int]]) -> list[Heading]:
-    """The headings of a text, in order, fenced code left out."""
+    """The headings of a text, in order, except those inside fenced code."""
     found = [*_marked(text), *_underlined(text, "==="), *_underlined(text, "---")]
     found.sort()
     return [heading for heading in found if enclosing(fences, heading.start) is None] if fences else found
@@ -85,7 +85,7 @@ def _marked(text: str) -> Iterator[Heading]:
 
 
 def _title(line: str) -> str:
-    """A title without the marks that may close it: `## Title ##`, but not those of `# C#`."""
+    """A title without closing marks: `## Title ##` gives `Title`, and `# C#` gives `C#`."""
     title = line.rstrip()
     bare = title.rstrip("#")
     return bare.rstrip() if bare.endswith((" ", "\t")) else title
@@ -104,7 +104,7 @@ def _underlined(text: str, sign: str) -> Iterator[Heading]:
 
 
 def enclosing(spans: list[tuple[int, int]], position: int) -> tuple[int, int] | None:
-    """The span that a position lies inside (not at its beginning), of spans in order that do not overlap."""
+    """The span that contains a position after its first; None if none does. `spans` are in order without overlap."""
     index = bisect_right(spans, (position, -1)) - 1
     if index >= 0 and spans[index][0] < position < spans[index][1]:
         return spans[index]
@@ -132,7 +132,7 @@ def last_line(text: str, low: int, high: int) -> int | None:
 
 
 def last_sentence(text: str, low: int, high: int) -> int | None:
-    """The end of the last sentence in text[low:high], white space after it included."""
+    """The end of the last sentence in text[low:high], including the white space after it."""
     return _last(SENTENCE, text, low, high)
 
 
@@ -150,14 +150,14 @@ def _last(pattern: regex.Pattern[str], text: str, low: int, high: int) -> int | 
 
 
 def last_grapheme(text: str, low: int, high: int) -> int | None:
-    """The last place in text[low:high] that is not inside a character as a reader sees it; `low` must be one."""
+    """The last boundary between graphemes (characters as a reader sees them) in text[low:high]; `low` must be one."""
     if high >= len(text):
         return high
-    # A little more than the window: whether a cluster goes on is only seen behind its end.
+    # A little more than the window, because only the text after a grapheme shows whether it has ended.
     limit = min(len(text), high + 64)
     last, begin, size = None, low, _PIECE
     while True:
-        # In pieces, since where a flag ends is found by counting its half from the beginning of the row.
+        # In pieces: to find the end of a flag, the pattern counts flag letters from the beginning of their row.
         stop = min(limit, begin + size)
         ends = [begin + match.end() for match in _GRAPHEME.finditer(text[begin:stop])]
         if stop < limit:

@@ -1,7 +1,7 @@
-"""Documents to chunks: at the best boundary that fits, with exact token counts and offsets.
+"""Cut documents into chunks at the best boundary that fits, with exact token counts and offsets.
 
-A document is tokenized once: where chunks may end, and how many tokens each has, follows from that (`tokenized`).
-Same text and settings, same chunks, always: content hashes depend on it.
+A document is tokenized once. The ends of chunks and their token counts follow from that (`tokenized`). The same text and
+settings always give the same chunks, because content hashes depend on it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from vector_pipeline.text.chunking.tokens import Tokenizer
 from vector_pipeline.text.documents import Chunk, Document
 
 CHUNKER_VERSION = 4
-"""Part of what says whether a file was loaded with the present rules: raise it with every change of a cut."""
+"""Part of the fingerprint of the rules that a file was loaded with. Raise it with every change of a cut."""
 
-# A boundary is taken where the chunk before it is at least so full, the better ones sooner: rather a shorter chunk
-# that ends with its section than a full one that ends in the middle of a sentence.
+# The kinds of boundary in the order in which they are tried. A boundary counts only if the chunk before it fills at
+# least this share of the room. Example with room for 400 tokens: a blank line is used if about 160 tokens or more stand
+# before it; if there is none, a list item with about 200 or more. A shorter chunk that ends with its paragraph is better
+# than a full one that ends inside a sentence.
 _PREFERENCE: tuple[tuple[Finder, float], ...] = (
     (boundaries.last_blank_line, 0.4),
     (boundaries.last_item, 0.5),
@@ -34,17 +36,17 @@ _PREFERENCE: tuple[tuple[Finder, float], ...] = (
 )
 _HEADING_FILL = 0.25
 
-# Documents that run ahead of the one whose chunks are taken, per thread.
+# The number of documents per thread that are tokenized ahead of the consumer.
 _AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkingConfig:
-    r"""How documents are cut.
+    r"""The rules for cutting documents.
 
-    `recursive` cuts at the best boundary that fits into `max_tokens`; `overlap` tokens of a chunk, at most, are
-    repeated at the beginning of the next, from a sentence's or a word's beginning on, but not across a heading.
-    `paragraph` is `text.split("\n\n")` with the pieces left as they are; only longer ones are cut further.
+    `recursive` cuts at the best boundary that fits into `max_tokens`. The next chunk repeats at most `overlap` tokens
+    of the last one, from the beginning of a sentence or word, but never across a heading. `paragraph` is
+    `text.split("\n\n")`; only pieces of more than `max_tokens` are cut further.
     """
 
     strategy: Literal["recursive", "paragraph"] = "recursive"
@@ -53,9 +55,9 @@ class ChunkingConfig:
 
 
 def chunk_document(document: Document, tokenizer: Tokenizer, config: ChunkingConfig) -> list[Chunk]:
-    """The chunks of a document, in order: never empty, never over `max_tokens`, `text[start:end]` each.
+    """The chunks of a document, in order. Each is `text[start:end]`, not empty and at most `max_tokens` long.
 
-    All text is in some chunk but white space at the cuts.
+    Every character is in a chunk, except white space at the cuts.
     """
     return list(_Cutter(document, tokenizer, config).chunks())
 
@@ -63,9 +65,10 @@ def chunk_document(document: Document, tokenizer: Tokenizer, config: ChunkingCon
 def chunk_documents(
     documents: Iterable[Document], tokenizer: Tokenizer, config: ChunkingConfig, *, threads: int = 1
 ) -> Iterator[tuple[Document, list[Chunk]]]:
-    """Each document with its chunks, in order, a few documents ahead on other threads.
+    """Yield each document with its chunks, in order.
 
-    They tokenize, which leaves the interpreter's lock and is most of the work; the caller's thread cuts.
+    Other threads tokenize a few documents ahead. Tokenizing releases the interpreter's lock and is most of the work. The
+    caller's thread cuts.
     """
     if threads <= 1:
         for document in documents:
@@ -84,7 +87,7 @@ def chunk_documents(
 
 
 class _Cutter:
-    """Cuts one text; positions are in characters."""
+    """Cuts one text. Positions are in characters."""
 
     def __init__(self, document: Document, tokenizer: Tokenizer, config: ChunkingConfig) -> None:
         self.text = text = document.text
@@ -106,7 +109,7 @@ class _Cutter:
         self.tables = TableHeaders(text)
 
     def chunks(self) -> Iterator[Chunk]:
-        """The chunks of the text, in order; to be called once."""
+        """The chunks of the text, in order. Call it once."""
         if self.config.strategy == "paragraph":
             return self._paragraphs()
         return self._pieces(0, len(self.text))
@@ -124,10 +127,10 @@ class _Cutter:
             start = end + 2
 
     def _tokens_up_to_limit(self, start: int, end: int) -> int | None:
-        """The tokens of text[start:end]; None where they are more than a chunk may have."""
+        """The number of tokens of text[start:end]; None if it is more than `max_tokens`."""
         first = self.tokenized.tokens_before(start)
         if self.tokenized.tokens_before(end, first) - first > 2 * self.config.max_tokens:
-            return None  # so many that they need not be counted exactly, which takes long for pages without a break
+            return None  # clearly too many: an exact count takes long for pages without a break
         tokens = self.tokenized.count(start, end)
         return tokens if tokens <= self.config.max_tokens else None
 
@@ -137,7 +140,7 @@ class _Cutter:
         while start < end:
             cut, piece, tokens = self._next(start, fresh, end)
             if cut <= fresh and start < fresh:
-                start = fresh  # what is repeated leaves no room for more
+                start = fresh  # the overlap leaves no room for new text
                 continue
             stop = start + len(piece)
             yield Chunk(piece, start, stop, tokens, self._metadata(start))
@@ -145,9 +148,9 @@ class _Cutter:
             start = self._overlapping(start, fresh, stop) if self.config.overlap and fresh < end else fresh
 
     def _next(self, start: int, fresh: int, end: int) -> tuple[int, str, int]:
-        """Where to cut a chunk that begins at `start`, its text without white space at its end, its tokens.
+        """The next chunk from `start`: the position of the cut, the text without white space at its end, its tokens.
 
-        What lies before `fresh` was in the chunk before.
+        Text before `fresh` is already in the previous chunk.
         """
         room = self.config.max_tokens
         while room > 0:
@@ -159,12 +162,12 @@ class _Cutter:
             tokens = self.tokenized.count(start, start + len(piece))
             if tokens <= self.config.max_tokens:
                 return cut, piece, tokens
-            # At its ends a chunk may tokenize a little differently than in the document.
+            # The ends of a chunk may tokenize a little differently than inside the document.
             room -= max(1, tokens - self.config.max_tokens)
         return self._smallest(start, end)
 
     def _smallest(self, start: int, end: int) -> tuple[int, str, int]:
-        """As many characters as fit, by counting them: where even one word has more tokens than a chunk may."""
+        """As many characters as fit, found by counting. Used if even one word has more than `max_tokens` tokens."""
         low, high = start + 1, min(end, start + self.config.max_tokens)
         while low < high:
             middle = (low + high + 1) // 2
@@ -172,7 +175,7 @@ class _Cutter:
                 low = middle
             else:
                 high = middle - 1
-        # One character may have up to four tokens; a limit below that cannot be held.
+        # One character may have up to four tokens, so a limit below four cannot always be kept.
         piece = self.text[start:low]
         return low, piece, self.tokenizer.count(piece)
 
@@ -192,7 +195,7 @@ class _Cutter:
         if row is not None and row > start:
             cut = row
         fence = boundaries.enclosing(self.fences, cut)
-        # A code block is kept whole where it fits into a chunk of its own.
+        # Cut before a code block instead of inside it, so that it stays whole if it fits into one chunk.
         return fence[0] if fence and fence[0] > start and self.text[start : fence[0]].strip() else cut
 
     def _heading_cut(self, low: int, limit: int) -> int | None:
@@ -200,7 +203,7 @@ class _Cutter:
         return self.heading_starts[index] if index >= 0 and self.heading_starts[index] > low else None
 
     def _overlapping(self, start: int, following: int, stop: int) -> int:
-        """Where the next chunk begins, so that it repeats the end of this one; behind this one's beginning."""
+        """The beginning of the next chunk, so that it repeats the end of this one. It is greater than `start`."""
         low = max(self.tokenized.position_before(stop, self.config.overlap), start + 1)
         if low >= stop or self._is_heading(following):
             return following

@@ -1,11 +1,16 @@
-"""A text tokenized once: the exact number of tokens that any piece of it has by itself.
+"""A text that is tokenized once, and the exact number of tokens of any piece of it.
 
-The encoding works inside pre-tokens, so the counts on both sides of a place where one ends add up. A piece's tokens are
-those of the text between the first and the last such place in it, and its two ends, of which only what lies outside
-is tokenized again: nothing where it begins behind a line break and ends before white space.
+The encoding never joins characters of two pre-tokens (words, numbers, rows of signs). So the counts on both sides of the
+end of a pre-token add up. For a piece, this module finds the first and the last such end in it. The count between them
+is known from the whole text, and only the rest at both ends of the piece is tokenized again. There is no rest if the
+piece begins after a line break and ends before white space.
 
-What ends a pre-token is read off the encoding's pattern (`tokens.PATTERN`). Letters and numbers are those that were
-ones in Unicode 3.2 already, and signs those that were none in any version: Python's Unicode and the tokenizer's differ.
+Example: the text "Fast cars win races." and its piece "st cars win ra". Safe ends are after "st" and after "win". The
+tokens of " cars win" are known; only "st" and " ra" are tokenized again.
+
+The encoding's pattern (`tokens.PATTERN`) defines the ends of pre-tokens. Python and the tokenizer use different versions
+of Unicode. So only characters that were letters or numbers in Unicode 3.2 count as such, and only ASCII characters that
+never were either count as signs.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ import regex
 
 from vector_pipeline.text.chunking.tokens import Int32s, Tokenizer
 
-# Long texts are tokenized in blocks, so that no more than this is in Rust's and in Python's memory at once.
+# Long texts are tokenized in blocks of this size to limit the memory in Rust and Python.
 BLOCK_CHARACTERS = 256 * 1024
 
 _SIGNS = frozenset(chr(code) for code in range(128) if not chr(code).isalnum() and not chr(code).isspace())
@@ -28,19 +33,19 @@ _ENDS_OF_WORDS = frozenset(chr(code) for code in range(128) if not chr(code).isa
 )
 _ANCHOR = regex.compile(rf"\p{{L}}(?=[{regex.escape(''.join(sorted(_ENDS_OF_WORDS)))}])")
 
-# How far from an end of a piece a place is looked for character by character, before a pattern looks everywhere.
+# The distance from the end of a piece that is searched character by character. A pattern searches the rest.
 _NEAR = 256
 _MAX_SIGNS = 16
 
 
 class TokenizedText:
-    """A text and where its tokens begin. Positions are in characters; not to be shared by threads."""
+    """A text and the beginnings of its tokens. Positions are in characters. Threads must not share it."""
 
     def __init__(self, text: str, tokenizer: Tokenizer) -> None:
         self.text = text
         self._tokenizer = tokenizer
         starts, self._estimated = _starts(text, tokenizer)
-        # Elements of a memoryview are Python's integers, without an object of numpy's around each.
+        # Elements of a memoryview are plain Python integers, which are faster here than numpy's.
         self._starts = starts.data
         self._signs: dict[str, int] = {}
 
@@ -49,16 +54,16 @@ class TokenizedText:
         return len(self._starts)
 
     def tokens_before(self, position: int, low: int = 0) -> int:
-        """How many tokens begin before a position, where `low` of them are known to."""
+        """The number of tokens that begin before a position; the caller knows that it is at least `low`."""
         return bisect_left(self._starts, position, low)
 
     def position_after(self, start: int, tokens: int, end: int) -> int:
-        """The furthest position up to `end` such that about so many tokens lie between it and `start`."""
+        """The position, at most `end`, that lies about `tokens` tokens after `start`."""
         index = self.tokens_before(start) + tokens
         return min(end, self._starts[index]) if index < len(self._starts) else end
 
     def position_before(self, stop: int, tokens: int) -> int:
-        """The position such that about so many tokens lie between it and `stop`."""
+        """The position that lies about `tokens` tokens before `stop`."""
         return self._starts[max(0, self.tokens_before(stop) - tokens)] if len(self._starts) else 0
 
     def count(self, start: int, stop: int) -> int:
@@ -79,27 +84,27 @@ class TokenizedText:
         tail = self.text[last:stop]
         if stop - last > _MAX_SIGNS:
             return self._tokenizer.count(tail)
-        # Nearly always a full stop or the like: the same few ones all over a text.
+        # Nearly always a full stop or the like, so the same few counts are needed again and again.
         found = self._signs.get(tail)
         if found is None:
             found = self._signs[tail] = self._tokenizer.count(tail)
         return found
 
     def _first_end(self, start: int, stop: int) -> int | None:
-        """The first place found in text[start:stop] where a pre-token begins, in the text as in the piece."""
+        """A position near the start of text[start:stop] where a pre-token begins in both the text and the piece."""
         text = self.text
         if start == 0 or (text[start - 1] == "\n" and not text[start].isspace()):
             return start
         return _first_anchor(text, start, stop)
 
     def _last_end(self, first: int, stop: int) -> int | None:
-        """The last place found in text[first:stop] where a pre-token ends, in the text as in the piece."""
+        """A position near the end of text[first:stop] where a pre-token ends in both the text and the piece."""
         text = self.text
         if stop == len(text):
             return stop
         following, ending = text[stop], text[stop - 1]
         if following.isspace() and not ending.isspace():
-            # Of what is no white space only signs are joined with something behind them, which is line breaks.
+            # Only signs join with white space after them, and only with line breaks.
             if following not in "\r\n" or _is_word(ending):
                 return stop
             place = stop - 1
@@ -107,7 +112,7 @@ class TokenizedText:
                 place -= 1
             if ending in _SIGNS and place > first:
                 if text[place - 1] == " ":
-                    return place - 1  # a space goes with the signs behind it
+                    return place - 1  # a space joins the signs after it
                 if _is_word(text[place - 1]):
                     return place
         return self._last_anchor(first, stop)
@@ -142,7 +147,7 @@ def _is_word(character: str) -> bool:
 
 
 def _starts(text: str, tokenizer: Tokenizer) -> tuple[Int32s, list[int]]:
-    """Where tokens begin, and the places at which this is an estimate."""
+    """The beginnings of tokens, and the positions around which they are an estimate."""
     if len(text) <= BLOCK_CHARACTERS:
         return tokenizer.starts(text), []
     parts, estimated = [], []
@@ -154,12 +159,12 @@ def _starts(text: str, tokenizer: Tokenizer) -> tuple[Int32s, list[int]]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Pieces of a text, and whether a pre-token is certain to end where each does."""
+    """Yield the begin and end of blocks of a text, and whether a pre-token certainly ends with the block."""
     begin = 0
     while len(text) - begin > BLOCK_CHARACTERS:
         most = begin + BLOCK_CHARACTERS
         found = _last_anchor(text, most - _NEAR, most) or _last_anchor(text, begin + BLOCK_CHARACTERS // 2, most)
-        # A megabyte of digits has no such place: the block ends anywhere, and pieces across it are counted themselves.
+        # A megabyte of digits has no such end. The block then ends anywhere, and `count` tokenizes pieces across it.
         yield begin, found or most, found is not None
         begin = found or most
     if begin < len(text):

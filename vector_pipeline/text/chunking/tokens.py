@@ -1,6 +1,6 @@
-"""Token counts that equal the API's: the model's own encoding, from a vocabulary that ships with the package.
+"""Token counts equal to the API's, by the model's own encoding. Its vocabulary ships with the package.
 
-Text is plain text: `<|endoftext|>` in a document is seven ordinary tokens, and never an exception.
+All text is plain text: `<|endoftext|>` in a document is seven ordinary tokens and never raises an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import resources
 import numpy as np
 import tiktoken
 
-# cl100k_base as tiktoken 0.14 defines it (tiktoken_ext/openai_public.py), and its vocabulary's own checksum there.
+# cl100k_base and the checksum of its vocabulary, from tiktoken 0.14 (tiktoken_ext/openai_public.py).
 VOCABULARY = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 VOCABULARY_SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
 PATTERN = (
@@ -24,18 +24,18 @@ PATTERN = (
     r"\s+(?!\S)|\s"
 )
 
-# The same without looking ahead and without possessive repetition, which tiktoken's engine has to go back and forth for:
-# twice as fast on English (benchmarks/text.py). Repetitions that nothing follows are possessive as they are. What
-# differs is a row of white space before a word, of which `\s+(?!\S)` leaves the last character to the word: such rows
-# are parted from what stands around them.
+# The same pattern without look-ahead and possessive repetition, for which tiktoken's engine has to backtrack. It is
+# twice as fast on English (benchmarks/text.py). Repetitions at the end of an alternative are possessive anyway. One
+# case differs: in a row of white space before a word, `\s+(?!\S)` leaves the last character to the word. `_parts`
+# separates such rows from the text around them.
 _PLAIN_PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+$|\s*[\r\n]|\s+"
 )
 
-# A special token that parts of a text are joined with, so that they are encoded apart in one call.
+# A special token between the parts of a text, so that one call encodes them separately.
 _MARK = "\x00|\x00"
 
-# White space in the sense of the pattern (https://www.unicode.org/reports/tr44/#White_Space), line breaks apart.
+# White space as the pattern defines it (https://www.unicode.org/reports/tr44/#White_Space), except line breaks.
 _RARE_SPACES = "\t\x0b\x0c\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _ROW = re.compile(rf"[ {_RARE_SPACES}]{{2,}}")
 
@@ -49,15 +49,15 @@ class Tokenizer:
 
     name: str
     encoding: tiktoken.Encoding
-    """Of `_PLAIN_PATTERN`: right for a text only in the parts that `encode` gives it."""
+    """It uses `_PLAIN_PATTERN`, so it is correct only for the parts that `encode` passes to it."""
 
     def count(self, text: str) -> int:
         """The exact number of tokens that the API bills for a text."""
-        # Every token is at least one byte and most are more, but counting is the only way to be exact.
+        # Bytes give only an upper bound: every token is at least one byte and most are more.
         return len(self.encode(text))
 
     def encode(self, text: str) -> UInt32s:
-        """The tokens of a text, special ones as plain text: shape (tokens,), uint32."""
+        """The tokens of a text: shape (tokens,), uint32. Special tokens in it count as plain text."""
         encode = self.encoding.encode_to_numpy
         tokens: UInt32s
         if "  " not in text and not any(space in text for space in _RARE_SPACES):
@@ -70,10 +70,9 @@ class Tokenizer:
         return tokens
 
     def starts(self, text: str) -> Int32s:
-        """Where each token of a text begins, in characters: shape (tokens,), int32, never decreasing.
+        """The beginning of each token of a text, in characters: shape (tokens,), int32, never decreasing.
 
-        A token that begins inside a character counts as beginning where that character does. `text` has no lone
-        surrogate.
+        For a token that begins inside a character it is the beginning of that character. `text` has no lone surrogate.
         """
         tokens = self.encode(text)
         begun, begun_and_inside = self._characters
@@ -83,10 +82,10 @@ class Tokenizer:
 
     @cached_property
     def _characters(self) -> tuple[Int32s, Int32s]:
-        """Of each token, how many characters begin in it; and the same, one more where it begins inside of one."""
+        """For each token, the number of characters that begin in it; and that plus 1 if it begins inside one."""
         tokens = [self.encoding.decode_single_token_bytes(token) for token in range(self.encoding.n_vocab)]
         joined = np.frombuffer(b"".join(tokens), dtype=np.uint8)
-        # Bytes 10xxxxxx go on with a character, all others begin one.
+        # Bytes 10xxxxxx continue a character; all others begin one.
         begins = (joined & 0xC0) != 0x80
         firsts = np.cumsum([0, *map(len, tokens[:-1])])
         begun = np.add.reduceat(begins, firsts, dtype=np.int32)
@@ -94,7 +93,7 @@ class Tokenizer:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """A text in parts whose tokens add up: apart from one another are rows of white space, but their last character."""
+    """Yield the parts of a text whose tokens add up: each row of white space is one, without its last character."""
     begin = 0
     for row in _ROW.finditer(text):
         if row.end() < len(text) and text[row.end()] not in "\r\n":
@@ -107,8 +106,8 @@ def _parts(text: str) -> Iterator[str]:
 def tokenizer_for(model: str) -> Tokenizer:
     """The tokenizer of an embedding model.
 
-    All of OpenAI's embedding models use cl100k_base (https://platform.openai.com/docs/guides/embeddings); for any
-    other model its counts are an estimate that limits are held by. Loading takes about a third of a second.
+    All of OpenAI's embedding models use cl100k_base (https://platform.openai.com/docs/guides/embeddings). For any
+    other model its counts are an estimate, and limits are checked against that. Loading takes about a third of a second.
     """
     return Tokenizer("cl100k_base", _cl100k_base())
 
@@ -120,7 +119,7 @@ def _cl100k_base() -> tiktoken.Encoding:
 
 
 def vocabulary() -> dict[bytes, int]:
-    """The tokens of cl100k_base and their ranks, from the packaged file: tiktoken's own loader would ask a host."""
+    """The tokens of cl100k_base and their ranks, from the packaged file; tiktoken's own loader would download it."""
     packed = (resources.files("vector_pipeline.text") / "vocabulary" / VOCABULARY).read_bytes()
     if hashlib.sha256(packed).hexdigest() != VOCABULARY_SHA256:
         raise RuntimeError(f"the packaged vocabulary {VOCABULARY} is damaged; reinstall vector-pipeline")
