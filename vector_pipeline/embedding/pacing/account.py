@@ -1,8 +1,19 @@
-"""The arithmetic of one account's rate limits: pure, given the clock's reading, and the same for one process or many.
+"""The arithmetic of one account's rate limits. It is pure: the caller passes the time. One process or many may use it.
 
-The API's limiter is a bucket that refills all the time and holds one minute's limit: there is no window's edge to
-wait for (the waits in its messages agree with that to the millisecond). Ours runs beside it, spends what refills and
-is corrected by what each answer says is left: others may use the account, and the API may weigh texts in its own way.
+The API's limiter is a bucket that refills continuously and holds the limit of one minute. It has no fixed windows: the
+waits in its messages agree with that to the millisecond. This module keeps a bucket of its own beside it. Each request
+takes its tokens from the bucket, and each answer corrects the level by what the API says is left. The correction is
+needed because others may use the account and the API may count the tokens of a text differently.
+
+Example with 1,000,000 tokens per minute (16,667 in a second) as a preset:
+
+- The level starts at 0, because the account may have been used a moment ago. The first request has 50,000 tokens.
+  2 % of the limit (20,000) is kept as a margin for other users. So the request waits (50,000 + 20,000) / 16,667 = 4.2
+  seconds. The second request waits until the first is answered.
+- The answer says that 950,000 are left. The level becomes 950,000, and the next 50,000 tokens are sent at once. The
+  level is then 900,000.
+- With a level of 20,000 and no margin, a request of 50,000 would bring the level to -30,000. It waits for 1.8 seconds,
+  until that much has refilled.
 """
 
 from __future__ import annotations
@@ -15,26 +26,26 @@ from vector_pipeline.embedding.pacing.limits import Limits, RateHeaders
 from vector_pipeline.embedding.pacing.meter import MAX_MARGIN, Meter, Seen
 from vector_pipeline.embedding.pacing.width import LearnedWidth
 
-# Requests are admitted at most this far ahead of the refill: what an answer corrects reaches the next request, and
-# a search finds no queue before it.
+# Requests are admitted at most this far ahead of the refill. So the correction by an answer reaches the next request,
+# and a search finds no queue before it.
 LOOK_AHEAD_SECONDS = 0.25
 
-# How long others wait for the first answer of an account of which nothing is known.
+# How long other requests wait for the first answer of an account whose limits are unknown.
 PROBE_SECONDS = 15.0
 PROBE_POLL_SECONDS = 0.05
 
-# What was found out of a server is believed for so long: it may have other work by then, or be another.
+# How long a learned width is used. After that the server may have other work, or be another server.
 WIDTH_KEPT_SECONDS = 600.0
 
-# A search is sent after this at the latest, whatever the bucket says.
+# A search waits for at most this long, even if the bucket is empty.
 MAX_URGENT_WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A request that may be sent: its number, its weight, and all that was reserved up to and including it.
+    """Permission to send a request: its number, its weight in tokens, and all tokens reserved up to and including it.
 
-    `waited_seconds` is how long it was held back.
+    `waited_seconds` is how long the request waited for it.
     """
 
     number: int
@@ -45,39 +56,39 @@ class Ticket:
 
 @dataclass(slots=True)
 class Account:
-    """All limits of one account, by token and by request, and what is known of them."""
+    """All limits of one account: tokens per minute, requests per minute and requests per day."""
 
     tokens: Meter | None = None
     requests: Meter | None = None
     day: Meter | None = None
     learned: bool = False
-    """Whether an answer has told of the limits, or that there are none."""
+    """Whether an answer has stated the limits, or shown that there are none."""
     number: int = 0
     settled: int = 0
     probe_until: float = 0.0
     paused_until: float = 0.0
     at: float = 0.0
-    """When it was last changed."""
+    """The time of the last change."""
     width: LearnedWidth | None = None
-    """How many requests to have under way where no limit is stated, as the last run found it."""
+    """The width that the last run learned for a server that states no limits."""
     width_until: float = 0.0
 
     @classmethod
     def new(cls, limits: Limits | None, now: float) -> Self:
-        """An account of which at most a preset is known, and not how full its bucket is."""
+        """An account with at most a preset. The level of its bucket is unknown and counts as 0."""
         account = cls()
         account.expect(limits or Limits(), now)
         return account
 
     def expect(self, limits: Limits, now: float) -> None:
-        """Take over a preset where nothing better is known, and the user's own bounds in any case.
+        """Use a preset for limits that no answer has stated yet. The user's own bounds always apply.
 
-        May be called again, with another preset or with none any more.
+        It may be called again with another preset or with an empty one.
         """
         for name, limit in (("tokens", limits.tokens_per_minute), ("requests", limits.requests_per_minute)):
             meter: Meter | None = getattr(self, name)
             if (meter is None or not meter.stated) and limit != (meter.limit if meter else None):
-                # Nothing was learned of this limit, and what was expected of it is expected no more.
+                # No answer has stated this limit, and the preset has changed: start again with the new one.
                 total = meter.total if meter else 0.0
                 meter = None if limit is None else Meter(float(limit), 0.0, now, total=total)
                 setattr(self, name, meter)
@@ -85,7 +96,7 @@ class Account:
                 meter.cap = float(limit) if limits.binding and limit else None
                 meter.limit = min(meter.limit, meter.cap or meter.limit)
         if limits.requests_per_day and (self.day is None or self.day.limit != limits.requests_per_day):
-            # How many are left of the day is not told by any header: all of them, until a 429 says otherwise.
+            # No header states how many requests are left in the day. Assume all of them until a 429 says otherwise.
             day = float(limits.requests_per_day)
             self.day = Meter(day, day, now, period=86_400.0)
         elif not limits.requests_per_day:
@@ -93,7 +104,7 @@ class Account:
 
     @property
     def limits(self) -> Limits | None:
-        """The limits as known by now; None before the first answer of an account without a preset."""
+        """The limits known so far; None before the first answer of an account without a preset."""
         if not self.learned and self.tokens is None and self.requests is None:
             return None
         return Limits(
@@ -119,7 +130,7 @@ class Account:
         self.number += 1
         self.at = now
         ticket = Ticket(self.number, weight, self.tokens.total if self.tokens else 0.0)
-        # Where a preset tells the rate, the very first request waits for what itself takes: the bucket may be empty.
+        # With a preset, even the first request waits until its own tokens have refilled: the bucket may be empty.
         debt = max((meter.debt_seconds(now) for meter in self._meters()), default=0.0)
         if not self.learned:
             self.probe_until = now + debt + PROBE_SECONDS
@@ -128,10 +139,10 @@ class Account:
     def settle(
         self, ticket: Ticket, headers: RateHeaders | None, now: float, *, before: tuple[int, int] = (0, 0)
     ) -> None:
-        """Learn from an answer; `headers` is None where the request failed without any.
+        """Correct the limits by an answer; `headers` is None if the request failed without any.
 
-        `before` is the weight and the number of this process's requests that were sent earlier and have no answer
-        yet: they may not be part of what the headers say is left.
+        `before` is the weight and the number of this process's earlier requests that have no answer yet. What the
+        headers say is left may not include them.
         """
         if headers is None:
             self.probe_until = now
@@ -152,7 +163,7 @@ class Account:
             self.requests.correct(headers.limit_requests, headers.remaining_requests, seen, now, first=first)
 
     def pause(self, seconds: float, now: float) -> None:
-        """Let nobody send for a while, as a 429 asked; what was lacking is kept in hand from then on."""
+        """Stop all requests for a while, as a 429 asked. Add the tokens that were missing to the margin."""
         if self.tokens is not None:
             lacking = seconds * self.tokens.rate
             self.tokens.margin = min(self.tokens.margin + lacking, MAX_MARGIN * self.tokens.limit)
@@ -160,22 +171,22 @@ class Account:
         self.at = now
 
     def keep_width(self, learned: LearnedWidth, now: float) -> None:
-        """Keep what a run found out of the server, for the next."""
+        """Keep the width that a run learned, for the next run."""
         self.width, self.width_until = learned, now + WIDTH_KEPT_SECONDS
 
     def kept_width(self, now: float) -> LearnedWidth | None:
-        """What an earlier run found out; None where none did lately."""
+        """The width that an earlier run learned; None if there is none of the last `WIDTH_KEPT_SECONDS`."""
         return self.width if now < self.width_until else None
 
     def is_ahead(self, now: float, tolerance: float) -> bool:
-        """Whether it was changed in what is the future by more than it may: the clock was put back since."""
+        """Whether the last change lies more than `tolerance` seconds in the future: the clock was set back since."""
         return self.at > now + tolerance
 
     def _meters(self) -> Iterator[Meter]:
         return (meter for meter in (self.tokens, self.requests, self.day) if meter is not None)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, to be stored."""
+        """The account as JSON values."""
         return asdict(self)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The clock that client, flow and pacer wait by; a test hands in one of its own."""
+"""The clock that client, flow and pacer use. A test passes a clock of its own."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What time it is, in seconds from any beginning, and how to wait."""
+    """The time in seconds from an arbitrary beginning, and a way to wait."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def wait(self, seconds: float) -> None:
-        """Wait; nothing for zero or less."""
+        """Wait for some seconds; return at once for zero or less."""
         if seconds > 0:
             await self.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Rate limits as they are stated: by presets and settings, and by the headers of answers."""
+"""Rate limits as presets, settings and the headers of answers state them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _USED = regex.compile(r"(tokens|requests) per min[^:]*: Limit:? ([\d,]+), Used:?
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an account may do; None where no limit is stated.
+    """The limits of an account; None where none is stated.
 
-    `binding` marks the user's own bounds, which hold even where the account may do more; without it they are a
-    preset, and what the headers say replaces them.
+    `binding` marks the user's own bounds, which apply even if the account allows more. Without it the limits are a
+    preset, and those in the headers of answers replace them.
     """
 
     tokens_per_minute: int | None = None
@@ -30,18 +30,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RateHeaders:
-    """What an answer says of the limits: x-ratelimit-limit-* and x-ratelimit-remaining-*, or its message."""
+    """What an answer says about the limits, in x-ratelimit-limit-* and x-ratelimit-remaining-* or in its message."""
 
     limit_tokens: int | None = None
     remaining_tokens: int | None = None
     limit_requests: int | None = None
     remaining_requests: int | None = None
     processing_seconds: float = 0.0
-    """How long ago the request was admitted, as far as the server says."""
+    """How long ago the server admitted the request, if it says so."""
 
     @classmethod
     def of(cls, headers: Mapping[str, str], message: str = "") -> RateHeaders:
-        """From the headers of an answer, or else the message of a 429; all None where neither says anything."""
+        """Read the headers of an answer, or else the message of a 429; all None if neither states anything."""
 
         def number(name: str) -> int | None:
             try:
@@ -50,13 +50,13 @@ class RateHeaders:
                 return None
 
         def limit(name: str) -> int | None:
-            # Some gateways say 0 or -1 where there is none.
+            # Some gateways say 0 or -1 if there is no limit.
             stated = number(name)
             return stated if stated is not None and stated > 0 else None
 
         seen = {
             "limit_tokens": limit("x-ratelimit-limit-tokens"),
-            # Azure says -27689 where more was admitted than there was.
+            # Azure says, for example, -27689 if it admitted more than was left.
             "remaining_tokens": number("x-ratelimit-remaining-tokens"),
             "limit_requests": limit("x-ratelimit-limit-requests"),
             "remaining_requests": number("x-ratelimit-remaining-requests"),
@@ -69,12 +69,12 @@ class RateHeaders:
 
     @property
     def stated(self) -> bool:
-        """Whether a limit is stated at all."""
+        """Whether any limit is stated."""
         return bool(self.limit_tokens or self.limit_requests)
 
 
 def parse_duration(text: str) -> float | None:
-    """Seconds of a Go duration ('1h2m3.5s', '17ms'), which may have days, or a plain number; None for neither."""
+    """The seconds in a Go duration ('1h2m3.5s', '17ms', also with days as '1d') or a plain number; None for neither."""
     found = _DURATION.findall(text.strip())
     if not found or "".join(number + unit for number, unit in found) != text.strip():
         return None

@@ -1,29 +1,39 @@
-"""One rate limit: credit that refills all the time, and what answers tell of how it is really spent."""
+"""One rate limit: credit that refills continuously, and its correction by answers.
+
+Example of a correction: the limit is 1,000,000 tokens per minute. 250,000 tokens have been taken so far, and the level
+is 450,000. An answer arrives for a request up to which 200,000 had been taken. 50,000 have been taken since.
+
+- It says that 480,000 are left. Less the 50,000 taken since, at most 430,000 can be left. The level becomes 430,000.
+- It says that 510,000 are left, so 460,000 now. Requests may overtake each other, so only 30 % of the difference is
+  believed: the level becomes 453,000.
+- It says that 150,000 are left, so 100,000 now. Others took 350,000 without notice, and little is left. The level
+  becomes 100,000, and a margin of 50,000 (5 % of the limit) is kept for the others.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What others take unforeseen is kept in hand from then on, half of it for as long as this after the last time.
+# After others took tokens without notice, a margin is kept for them. It halves in this time.
 MARGIN_HALF_LIFE_SECONDS = 60.0
 MAX_MARGIN = 0.05
 
-# As long as nothing was seen of others yet, this share of the limit is kept from them; it halves with time.
+# The margin at the beginning, as a share of the limit, before anything is known about others. It halves the same way.
 FIRST_MARGIN = 0.02
 
-# How much of "there is more left than we thought" is believed of one answer, since requests may overtake each other.
+# The share of an upward correction that is believed of one answer, because requests may overtake each other.
 UPWARD_GAIN = 0.3
 
-# Over how much of the limit's refill the account's own weighing of texts is measured.
+# The ratio is measured over tokens that take this many seconds to refill.
 RATIO_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an answer's numbers refer to.
+    """What the numbers of an answer refer to.
 
-    `total` was taken up to and including its request; `before` of that may not have been admitted yet when it was,
-    and `seconds` have passed since.
+    `total` is what had been taken up to and including its request. `before` of that may not have been admitted yet when
+    the request was. The request was admitted `seconds` ago.
     """
 
     total: float
@@ -33,24 +43,24 @@ class Seen:
 
 @dataclass(slots=True)
 class Meter:
-    """One limit: credit that refills at `limit` every `period` seconds, up to `limit`; it may be overdrawn."""
+    """One limit: a level that refills by `limit` in `period` seconds, up to `limit`. It may be negative."""
 
     limit: float
     level: float
     at: float
     period: float = 60.0
     cap: float | None = None
-    """What the user allows, however much more the account might."""
+    """The user's own bound, even if the account allows more."""
     stated: bool = False
-    """Whether the limit is what an answer stated; else it is a preset's or the user's."""
+    """Whether an answer stated the limit. Otherwise it comes from a preset or the user."""
     total: float = 0.0
-    """All that was ever taken, in our own weighing."""
+    """All that was ever taken, in our own count."""
     ratio: float = 1.0
-    """What goes from the account for each unit that we take: its own weighing, and what others take."""
+    """What leaves the account for each token that we take. The API may count differently, and others may take some."""
     margin: float = -1.0
-    """Kept in hand against what others take without notice."""
+    """The part of the level that is kept for others, who take without notice."""
     mark: tuple[float, float, float] | None = None
-    """Total, remaining and time of an earlier answer, from which the ratio is measured."""
+    """Total, remaining and time of an earlier answer. The ratio is measured from there."""
 
     def __post_init__(self) -> None:
         if self.margin < 0:
@@ -58,33 +68,33 @@ class Meter:
 
     @property
     def rate(self) -> float:
-        """What refills in a second."""
+        """The refill in one second."""
         return self.limit / self.period
 
     def refill(self, now: float) -> None:
-        """Bring the level up to the time."""
+        """Add what has refilled until `now`."""
         elapsed = max(0.0, now - self.at)
         self.level = min(self.limit, self.level + elapsed * self.rate)
         self.margin *= 0.5 ** (elapsed / MARGIN_HALF_LIFE_SECONDS)
         self.at = max(self.at, now)
 
     def debt_seconds(self, now: float) -> float:
-        """How long until what was taken has been refilled; 0 where there is credit."""
+        """The seconds until the level reaches the margin; 0 if it does now."""
         elapsed = max(0.0, now - self.at)
         level = min(self.limit, self.level + elapsed * self.rate)
         margin: float = self.margin * 0.5 ** (elapsed / MARGIN_HALF_LIFE_SECONDS)
         return max(0.0, (margin - level) / self.rate)
 
     def take(self, amount: float, now: float) -> None:
-        """Take an amount, into debt if need be."""
+        """Take an amount. The level may become negative."""
         self.refill(now)
         self.total += amount
         self.level -= amount * self.ratio
 
     def correct(self, limit: int | None, remaining: int, seen: Seen, now: float, *, first: bool) -> None:
-        """Take over what an answer says is left, less what was taken since its request was admitted."""
+        """Correct the level by what an answer says is left, less what was taken since (example above)."""
         self.refill(now)
-        # A bound of the user's own below the account's: what is left of the account is then no measure.
+        # If the user's own bound is below the account's limit, what is left in the account does not matter.
         bound = self.cap is not None and self.cap < (limit or self.limit)
         if limit:
             self.stated = True
@@ -103,7 +113,11 @@ class Meter:
             self.level = min(self.limit, self.level + UPWARD_GAIN * (low - self.level))
 
     def _measure(self, remaining: int, seen: Seen, now: float) -> None:
-        """How much goes from the account for what we take, over the last few seconds' worth of tokens."""
+        """Measure how much leaves the account for what we take, over `RATIO_SECONDS` worth of tokens.
+
+        Example: 100,000 tokens were taken in 3 seconds. What is left went from 500,000 to 440,000, and 50,000 have
+        refilled. So 110,000 left the account: 1.1 for each token. The ratio moves half way, from 1.0 to 1.05.
+        """
         mark, self.mark = self.mark, self.mark or (seen.total, float(remaining), now)
         if mark is None:
             return
@@ -111,7 +125,7 @@ class Meter:
         taken, elapsed = seen.total - total, now - then
         if taken < RATIO_SECONDS * self.rate:
             return
-        # Near the top what refills is lost, and after a pause it tells nothing of the weighing.
+        # Near the top some of the refill is lost, and after a pause the numbers do not show the ratio.
         if max(remaining, was) < 0.95 * self.limit and elapsed < 60:
             gone = was + elapsed * self.rate - remaining
             self.ratio += 0.5 * (min(4.0, max(0.25, gone / taken)) - self.ratio)

@@ -1,6 +1,7 @@
-"""When a request may be sent: waiting for one's turn under an account's limits (see `account` for the arithmetic).
+"""Pacers: they let a request wait until the limits of the account allow it (see `account` for the arithmetic).
 
-`LocalPacer` keeps the account in this process; `store.pacing.PostgresPacer` in a row that all machines share.
+`LocalPacer` keeps the account in this process. `store.shared.pacing.PostgresPacer` keeps it in a row of Postgres that
+all machines share.
 """
 
 from __future__ import annotations
@@ -17,50 +18,50 @@ from vector_pipeline.errors import ProviderUnavailable
 
 __all__ = ["Limits", "LocalPacer", "Pacer", "PacerBase", "RateHeaders", "Ticket", "parse_duration"]
 
-# A wait is looked at again after this, in case an answer has told that there is more to be had.
+# A wait is computed again after this time, because an answer may have shown that more is left.
 LOOK_AGAIN_SECONDS = 2.0
 
-# Limits of a minute never make anybody wait so long: those of a day do, and then the run has to end.
+# Limits per minute never cause such a long wait. Limits per day do, and then the run has to end.
 MAX_WAIT_SECONDS = 900.0
 
 
 class Pacer(Protocol):
-    """Lets requests through as the limits of an account allow; may be shared by processes and machines."""
+    """Admits requests as the limits of an account allow. Processes and machines may share one."""
 
     async def reserve(self, weight: int, *, urgent: bool = False) -> Ticket:
-        """Wait until a request of a weight in tokens may be sent; an urgent one (a search) passes the queue.
+        """Wait until a request with this number of tokens may be sent. An urgent one (a search) passes the queue.
 
-        Raises ProviderUnavailable where a day's limit is used up.
+        Raises ProviderUnavailable if the limit of the day is used up.
         """
         ...
 
     async def settle(self, ticket: Ticket, headers: RateHeaders | None) -> None:
-        """Tell that a request was answered, and what its headers say; None where it failed without any."""
+        """Report the answer to a request with its headers; None if the request failed without any."""
         ...
 
     async def pause(self, seconds: float) -> None:
-        """Let nobody send for a while, as a 429 asked for."""
+        """Stop all requests for a while, as a 429 asked."""
         ...
 
     async def limits(self) -> Limits | None:
-        """The limits as known by now; None before the first answer of an account without a preset."""
+        """The limits known so far; None before the first answer of an account without a preset."""
         ...
 
     async def kept_width(self) -> LearnedWidth | None:
-        """What an earlier run found out of a server that states no limits; None where none did lately."""
+        """The width that an earlier run learned for a server without stated limits; None if there is no recent one."""
         ...
 
     async def keep_width(self, learned: LearnedWidth) -> None:
-        """Keep it for the next."""
+        """Keep a learned width for the next run."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections; the pacer opens them again when it is used again."""
+        """Close the connections. The pacer opens them again when it is used again."""
         ...
 
 
 class PacerBase:
-    """Waiting, in the order in which requests asked; where the account is kept is the subclass's."""
+    """Lets requests wait in the order in which they asked. A subclass keeps the account."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or Clock()
@@ -78,9 +79,9 @@ class PacerBase:
                     ticket, seconds = await self._take(weight, urgent=False)
                     if seconds > MAX_WAIT_SECONDS:
                         raise ProviderUnavailable(
-                            f"the account may send its next request only in {seconds / 60:,.0f} minutes "
-                            "(requests a day, or a pause that it was asked for); run again then, what was answered is "
-                            "kept"
+                            f"the account may send its next request only in {seconds / 60:,.0f} minutes (its requests "
+                            "of the day are used up, or the API asked for a pause); run again then, all answers so far "
+                            "are stored"
                         )
                     if ticket is not None:
                         break
@@ -97,7 +98,7 @@ class PacerBase:
         await self._settle(ticket, headers, (sum(earlier), len(earlier)))
 
     def _turn(self) -> asyncio.Lock:
-        # A lock belongs to one event loop; a pacer may be used by one after another.
+        # A lock belongs to one event loop, and several loops may use a pacer one after another.
         loop = asyncio.get_running_loop()
         if self._queue is None or self._queue[0] is not loop:
             self._queue = (loop, asyncio.Lock())
