@@ -82,7 +82,7 @@ def ours(url: str) -> Embed:
         inputs = (EmbeddingInput(text, len(text) // 4, b"") for text in texts)
         batches = iter(lambda: list(itertools.islice(inputs, 250)), [])
         async with EmbeddingClient(config, LocalPacer()) as client:
-            await flow.embed_batches(client, batches, deliver)
+            await flow.embed_batches(client, batches, deliver, max_in_flight=32)
         return count
 
     return lambda texts: asyncio.run(run(texts))

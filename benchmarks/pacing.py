@@ -166,7 +166,12 @@ def run_client(work: Work) -> tuple[int, float, float, int]:
     async def main() -> None:
         pacer: Pacer = PostgresPacer.of(work.database, config) if work.database else LocalPacer(config.limits)
         async with EmbeddingClient(config, pacer) as client:
-            await flow.embed_batches(client, requests_of(some(work.seed, work.tokens), work.limits), deliver)
+            await flow.embed_batches(
+                client,
+                requests_of(some(work.seed, work.tokens), work.limits),
+                deliver,
+                max_in_flight=32,
+            )
 
     httpx2.post(work.url.replace("/v1", "/start"))
     asyncio.run(main())

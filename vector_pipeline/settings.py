@@ -6,6 +6,7 @@ that two pipelines with different settings can live in one process. docs/configu
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -205,7 +206,10 @@ class Settings(BaseModel):
         own_key = f"{values.get('provider', '')}_API_KEY".upper()
         if "provider" in values and environment.get(own_key, "").strip():
             values.setdefault("api_key", environment[own_key])
-        return cls.of(**{**values, **overrides})
+        settings = cls.of(**{**values, **overrides})
+        if not settings.uses_embedded_model:
+            _check_surroundings(environment)
+        return settings
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -243,6 +247,23 @@ def variable(field: str) -> str:
     if field in FOREIGN_VARIABLES:
         return FOREIGN_VARIABLES[field]
     return PREFIX + (Settings.model_fields[field].alias or field).upper()
+
+
+def _check_surroundings(environment: Mapping[str, str]) -> None:
+    """Raise ConfigurationError for what the HTTP client would stumble over: certificates and proxies."""
+    certificates = environment.get("SSL_CERT_FILE", "")
+    if certificates and not Path(certificates).is_file():
+        raise ConfigurationError(f"SSL_CERT_FILE is {certificates!r}: there is no such file; unset it, or correct it")
+    for name in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy"):
+        scheme, separator, _ = environment.get(name, "").partition("://")
+        if not separator:
+            continue
+        if scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+            raise ConfigurationError(
+                f"{name} names a SOCKS proxy, which needs another package: `pip install 'httpx2[socks]'`, or unset it"
+            )
+        if scheme not in ("http", "https", "socks5", "socks5h"):
+            raise ConfigurationError(f"{name} is no proxy's URL: it must begin with http://, https:// or socks5://")
 
 
 def _closest(name: str, known: Mapping[str, str]) -> str:

@@ -68,7 +68,6 @@ class EmbeddingClient:
     All its requests are for one purpose: texts that are to be found, or questions.
 
     `usage` is counted up as answers come, so that whoever gave it knows what was paid however the work ends.
-    `undelivered` holds the answers that `embed_batches` could not hand over because `deliver` failed.
     """
 
     def __init__(
@@ -86,7 +85,6 @@ class EmbeddingClient:
         self.usage = Usage() if usage is None else usage
         self.clock = clock or Clock()
         self.in_flight = 0
-        self.undelivered: list[Answer] = []
         self._answered_at = self._probed_at = -math.inf
         self._probing = asyncio.Lock()
         self._without: frozenset[str] = frozenset()

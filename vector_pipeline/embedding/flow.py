@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from vector_pipeline.embedding.pacing.pacer import Ticket
+from vector_pipeline.embedding.pacing.clock import Clock
+from vector_pipeline.embedding.pacing.pacer import Pacer, Ticket
 from vector_pipeline.embedding.pacing.width import Width
 from vector_pipeline.embedding.values import Answer, EmbeddingInput, Progress, Usage
-
-if TYPE_CHECKING:
-    from vector_pipeline.embedding.client import EmbeddingClient
 
 T = TypeVar("T")
 
@@ -23,6 +20,33 @@ MAX_UNDELIVERED = 4
 
 # How long an interrupted run waits for the answers to what it has sent.
 GRACE_SECONDS = 15.0
+
+
+class Sender(Protocol):
+    """What sends requests: the client, or whatever a test puts in its place."""
+
+    @property
+    def pacer(self) -> Pacer:
+        """What holds requests back."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What was used so far."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        ...
+
+    async def reserve(self, inputs: Sequence[EmbeddingInput]) -> Ticket:
+        """Wait for the leave to send these texts in one request."""
+        ...
+
+    def answers(self, inputs: Sequence[EmbeddingInput], *, ticket: Ticket | None) -> AsyncIterator[Answer]:
+        """The vectors as they come: one answer, or several where the request had to be split."""
+        ...
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
@@ -55,19 +79,23 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def embed_batches(
-    client: EmbeddingClient,
+    sender: Sender,
     batches: Iterable[Sequence[EmbeddingInput]],
     deliver: Callable[[Answer], Awaitable[None]],
     *,
+    max_in_flight: int,
     progress: Callable[[Progress], None] | None = None,
+    grace_seconds: float = GRACE_SECONDS,
+    clock: Clock | None = None,
 ) -> Usage:
     """Embed requests side by side and hand each answer to `deliver` as it comes; returns what was used.
 
     `batches` may block and may raise: it is iterated on a thread of its own, one request at a time, when another
     request may be sent. After the first error nothing more is sent, the requests under way are finished and
-    delivered, and then the error is raised; answers that `deliver` did not take are in `client.undelivered`.
+    delivered, and then the error is raised. An answer that `deliver` does not take is lost: it is to keep what it
+    cannot store. An interrupted call waits `grace_seconds` for what is under way.
     """
-    return await _Flow(client, iter(batches), deliver, progress).run()
+    return await _Flow(sender, iter(batches), deliver, max_in_flight, progress, grace_seconds, clock or Clock()).run()
 
 
 class _Flow:
@@ -75,17 +103,23 @@ class _Flow:
 
     def __init__(
         self,
-        client: EmbeddingClient,
+        sender: Sender,
         batches: Iterator[Sequence[EmbeddingInput]],
         deliver: Callable[[Answer], Awaitable[None]],
+        max_in_flight: int,
         progress: Callable[[Progress], None] | None,
+        grace_seconds: float,
+        clock: Clock,
     ) -> None:
-        self._client = client
+        self._sender = sender
+        self._max_in_flight = max_in_flight
+        self._grace_seconds = grace_seconds
+        self._clock = clock
         self._batches = batches
         self._deliver = deliver
         self._progress = progress
-        self._began = time.monotonic()
-        self._width = Width(client.config.max_in_flight)
+        self._began = clock.now()
+        self._width = Width(max_in_flight)
         self._running: set[asyncio.Task[None]] = set()
         self._undelivered = 0
         self._failed = asyncio.Event()
@@ -96,7 +130,7 @@ class _Flow:
         """Send all; raises the first error once what was under way is delivered."""
         thread = ThreadPoolExecutor(1, "requests")
         try:
-            self._width = Width(self._client.config.max_in_flight, await self._client.pacer.kept_width())
+            self._width = Width(self._max_in_flight, await self._sender.pacer.kept_width())
             await self._send_all(thread)
         except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
             self._fail(error)
@@ -104,7 +138,7 @@ class _Flow:
             # Interrupted: what is under way is going to be billed, so it is given time to come in, once.
             try:
                 if self._running:
-                    await asyncio.wait(self._running, timeout=GRACE_SECONDS)
+                    await asyncio.wait(self._running, timeout=self._grace_seconds)
             finally:
                 for task in self._running:
                     task.cancel()
@@ -115,10 +149,10 @@ class _Flow:
         if self._running:
             await asyncio.wait(self._running)
         if (learned := self._width.learned) is not None and not await self._is_paced():
-            await self._client.pacer.keep_width(learned)
+            await self._sender.pacer.keep_width(learned)
         if self._error is not None:
             raise self._error
-        return self._client.usage
+        return self._sender.usage
 
     async def _send_all(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -126,7 +160,7 @@ class _Flow:
             batch = await self._unless_failed(loop.run_in_executor(thread, next, self._batches, None))
             if batch is None:
                 return
-            ticket = await self._unless_failed(self._client.reserve(batch))
+            ticket = await self._unless_failed(self._sender.reserve(batch))
             if ticket is None:
                 return
             task = asyncio.create_task(self._embed(batch, ticket))
@@ -144,7 +178,7 @@ class _Flow:
         ask for; where there are none, the width finds its own level, from where the last run left it.
         """
         while self._error is None:
-            most = self._client.config.max_in_flight if await self._is_paced() else self._width.now
+            most = self._max_in_flight if await self._is_paced() else self._width.now
             if len(self._running) < most and self._undelivered < MAX_UNDELIVERED:
                 return True
             self._changed.clear()
@@ -152,17 +186,17 @@ class _Flow:
         return False
 
     async def _is_paced(self) -> bool:
-        limits = await self._client.pacer.limits()
+        limits = await self._sender.pacer.limits()
         return limits is not None and bool(limits.tokens_per_minute or limits.requests_per_minute)
 
     async def _embed(self, batch: Sequence[EmbeddingInput], ticket: Ticket) -> None:
-        usage = self._client.usage
+        usage = self._sender.usage
         tokens = sum(i.tokens for i in batch)
-        retries, under_way, began = usage.retries, len(self._running), time.monotonic()
+        retries, under_way, began = usage.retries, len(self._running), self._clock.now()
         try:
-            async for answer in self._client.answers(batch, ticket=ticket):
+            async for answer in self._sender.answers(batch, ticket=ticket):
                 if usage.retries == retries:
-                    self._width.answered(tokens, time.monotonic() - began, under_way)
+                    self._width.answered(tokens, self._clock.now() - began, under_way)
                 else:
                     self._width.failed()
                 await self._hand_over(answer)
@@ -174,18 +208,15 @@ class _Flow:
         self._undelivered += 1
         try:
             await self._deliver(answer)
-        except BaseException:
-            self._client.undelivered.append(answer)
-            raise
         finally:
             self._undelivered -= 1
             self._changed.set()
 
     async def _tell(self) -> None:
         if self._progress is not None:
-            seconds = time.monotonic() - self._began
-            limits = await self._client.pacer.limits()
-            self._progress(Progress(self._client.usage, self._client.in_flight, seconds, limits))
+            seconds = self._clock.now() - self._began
+            limits = await self._sender.pacer.limits()
+            self._progress(Progress(self._sender.usage, self._sender.in_flight, seconds, limits))
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error

@@ -18,6 +18,7 @@ from vector_pipeline.embedding import flow
 from vector_pipeline.embedding.batch.api import open_api
 from vector_pipeline.embedding.client import Answer, EmbeddingClient, EmbeddingInput
 from vector_pipeline.embedding.flow import MAX_UNDELIVERED
+from vector_pipeline.embedding.pacing.clock import Clock
 from vector_pipeline.embedding.pacing.pacer import LocalPacer
 from vector_pipeline.errors import (
     ConfigurationError,
@@ -28,7 +29,7 @@ from vector_pipeline.errors import (
     QuotaExhausted,
 )
 from vector_pipeline_tests.support.asking import KEY, assert_right, config, embed, embed_batches, inputs, many
-from vector_pipeline_tests.support.openai_server import Fault, ServerConfig, serve
+from vector_pipeline_tests.support.openai_server import Fault, RunningServer, ServerConfig, serve
 from vector_pipeline_tests.support.openai_server.config import Poison
 
 
@@ -258,27 +259,37 @@ def test_after_a_hopeless_answer_what_is_under_way_is_still_delivered() -> None:
         assert server.seen.requests < 40
 
 
-def test_answers_that_could_not_be_stored_are_handed_back() -> None:
+def test_every_answer_that_was_paid_is_handed_over_also_after_one_was_not_taken() -> None:
+    offered: list[Answer] = []
+
+    async def fail(answer: Answer) -> None:
+        offered.append(answer)
+        if len(offered) > 4:
+            raise DatabaseUnavailable("Postgres is away")
+
     with serve(ServerConfig(latency=0.1)) as server:
+        with pytest.raises(DatabaseUnavailable):
+            embed_batches(server, (many(2, n * 2) for n in range(1_000)), fail)
+        assert sum(len(answer.inputs) for answer in offered) == len(server.seen.billed)
+        assert 5 <= len(offered) < 1_000
 
-        async def main() -> EmbeddingClient:
-            async with EmbeddingClient(config(server), LocalPacer()) as client:
-                count = 0
 
-                async def fail(_: Answer) -> None:
-                    nonlocal count
-                    count += 1
-                    if count > 4:
-                        raise DatabaseUnavailable("Postgres is away")
+def test_the_budget_of_time_is_the_clocks() -> None:
+    """Ten minutes of a server that is down, in the time that its answers take."""
+    waited: list[float] = []
 
-                with pytest.raises(DatabaseUnavailable):
-                    await flow.embed_batches(client, (many(2, n * 2) for n in range(1_000)), fail)
-                return client
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
 
-        client = asyncio.run(main())
-        billed = len(server.seen.billed)
-    assert 2 * 4 + sum(len(answer.inputs) for answer in client.undelivered) == billed
-    assert client.undelivered
+    clock = Clock(now=lambda: sum(waited), sleep=sleep)
+
+    async def main(server: RunningServer) -> None:
+        async with EmbeddingClient(config(server, retry_seconds=600.0), LocalPacer(clock=clock), clock=clock) as client:
+            await client.embed(many(2))
+
+    with serve(ServerConfig(faults={"500": 1.0})) as server, pytest.raises(ProviderUnavailable, match="within 600 s"):
+        asyncio.run(main(server))
+    assert 560 < sum(waited) <= 600
 
 
 def test_a_bad_text_in_a_split_request_loses_no_part_that_was_paid() -> None:
@@ -333,7 +344,9 @@ def test_nothing_new_is_sent_while_answers_cannot_be_stored() -> None:
 
             async with EmbeddingClient(config(server), LocalPacer()) as client:
                 returning = asyncio.create_task(come_back())
-                await flow.embed_batches(client, (many(2, n * 2) for n in range(60)), keep)
+                await flow.embed_batches(
+                    client, (many(2, n * 2) for n in range(60)), keep, max_in_flight=client.config.max_in_flight
+                )
                 await returning
 
         asyncio.run(main())
@@ -416,7 +429,13 @@ def test_progress_tells_what_was_used_against_the_limit() -> None:
 
                 async def keep(_: Answer) -> None: ...
 
-                await flow.embed_batches(client, [many(3), many(3, 3)], keep, progress=lambda p: lines.append(str(p)))
+                await flow.embed_batches(
+                    client,
+                    [many(3), many(3, 3)],
+                    keep,
+                    max_in_flight=client.config.max_in_flight,
+                    progress=lambda p: lines.append(str(p)),
+                )
 
         asyncio.run(main())
     assert "1,000,000 tokens a minute" in lines[-1]
@@ -566,7 +585,9 @@ def test_answers_that_come_faster_than_they_are_stored_do_not_pile_up() -> None:
                 stored += 1
 
             async with EmbeddingClient(config(server, max_in_flight=8), LocalPacer()) as client:
-                await flow.embed_batches(client, (many(2, n * 2) for n in range(100)), keep)
+                await flow.embed_batches(
+                    client, (many(2, n * 2) for n in range(100)), keep, max_in_flight=client.config.max_in_flight
+                )
 
         asyncio.run(main())
         assert server.seen.requests == stored == 100

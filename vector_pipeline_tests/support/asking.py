@@ -64,7 +64,7 @@ def embed_batches(
 
     async def main() -> Usage:
         async with EmbeddingClient(config(server, **values), pacer or LocalPacer()) as client:
-            return await flow.embed_batches(client, batches, deliver or keep)
+            return await flow.embed_batches(client, batches, deliver or keep, max_in_flight=client.config.max_in_flight)
 
     usage = asyncio.run(main())
     return answers, usage

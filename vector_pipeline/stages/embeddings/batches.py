@@ -22,7 +22,7 @@ from vector_pipeline.embedding.models import BATCH_DISCOUNT, TIERS
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.errors import BudgetReached
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.stages.embeddings.budget import Budget, usd_out_in_batches
+from vector_pipeline.stages.embeddings.budget import Budget, Recorded, usd_out_in_batches
 from vector_pipeline.stages.streams import PlannedText
 from vector_pipeline.store import rejected_texts, vectors
 from vector_pipeline.store.claims import Claims
@@ -175,8 +175,8 @@ def _harvest(
             with answers.transaction():
                 new = vectors.store_vectors(answers, space, hashes, answer.vectors)
                 # After a harvest that was cut off the same lines come again, stored and counted already.
-                if new:
-                    budget.record(answers, answer.tokens)
+                cost = budget.record(answers, answer.tokens) if new else Recorded()
+            budget.count(cost)
             stored += new
             pipeline.advance("texts embedded", len(hashes))
 

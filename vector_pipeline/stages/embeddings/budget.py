@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vector_pipeline.embedding.models import usd
@@ -13,6 +14,17 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.shared import spending
 from vector_pipeline.store.shared.batches import tokens_out
 from vector_pipeline.store.space import list_spaces
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What an answer cost, in USD."""
+
+    usd: float = 0.0
+    unforeseen: float = 0.0
+    """By how much that is more than what was reserved for it."""
+    spent_by_all: Mapping[str, float] = field(default_factory=dict)
+    """What all runs have spent, it included, by the limits that they share."""
 
 
 @dataclass(slots=True)
@@ -91,21 +103,26 @@ class Budget:
                     raise _reached(name, limit, before + self.reserved, f"{_SINCE[name]} or out in batches, by all runs")
             self.reserved = after
 
-    def record(self, connection: Connection, tokens: int, *, reserved: int | None = None) -> None:
-        """Note what an answer cost; `reserved` is for how many tokens its request was counted, if not for as many.
+    def record(self, connection: Connection, tokens: int, *, reserved: int | None = None) -> Recorded:
+        """Note in Postgres what an answer cost; it is to be counted once the transaction of it is committed.
 
-        Some models count in their own way, and a request may have been paid twice.
+        `reserved` is for how many tokens its request was counted, if not for as many: some models count in their own
+        way, and a request may have been paid twice.
         """
         if self.price_per_token is None:
-            return
+            return Recorded()
         cost = tokens * self.price_per_token
         unforeseen = 0.0 if reserved is None else cost - reserved * self.price_per_token
         spending.record(connection, self.model, cost, tokens)
-        spent = {name: _spent(connection, name) for name in self.shared}
+        return Recorded(cost, unforeseen, {name: _spent(connection, name) for name in self.shared})
+
+    def count(self, recorded: Recorded) -> None:
+        """Count an answer whose cost is noted: a transaction that was rolled back is repeated, and counts once."""
         with self._lock:
-            self.spent += cost
-            self.reserved += unforeseen
-            self.spent_by_others = {name: max(0.0, by_all - self.spent) for name, by_all in spent.items()}
+            self.spent += recorded.usd
+            self.reserved += recorded.unforeseen
+            for name, by_all in recorded.spent_by_all.items():
+                self.spent_by_others[name] = max(0.0, by_all - self.spent)
 
     @property
     def spent_in_run(self) -> float | None:

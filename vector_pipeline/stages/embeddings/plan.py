@@ -19,7 +19,7 @@ from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput, Progr
 from vector_pipeline.errors import BudgetReached, DatabaseUnavailable, one_line
 from vector_pipeline.pipeline.model import Target, targets
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.stages.embeddings.answers import AnswerStore, store_spilled
+from vector_pipeline.stages.embeddings.answer_store import AnswerStore, store_spilled
 from vector_pipeline.stages.embeddings.budget import Budget
 from vector_pipeline.stages.streams import PlannedText
 from vector_pipeline.store import rejected_texts, vectors
@@ -197,8 +197,10 @@ class _TargetRun:
             budget = Budget.open(
                 self.pipeline, self.target.model, spent, ordered=self.ordered, spend_until=self.spend_until
             )
-            store = stack.enter_context(AnswerStore(self.pipeline, self.target, claims, budget, self.log))
-            batches = self._batches(_chain(first, texts), connection, claims, budget)
+            store = stack.enter_context(
+                AnswerStore(self.pipeline, self.target, self.config.bucket, claims, budget, self.log)
+            )
+            batches = self._expected(store, self._batches(_chain(first, texts), connection, claims, budget))
             pacer = PostgresPacer.of(database, self.config)
             usage = Usage()
             try:
@@ -220,9 +222,18 @@ class _TargetRun:
 
         try:
             async with EmbeddingClient(self.config, pacer, purpose=Purpose.DOCUMENT, usage=usage) as client:
-                await embed_batches(client, batches, store.deliver, progress=self._tell)
+                await embed_batches(
+                    client, batches, store.deliver, max_in_flight=self.config.max_in_flight, progress=self._tell
+                )
         finally:
             await pacer.close()
+
+    @staticmethod
+    def _expected(store: AnswerStore, batches: Iterator[list[EmbeddingInput]]) -> Iterator[list[EmbeddingInput]]:
+        """The requests, each once there is room for its answer."""
+        for batch in batches:
+            store.expect(len(batch))
+            yield batch
 
     def _tell(self, progress: Progress) -> None:
         self.progress(str(progress))

@@ -7,26 +7,28 @@ home, which the next run that embeds loads first. So it is at once where trying 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
-import uuid
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
-from urllib.parse import quote, unquote
-
-import numpy as np
 
 from vector_pipeline.embedding.models import usd
-from vector_pipeline.embedding.providers.base import Vectors
 from vector_pipeline.embedding.values import Answer
-from vector_pipeline.errors import DatabaseError, DatabaseUnavailable, one_line
+from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable, one_line
 from vector_pipeline.pipeline.model import Target
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.budget import Budget
+from vector_pipeline.stages.embeddings.spills import (
+    Reserve,
+    Spilled,
+    UnreadableSpill,
+    folder_of,
+    read_spilled,
+    remove_abandoned,
+    set_aside,
+    spilled_files,
+)
 from vector_pipeline.store import rejected_texts, vectors
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
@@ -38,25 +40,33 @@ from vector_pipeline.store.spaces import open_space
 
 LOOK_AGAIN_SECONDS = 1.0
 
-# What numpy raises for a file that is no archive of arrays, or half of one.
-_UNREADABLE = (zipfile.BadZipFile, ValueError, KeyError, EOFError)
-
 
 class AnswerStore:
     """Stores the answers of one run in one space. Use as a context manager."""
 
     def __init__(
-        self, pipeline: Pipeline, target: Target, claims: Claims, budget: Budget, log: Callable[[str], None]
+        self,
+        pipeline: Pipeline,
+        target: Target,
+        bucket: str,
+        claims: Claims,
+        budget: Budget,
+        log: Callable[[str], None],
     ) -> None:
         self.stored = 0
         self.rejected: dict[str, str] = {}
         self._pipeline = pipeline
         self._target = target
+        self._bucket = bucket
         self._claims = claims
         self._budget = budget
         self._log = log
         self._lock = threading.Lock()
         self._hurried = threading.Event()
+        self._takes = threading.Event()
+        self._takes.set()
+        dimensions = target.space.dimensions if target.space else None
+        self._reserve = Reserve(pipeline.settings, target.name, dimensions)
         self._connection: Connection | None = None
         self._noted = -answered.EVERY_SECONDS
         """When it was last noted that the API answers."""
@@ -65,7 +75,17 @@ class AnswerStore:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._reserve.__exit__()
+        self._takes.set()
         self._disconnect()
+
+    def expect(self, texts: int) -> None:
+        """Wait while answers cannot be stored, then keep room on disk for one more, to so many texts.
+
+        To be called before a request is sent. Raises StorageError where there is no room.
+        """
+        self._takes.wait()
+        self._reserve.hold(texts)
 
     async def deliver(self, answer: Answer) -> None:
         """Store an answer. Raises DatabaseError once it has been spilled instead."""
@@ -82,14 +102,22 @@ class AnswerStore:
             try:
                 with self._lock:
                     self._store(answer)
+                self._takes.set()
+                self._reserve.let_go(len(answer.inputs) + len(answer.rejected))
                 return
             except PASSING as error:
+                if self._takes.is_set():
+                    self._log(
+                        f"Postgres takes no answer at present ({one_line(error)}); nothing more is sent, and the "
+                        "answers in hand are kept until it does"
+                    )
+                # From the first sign on; what is under way has its room.
+                self._takes.clear()
                 if time.monotonic() > deadline or self._hurried.is_set():
-                    raise DatabaseUnavailable(self._spilled(answer, error)) from error
-                self._log("Postgres is away; the answers in hand are kept until it is back")
+                    raise DatabaseUnavailable(self._spill(answer, error)) from error
                 self._hurried.wait(LOOK_AGAIN_SECONDS)
             except (DatabaseError, PostgresError) as error:
-                raise DatabaseError(self._spilled(answer, error)) from error
+                raise DatabaseError(self._spill(answer, error)) from error
 
     def _store(self, answer: Answer) -> None:
         try:
@@ -108,11 +136,12 @@ class AnswerStore:
             # Together, so that neither a crash nor a second try leaves a vector unpaid or paid twice in the books.
             with owned_transaction(connection):
                 stored = vectors.store_vectors(connection, space, hashes, answer.vectors)
-                self._budget.record(connection, answer.tokens, reserved=sum(i.tokens for i in answer.inputs))
+                cost = self._budget.record(connection, answer.tokens, reserved=sum(i.tokens for i in answer.inputs))
+            self._budget.count(cost)
             self.stored += stored
             self._pipeline.advance("texts embedded", len(hashes))
             if time.monotonic() - self._noted > answered.EVERY_SECONDS:
-                answered.note_answer(connection, self._pipeline.client_config.bucket)
+                answered.note_answer(connection, self._bucket)
                 self._noted = time.monotonic()
         if answer.rejected:
             with owned_transaction(connection):
@@ -133,72 +162,55 @@ class AnswerStore:
         """The space of a model whose dimensions only its answers tell."""
         return open_space(connection, self._target.model, int(answer.vectors.shape[1]))
 
-    def _spilled(self, answer: Answer, error: Exception) -> str:
+    def _spill(self, answer: Answer, error: Exception) -> str:
         """Keep an answer in a file; returns what to say of it."""
         where = f"Postgres at {self._pipeline.database.safe_url} took no answer ({one_line(error)})"
         if not answer.inputs:
             return where
-        folder = _folder(self._pipeline) / quote(self._target.name, safe="")
         try:
-            path = _spill(folder, answer)
+            path = self._reserve.write(answer)
         except OSError as failed:
+            folder = folder_of(self._pipeline.settings)
             return f"{where}, and {folder} none either ({failed.strerror}): {len(answer.inputs):,} texts are paid again"
         return f"{where}; the answers in hand are kept in {path} and stored by the next run"
 
 
-def _spill(folder: Path, answer: Answer) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{uuid.uuid4().hex}.npz"
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as sink:
-        keys = np.frombuffer(b"".join(i.content_hash for i in answer.inputs), dtype="V16")
-        np.savez(sink, hashes=keys, vectors=answer.vectors, tokens=np.int64(answer.tokens))
-        sink.flush()
-        os.fsync(sink.fileno())
-    partial.rename(path)
-    return path
-
-
 def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
-    """Store the answers that earlier runs paid for and could not store."""
-    paths = sorted(_folder(pipeline).glob("*/*.npz"))
+    """Store the answers that earlier runs paid for and could not store.
+
+    A file that holds none is set aside by name, and what it held is paid again. Raises DatabaseError.
+    """
+    remove_abandoned(pipeline.settings)
+    paths = spilled_files(pipeline.settings)
     if not paths:
         return
     with pipeline.database.connect(role="answers") as connection:
         for path in paths:
             try:
-                with np.load(path) as kept:
-                    hashes, found = [bytes(key) for key in kept["hashes"]], kept["vectors"]
-                    # Files of versions before 2026-11-26 do not say what was billed for them.
-                    tokens = int(kept["tokens"]) if "tokens" in kept else 0
+                _store_one(connection, pipeline, read_spilled(path), log)
             except FileNotFoundError:
                 continue  # another run was here first
-            except _UNREADABLE:
-                path.rename(path.with_name(f"{path.name}.unreadable"))
-                log(f"{path} cannot be read and is set aside; what it held is paid again")
-                continue
-            space = _space_of(connection, pipeline, unquote(path.parent.name), found.shape[1])
-            if space is not None:
-                stored = _store_kept(connection, pipeline, space, hashes, found, tokens)
-                path.unlink(missing_ok=True)
-                log(f"stored {stored:,} vectors that an earlier run had kept in {path.name}")
+            except OSError as error:
+                log(f"{path} cannot be read ({error.strerror}); it is left for the next run")
+            except PASSING:
+                raise
+            except (UnreadableSpill, ConfigurationError, PostgresError) as error:
+                set_aside(path)
+                log(f"{path} cannot be stored ({one_line(error)}) and is set aside; what it held is paid again")
 
 
-def _store_kept(
-    connection: Connection,
-    pipeline: Pipeline,
-    space: Space,
-    hashes: list[bytes],
-    found: Vectors,
-    tokens: int,
-) -> int:
-    cost = usd(space.model, tokens, usd_per_million_tokens=pipeline.settings.usd_per_million_tokens)
-    with connection.transaction():
-        stored = vectors.store_vectors(connection, space, hashes, found)
+def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: Callable[[str], None]) -> None:
+    space = _space_of(connection, pipeline, kept.space, kept.vectors.shape[1])
+    if space is None:
+        return
+    cost = usd(space.model, kept.tokens, usd_per_million_tokens=pipeline.settings.usd_per_million_tokens)
+    with owned_transaction(connection):
+        stored = vectors.store_vectors(connection, space, kept.hashes, kept.vectors)
         # Where none is new it was counted already: by another run that had the same file in hand.
         if stored and cost is not None:
-            spending.record(connection, space.model, cost, tokens)
-    return stored
+            spending.record(connection, space.model, cost, kept.tokens)
+    kept.path.unlink(missing_ok=True)
+    log(f"stored {stored:,} vectors that an earlier run had kept in {kept.path.name}")
 
 
 def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions: int) -> Space | None:
@@ -208,7 +220,3 @@ def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions:
         return open_space(connection, name, dimensions)
     of_name = (space for space in list_spaces(connection) if name in (space.name, space.model))
     return next((space for space in of_name if space.dimensions == dimensions), None)
-
-
-def _folder(pipeline: Pipeline) -> Path:
-    return pipeline.settings.home.absolute() / "spilled"
