@@ -1,4 +1,4 @@
-"""Postgres's binary forms, made from many values at once: no Python object per number, hash or field.
+"""Encode many values at once in Postgres's binary formats, without a Python object per number, hash or field.
 
 Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format) and the `*_recv` functions of each type.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import psycopg
 
-# The two classes are in another place in pgvector 0.3, which langchain-postgres still asks for; here they are in both.
+# pgvector 0.3, which langchain-postgres still requires, has these classes elsewhere; both versions have them here.
 from pgvector.psycopg.halfvec import (
     HalfVector,
     HalfVectorBinaryDumper,
@@ -28,11 +28,11 @@ from vector_pipeline.store.columns import WRITTEN
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
-# What a COPY BINARY begins and ends with.
+# The beginning and the end of the data of COPY BINARY.
 COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TAIL = b"\xff\xff"
 
-# Type oids (pg_type.dat): of an element, and of an array of it.
+# Type oids (pg_type.dat): of the element and of its array.
 _UUID, _UUIDS = 2950, 2951
 _INT4, _INT4S = 23, 1007
 _TEXT, _TEXTS = 25, 1009
@@ -47,7 +47,7 @@ class Array:
     __slots__ = ("data",)
 
     def __init__(self, element: int, count: int, items: bytes) -> None:
-        # Dimensions of the array, no NULLs, element type, then the one dimension: its length and first index.
+        # The number of dimensions, no NULLs, the element type; then for the one dimension its length and first index.
         head = np.array([1, 0, element, count, 1] if count else [0, 0, element], dtype=">i4")
         self.data = head.tobytes() + items
 
@@ -78,7 +78,7 @@ class Int4Array(Array):
 
 
 class TextArray(Array):
-    """Texts as a parameter of type text[]; none of them holds a NUL."""
+    """Texts as a parameter of type text[]. None may hold a NUL."""
 
     __slots__ = ()
 
@@ -108,18 +108,18 @@ class _TextArrayDumper(_ArrayDumper):
 
 
 def register(connection: psycopg.Connection[object]) -> None:
-    """Have a connection take the arrays of this module as parameters."""
+    """Let a connection accept the arrays of this module as parameters."""
     connection.adapters.register_dumper(UuidArray, _UuidArrayDumper)
     connection.adapters.register_dumper(Int4Array, _Int4ArrayDumper)
     connection.adapters.register_dumper(TextArray, _TextArrayDumper)
 
 
 def register_vectors(connection: psycopg.Connection[object], oids: Mapping[str, int]) -> None:
-    """Have a connection take and give pgvector's types; `oids` are those that the database has, by name.
+    """Let a connection read and write pgvector's types. `oids` maps the names of those in the database to their oids.
 
-    pgvector's own register_vector makes classes for each connection, which psycopg keeps for ever: the memory of a
-    process that goes on connecting, as a run and the sensor do, would grow for ever (pgvector 0.5, psycopg 3.3).
-    Parameters of these classes are of no type, so Postgres takes them for that of what they are compared with.
+    pgvector's own register_vector creates classes for each connection, and psycopg never frees them. The memory of a
+    process that connects again and again, like a run or the sensor, would grow without end (pgvector 0.5, psycopg 3.3).
+    Parameters of these classes have no type, so Postgres gives them the type of the value that they are compared with.
     """
     adapters = connection.adapters
     for kind in (VectorDumper, VectorBinaryDumper):
@@ -136,7 +136,7 @@ def register_vectors(connection: psycopg.Connection[object], oids: Mapping[str, 
 
 
 def vector_rows(hashes: Sequence[bytes], vectors: Vectors, element_type: Literal["vector", "halfvec"]) -> memoryview:
-    """Rows (uuid, vector) for COPY, of vectors of shape (len(hashes), dimensions), float32."""
+    """Rows (uuid, vector) for COPY. `vectors` has the shape (len(hashes), dimensions), float32."""
     count, dimensions = vectors.shape
     element = np.dtype(">f4") if element_type == "vector" else np.dtype(">f2")
     row = np.dtype(
@@ -161,7 +161,7 @@ def vector_rows(hashes: Sequence[bytes], vectors: Vectors, element_type: Literal
     return memoryview(rows.view(np.uint8).data)
 
 
-# Of a row of `chunks`: the number of fields, then each field's length before it.
+# The parts of a row of `chunks`: the number of fields; then each field after its length.
 _KEYS = Struct(">hi16si16si")
 _LENGTH = Struct(">i")
 _PLACE = Struct(">iiiiiii")
@@ -182,7 +182,7 @@ def chunk_row(
     content_hash: bytes,
     section: bytes | None,
 ) -> bytes:
-    """A row of `chunks` for COPY, its fields those of columns.WRITTEN; `position` is index, start and end."""
+    """A row of `chunks` for COPY with the fields of columns.WRITTEN. `position` is chunk_index, start_char, end_char."""
     index, start, end = position
     return b"".join(
         (
@@ -192,7 +192,7 @@ def chunk_row(
             document_id,
             _PLACE.pack(4, index, 4, start, 4, end, len(page_content)),
             page_content,
-            # jsonb: a version before the text.
+            # jsonb is a version byte followed by the text.
             _METADATA.pack(len(metadata) + 1, 1),
             metadata,
             _END.pack(4, token_count, 16, content_hash, _NULL if section is None else len(section)),

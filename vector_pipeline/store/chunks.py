@@ -1,4 +1,4 @@
-"""Chunks on their way into the table: what a row holds, and the id that it keeps through every reload."""
+"""Chunks on their way into the table, and their ids, which no reload changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk as the table shows it; `metadata` is JSON text, offsets count characters."""
+    """A chunk as the table shows it. `metadata` is JSON text. Offsets count characters."""
 
     document_id: str
     chunk_index: int
@@ -23,7 +23,7 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """All chunks of a file, as it was read: `fingerprint` is the manifest's at that time."""
+    """All chunks of a file. `fingerprint` is the one that the manifest had when the file was read."""
 
     source_key: bytes
     path: str
@@ -35,6 +35,6 @@ class SourceRows:
 
 
 def chunk_id(source_key: bytes, document_id: str, content_hash: bytes, occurrence: int) -> bytes:
-    """The id of a chunk: of file, document, text, and which occurrence of that text in the document it is."""
+    """The id of a chunk: a hash of its file, document, text and the number of its occurrence in the document, from 0."""
     data = source_key + content_hash + occurrence.to_bytes(8) + document_id.encode()
     return hashlib.blake2b(data, digest_size=16).digest()

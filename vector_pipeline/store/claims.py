@@ -1,6 +1,6 @@
-"""Who is sending which texts: claimed in Postgres before they are sent, so that no two runs pay for the same one.
+"""Claims: a run claims texts in Postgres before it sends them, so no two runs pay for the same text.
 
-A claim counts while its owner's session lives: it names the key of an advisory lock that the session holds.
+A claim names the key of an advisory lock that the session of its owner holds. It is valid while that session lives.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import CLAIM_CLASS, lock_claim_owner
 
-# A claim is forgotten after this, and twice the time that transient failures are retried (a request, and the storing
-# of its answer), whatever its owner does.
+# A claim expires after this time plus twice the time for which transient failures are retried (once for the request,
+# once to store its answer), even if its owner still lives.
 EXPIRY_SECONDS = 3_600.0
 
 
 class Claims:
-    """The claims of one run in one space. The connection is its own: they are gone when it is."""
+    """The claims of one run in one space. They have a connection of their own and end with it."""
 
     def __init__(self, connection: Connection, space: str, *, retry_seconds: float = 0.0) -> None:
         self._expiry = EXPIRY_SECONDS + 2 * retry_seconds
@@ -28,7 +28,7 @@ class Claims:
         lock_claim_owner(connection, self._owner)
 
     def claim(self, hashes: Iterable[bytes]) -> set[bytes]:
-        """Claim what nobody else has claimed; returns what is ours now."""
+        """Claim texts that no other run has claimed; returns the hashes that were claimed."""
         keys = sorted(uuid.UUID(bytes=h) for h in hashes)
         if not keys:
             return set()
@@ -47,7 +47,7 @@ class Claims:
         return {row[0].bytes for row in rows}
 
     def release(self, hashes: Iterable[bytes]) -> None:
-        """Give claims back."""
+        """Release claims."""
         keys = sorted(uuid.UUID(bytes=h) for h in hashes)
         if keys:
             self._connection.execute(

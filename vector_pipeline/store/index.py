@@ -1,7 +1,8 @@
-"""The HNSW index of a space: built when it is worth it, fed when loads are quiet, and measured against exact search.
+"""The HNSW index of a space: build it when the space is large enough, add landed rows, and measure its recall.
 
-One process at a time does this, while searches and loads go on. Few landed rows are moved into the indexed table;
-many against what is there are cheaper to index together, in a fresh table beside that then takes its place.
+One process at a time does this, while searches and loads go on. A few landed rows are moved into the indexed table.
+If there are many in comparison to the indexed ones, it is cheaper to index all together in a new table, which then
+replaces the old one.
 """
 
 from __future__ import annotations
@@ -24,25 +25,26 @@ from vector_pipeline.store.space import WORTH_AN_INDEX, Space, active_space, cou
 from vector_pipeline.store.spaces import run_exclusively
 from vector_pipeline.store.view import create_view, drop_view, has_dependents
 
-# Rows enter an existing graph one by one, at 135 to 430 a second; a build together runs at 300 to 3,200 a second.
-# From this share on building afresh is sooner done.
+# Rows enter an existing graph one by one, at 135 to 430 a second. A new build runs at 300 to 3,200 rows a second.
+# If the landed rows exceed this share of the indexed ones, a new build is faster.
 AFRESH_SHARE = 0.3
 
-# Rows moved in one transaction: each is short, and searches see every row exactly once.
+# Rows moved in one transaction. Transactions are short, and a search sees every row exactly once.
 MOVED_AT_ONCE = 500
 
-# pgvector's defaults (https://github.com/pgvector/pgvector#hnsw); bytes per vector of the graph while it is built,
-# measured at 1.4 KB for 256 dimensions and 8 KB for 1,536.
+# pgvector's defaults (https://github.com/pgvector/pgvector#hnsw).
 LINKS, CANDIDATES = 16, 64
+# Bytes of the graph per vector during a build, beside the vector: in all 1.4 KB were measured for 256 dimensions and
+# 8 KB for 1,536.
 GRAPH_OVERHEAD_BYTES = 400
 MIN_BUILD_MEMORY_MB = 64
-# No more than this is taken without being asked for, whatever a server's settings suggest that it has.
+# The most memory that a build uses unless maintenance_work_mem is higher, whatever the server's settings suggest.
 MAX_BUILD_MEMORY_MB = 4_096
-# A process more for each so many vectors, as far as the server's own limits allow.
+# One more process for each of this many vectors, up to the server's own limits.
 VECTORS_PER_WORKER = 10_000
 
-# On disk: what an element and its links take beside its vector (68 MB for 50,000 of 256 dimensions, six to a page).
-# What the sweep removed leaves holes; an index of twice the size that it would have is built anew.
+# On disk: the bytes of an element and its links beside its vector (68 MB for 50,000 of 256 dimensions, six to a page).
+# A sweep leaves holes in an index. An index of more than twice its expected size is built again.
 ENTRY_OVERHEAD_BYTES = 330
 PAGE_BYTES = 8_192
 BLOATED = 2.0
@@ -52,7 +54,7 @@ PROGRESS_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """The state of a space's index; times in milliseconds, `recall` against exact search, None without an index."""
+    """The state of a space's index. Times of searches are in milliseconds. `recall` is None without an index."""
 
     space: str
     vectors: int
@@ -63,7 +65,7 @@ class IndexReport:
     index_bytes: int = 0
     recall: float | None = None
     ef_search: int | None = None
-    """Candidates with which that recall was reached, and searches are made."""
+    """The number of candidates that reached that recall. Searches use it."""
     p50_ms: float | None = None
     p95_ms: float | None = None
     seconds: float = 0.0
@@ -76,10 +78,10 @@ def maintain_index(
     recall: float = 0.95,
     log: Callable[[str], None] = lambda _: None,
 ) -> list[IndexReport]:
-    """Bring the landed vectors of each space under its index, where it is worth it, and measure; one report a space.
+    """Move the landed vectors of each space under its index and measure the recall; returns one report a space.
 
-    Searches keep as many candidates from then on as `recall` asks for. Where another process is at it, or there is
-    no space yet, nothing is done and the list is empty.
+    A space of fewer than `worth` vectors gets no index. From then on searches use as many candidates as `recall`
+    requires. If another process maintains the index, or there is no space yet, the list is empty.
     """
     with database.connect(role="vector index") as connection:
         if not try_lock_index(connection):
@@ -114,7 +116,7 @@ def _maintain(
         moved = _move(connection, space)
     if moved:
         connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(space.embeddings)))
-        # Every search reads the landing table from end to end, the room of what has left it too.
+        # Every search reads the whole landing table, and without VACUUM also the room of the rows that were moved.
         connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(space.landing)))
     report = IndexReport(
         space.name,
@@ -139,7 +141,7 @@ def _maintain(
 
 
 def _is_bloated(connection: Connection, space: Space, vectors: int) -> bool:
-    """Whether an index takes far more room than its vectors need."""
+    """Whether an index is far larger than its vectors need."""
     entry = space.dimensions * (4 if space.element_type == "vector" else 2) + ENTRY_OVERHEAD_BYTES
     expected = PAGE_BYTES / (PAGE_BYTES // entry) * vectors
     return vectors > 0 and bytes_on_disk(connection, space.index) > BLOATED * expected
@@ -154,7 +156,7 @@ def _has_index(connection: Connection, space: Space) -> bool:
 
 
 def _move(connection: Connection, space: Space) -> int:
-    """Move landed rows into the indexed table, a few hundred in a transaction; returns how many."""
+    """Move landed rows into the indexed table, `MOVED_AT_ONCE` in a transaction; returns their number."""
     statement = sql.SQL(
         "WITH moved AS (DELETE FROM {landing} WHERE content_hash IN (SELECT content_hash FROM {landing} LIMIT %s) "
         "RETURNING *) INSERT INTO {embeddings} SELECT * FROM moved ON CONFLICT DO NOTHING"
@@ -166,7 +168,7 @@ def _move(connection: Connection, space: Space) -> int:
 
 
 def _build_afresh(connection: Connection, space: Space, vectors: int, log: Callable[[str], None]) -> None:
-    """Copy both tables into a new one, index that, and put it in the place of the first in one short transaction."""
+    """Copy both tables into a new one, index it, and let it replace the indexed table in one short transaction."""
     fresh = f"{space.embeddings}_new"
     names = {
         "fresh": sql.Identifier(fresh),
@@ -181,7 +183,7 @@ def _build_afresh(connection: Connection, space: Space, vectors: int, log: Calla
     def run(statement: str) -> None:
         connection.execute(sql.SQL(statement).format(**names))
 
-    run("DROP TABLE IF EXISTS {fresh}")  # of a build that was interrupted
+    run("DROP TABLE IF EXISTS {fresh}")  # left by an interrupted build
     run("CREATE TABLE {fresh} (LIKE {embeddings} INCLUDING DEFAULTS INCLUDING STORAGE)")
     run("ALTER TABLE {fresh} SET (toast_tuple_target = 8160)")
     run("INSERT INTO {fresh} SELECT * FROM {embeddings} UNION ALL SELECT * FROM {landing}")
@@ -189,7 +191,7 @@ def _build_afresh(connection: Connection, space: Space, vectors: int, log: Calla
     _create_index(connection, space, fresh, f"{fresh}_hnsw", vectors, log)
 
     def swap() -> None:
-        # Locks are taken as a search through the view takes them, so that neither waits for the other in a circle.
+        # Locks are taken in the same order as by a search through the view, so the two cannot deadlock.
         active = active_space(connection)
         seen = active is not None and active.name == space.name
         grants = drop_view(connection) if seen else []
@@ -210,16 +212,16 @@ def _build_afresh(connection: Connection, space: Space, vectors: int, log: Calla
 
 
 def _build_in_place(connection: Connection, space: Space, log: Callable[[str], None]) -> None:
-    """Move everything under a table that has no index and index it there.
+    """Drop the index, move all landed rows into the table, and build the index there.
 
-    Slower than beside, and the way where something of somebody else's depends on `document_chunks`.
+    This is slower than a new table. It is needed if a view of the user's depends on `document_chunks`.
     """
     drop = sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(space.index))
-    connection.execute(drop)  # of a build that was interrupted, or one that is not worth feeding
+    connection.execute(drop)  # left by an interrupted build, or slower to extend than to build again
     _move(connection, space)
     try:
         vectors = count_vectors(connection, space.embeddings)
-        # Searches and loads go on beside it.
+        # Searches and loads go on during the build.
         _create_index(connection, space, space.embeddings, space.index, vectors, log, concurrently=True)
     except psycopg.Error:
         connection.execute(drop)
@@ -236,7 +238,7 @@ def _create_index(
     *,
     concurrently: bool = False,
 ) -> None:
-    """Build an HNSW index, with memory for its graph and processes by its size; not inside a transaction."""
+    """Build an HNSW index with memory and processes that suit its size. Call it outside a transaction."""
     statement = sql.SQL("CREATE INDEX {} {} ON {} USING hnsw (embedding {}) WITH (m = {}, ef_construction = {})").format(
         sql.SQL("CONCURRENTLY" if concurrently else ""),
         sql.Identifier(name),
@@ -255,7 +257,7 @@ def _create_index(
     try:
         connection.execute(statement)
     except psycopg.errors.DiskFull as error:
-        # Processes share the graph through /dev/shm, which containers have little of; one alone does without.
+        # Several processes share the graph in /dev/shm, which is small in containers. A single process needs none.
         if "shared memory" not in str(error):
             raise
         log(f"too little shared memory for {memory:,} MB ({error.diag.message_primary}): one process builds the index")
@@ -269,10 +271,10 @@ def _create_index(
 
 
 def build_memory(connection: Connection, space: Space, vectors: int, log: Callable[[str], None]) -> int:
-    """MB for the graph of an index while it is built: what it needs, as far as the server seems to have it.
+    """The memory in MB for the build of an index: what its graph needs, up to what the server seems to have.
 
-    How much memory a server has cannot be asked. Its administrator's settings tell: `shared_buffers` is by custom a
-    quarter of it, `effective_cache_size` half or more; and `maintenance_work_mem`, for the role too, is a permission.
+    A server cannot be asked for its memory, but its settings are a hint: `shared_buffers` is usually a quarter of it and
+    `effective_cache_size` half or more. `maintenance_work_mem`, also one set for the role, is a permission.
     """
     entry = space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES
     needed = max(MIN_BUILD_MEMORY_MB, (vectors * entry >> 20) * 5 // 4)
@@ -285,8 +287,8 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
     allowed = int(row[0]) if row else MIN_BUILD_MEMORY_MB
     if needed > allowed:
         log(
-            f"the index of {vectors:,} vectors takes about {needed:,} MB to build at full speed, and it may take "
-            f"{allowed:,} MB by the server's settings: what does not fit is built slowly. If the server has more, run "
+            f"the index of {vectors:,} vectors needs about {needed:,} MB to build at full speed, and the server's "
+            f"settings allow {allowed:,} MB: the part that does not fit is built slowly. If the server has more, run "
             f"ALTER ROLE CURRENT_USER SET maintenance_work_mem = '{needed}MB'"
         )
     return min(needed, allowed)
@@ -294,7 +296,7 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
 
 @contextmanager
 def _progress(database: Database, builder: Connection, log: Callable[[str], None]) -> Iterator[None]:
-    """Tell the progress of an index that another connection builds, every few seconds."""
+    """Log the progress of an index that another connection builds, every `PROGRESS_SECONDS`."""
     done, pid = threading.Event(), builder.info.backend_pid
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""What an index finds of what exact search finds, and how many candidates a search keeps for it."""
+"""Measure the recall of an index against exact search, and choose the number of candidates of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEAREST = 10
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """recall@10 of an index with so many candidates a search, and what those searches took, in milliseconds."""
+    """recall@10 of an index with `candidates` candidates a search, and the times of the searches in milliseconds."""
 
     recall: float
     candidates: int
@@ -30,9 +30,10 @@ class Recall:
 def measure_recall(connection: Connection, space: Space, wanted: float) -> Recall:
     """Search sampled vectors by the index and exactly, with more and more candidates until the recall is reached.
 
-    A vector's own row is left out, which any index finds. The candidates are noted for searches.
+    The row of a sampled vector itself does not count, because any index finds it. The recall and the number of
+    candidates are stored for searches.
     """
-    # Hashes are random, and the same ones each time: changes are the index's.
+    # Hashes are random, and the sample is the same each time. So a change of the result comes from the index.
     sample = connection.execute(
         sql.SQL("SELECT content_hash, embedding FROM {} ORDER BY content_hash LIMIT %s").format(
             sql.Identifier(space.embeddings)

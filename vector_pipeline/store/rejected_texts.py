@@ -1,4 +1,4 @@
-"""Texts that the API refuses, so that they are not sent again and their files are rejected with the reason."""
+"""Texts that the API refused. They are not sent again, and their files are rejected with the reason."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from vector_pipeline.store.connection import Connection
 
-# After this a refused text is tried again: the refusal may have been the provider's passing fault.
+# After this time a refused text is tried again: the refusal may have been a temporary fault of the provider.
 KEPT = "1 day"
 
 
 def find_rejections(connection: Connection, spaces: Sequence[str] | None, hashes: Sequence[bytes]) -> dict[bytes, str]:
-    """Why each of the hashes was refused, for those that were, in one of some spaces or in any.
+    """The reasons of those hashes that were refused in one of `spaces`, or in any space if it is None.
 
-    What a model refused before its first answer made a space is noted under the model's name.
+    A text that a model refused before its first answer (and so before it had a space) stands under the model's name.
     """
     rows = connection.execute(
         "SELECT content_hash, reason FROM rejected_texts WHERE (space = ANY(%(spaces)s) OR %(spaces)s::text[] IS NULL) "
@@ -29,7 +29,7 @@ def find_rejections(connection: Connection, spaces: Sequence[str] | None, hashes
 
 
 def store_rejections(connection: Connection, space: str, refused: Mapping[bytes, str]) -> None:
-    """Note texts as refused."""
+    """Store texts as refused, each with its reason."""
     keys = sorted(refused)
     connection.execute(
         "INSERT INTO rejected_texts (space, content_hash, reason) SELECT %s, r.hash, r.reason FROM "

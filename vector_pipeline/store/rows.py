@@ -1,7 +1,7 @@
-"""The batched insert: chunks of some files into the table in one transaction, and files out of it.
+"""Load the chunks of some files into the table in one transaction, and delete the rows of files.
 
-What did not change is not touched: a chunk keeps its row, its `id` and its `created_at` through every reload, and an
-edit of one paragraph writes one row and moves the places of the sections behind it.
+A chunk that did not change keeps its row, its `id` and its `created_at` through every reload. An edit of one paragraph
+writes one row and moves the places of the sections after it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,12 @@ _COPY = sql.SQL("COPY chunks ({}) FROM STDIN (FORMAT BINARY)").format(
 
 @dataclass(slots=True)
 class LoadOutcome:
-    """What became of a batch: `rows` that the loaded files have, `written` of them, paths loaded and not."""
+    """The result of a load.
+
+    `rows` is the number of rows of the loaded files, and `written` the number of rows inserted, updated or deleted.
+    `loaded` are paths. `skipped` maps the paths of other files to the reason, and `missing_vectors` to the hashes of
+    their texts without a vector.
+    """
 
     rows: int = 0
     written: int = 0
@@ -53,15 +58,15 @@ class LoadOutcome:
 
 
 def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRows]) -> LoadOutcome:
-    """Put the chunks of some files into the table, in one transaction.
+    """Load the chunks of some files into the table, in one transaction.
 
-    Loads only files that the arrival still owns as they were read, and only those of which every text has a vector
-    in the active space; the others are named in the outcome and stay as they are. Files are locked in the order of
+    A file is loaded only if the arrival still owns it, it has not changed since it was read, and each of its texts has a
+    vector in the active space. The outcome names the others, which stay as they are. Files are locked in the order of
     their keys, so two loads never deadlock.
     """
     outcome = LoadOutcome()
     with connection.transaction():
-        # One after the other on the server, but not each waited for: at a small edit most of the time would be that.
+        # Pipeline mode: the statements are sent without waiting for each. Waiting would be most of a small edit's time.
         with connection.pipeline():
             lock_in_transaction(connection, Lock.LOADS, shared=True)
             owner = select_owner(connection)
@@ -83,13 +88,13 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
 def _compared(
     connection: Connection, arrival: str, batch: Sequence[SourceRows], outcome: LoadOutcome
 ) -> tuple[list[SourceRows], Changes]:
-    """The files that can be loaded, locked, and what has to be written for them."""
+    """Lock the files; returns those that can be loaded, and what has to be written for them."""
     locked = _lock(connection, batch)
     spaces = select_spaces(connection)
     owned, with_rows = _owned(arrival, batch, locked, outcome)
     missing = _select_missing(connection, space_in_state(spaces, "active"), owned)
     standing = select_standing(connection, with_rows) if with_rows else ()
-    # Meanwhile the server is at those two.
+    # The server runs the last two statements while this process builds the sections.
     sections = {source.source_key: sections_of(source) for source in owned}
     complete = _with_vectors(owned, {row[0] for row in missing}, outcome)
     reloaded = with_rows & {source.source_key for source in complete}
@@ -114,7 +119,7 @@ def _lock(connection: Connection, batch: Sequence[SourceRows]) -> psycopg.Cursor
 def _owned(
     arrival: str, batch: Sequence[SourceRows], locked: Iterable[tuple[Any, ...]], outcome: LoadOutcome
 ) -> tuple[list[SourceRows], set[bytes]]:
-    """The files that are to be loaded, and the keys of those of them that have rows already."""
+    """The files to load, and the keys of those among them that already have rows."""
     now = {row[0]: row[1:] for row in locked}
     owned = []
     with_rows = set()
@@ -136,9 +141,9 @@ def _select_missing(
 ) -> Iterable[tuple[bytes]]:
     hashes = {chunk.content_hash for source in sources for chunk in source.chunks}
     if not hashes:
-        return ()  # files without any text, which may be the first ones there are
+        return ()  # no file has any text; there may be no space yet
     if space is None:
-        raise DatabaseError("there is no space yet: nothing was ever embedded; run the stages before this one")
+        raise DatabaseError("there is no space yet, because no text was ever embedded; run the stages before this one")
     return vectors.select_missing(connection, space, hashes)
 
 
@@ -156,7 +161,7 @@ def _with_vectors(sources: Sequence[SourceRows], missing: set[bytes], outcome: L
 def _copy(connection: Connection, fresh: Sequence[Placed]) -> None:
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.write(COPY_HEAD)
-        # The server takes in one block while the next is made.
+        # The server reads one block while this process prepares the next.
         for start in range(0, len(fresh), ROWS_IN_BLOCK):
             copy.write(b"".join(map(_binary, fresh[start : start + ROWS_IN_BLOCK])))
         copy.write(COPY_TAIL)
@@ -179,7 +184,7 @@ def _binary(placed: Placed) -> bytes:
 
 
 def delete_rows(connection: Connection, ids: Sequence[bytes]) -> None:
-    """Delete chunks and note the hashes that no chunk refers to any more."""
+    """Delete chunks, and store the hashes that no chunk refers to any more for the sweep."""
     if ids:
         connection.execute(
             "WITH gone AS (DELETE FROM chunks WHERE id = ANY(%s) RETURNING id, content_hash) "
@@ -208,9 +213,9 @@ def _mark_loaded(connection: Connection, arrival: str, sources: Sequence[SourceR
 
 
 def delete_sources(connection: Connection, arrival: str, source_keys: Sequence[uuid.UUID]) -> int:
-    """Take files out of the table that an arrival found deleted and still owns; returns the rows deleted.
+    """Delete the rows of files that an arrival found deleted and still owns; returns their number.
 
-    Raises TakenOver as `load_sources` does.
+    Raises TakenOver like `load_sources`.
     """
     with owned_transaction(connection):
         lock_in_transaction(connection, Lock.LOADS, shared=True)

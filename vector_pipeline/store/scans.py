@@ -1,4 +1,4 @@
-"""What the last scan of each root left out of the table: such files have no row in the manifest."""
+"""What the last scan of each root left out. Such files have no row in the manifest."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from vector_pipeline.store.manifest import source_key
 
 @dataclass(frozen=True, slots=True)
 class LastScan:
-    """What a root's last scan left out.
+    """What the last scan of a root left out.
 
-    `seconds` is the time it took. `withheld` deletions wait for confirmation; `waiting` files were still being written;
-    `passed_over` could not be followed, entered or named. `names` are the first of those two, each with its reason;
-    `not_read` are the files that no reader is for, by suffix.
+    `seconds` is the duration of the scan. `withheld` is the number of deletions that wait for confirmation, `waiting`
+    that of files that were still being written, and `passed_over` that of links, folders and names that it could not
+    follow, enter or use. `names` holds the first of the last two groups with their reasons. `not_read` counts the files
+    without a reader, by suffix.
     """
 
     root: str
@@ -43,7 +44,7 @@ def note_scan(
     names: Sequence[tuple[str, str]],
     not_read: Mapping[str, int],
 ) -> None:
-    """Keep what a scan left out, in place of what the one before it did."""
+    """Store what a scan left out. This replaces the entry of the scan before."""
     connection.execute(
         "INSERT INTO scans (root_key, root, seconds, withheld, waiting, passed_over, names, not_read) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
@@ -64,7 +65,7 @@ def note_scan(
 
 
 def last_scans(connection: Connection) -> list[LastScan]:
-    """The last scan of each root, by root."""
+    """The last scan of each root, in the order of the roots."""
     with connection.cursor(row_factory=class_row(LastScan)) as cursor:
         cursor.execute(
             "SELECT root, ended_at, seconds, withheld, waiting, passed_over, names, not_read FROM scans ORDER BY root"
@@ -73,5 +74,5 @@ def last_scans(connection: Connection) -> list[LastScan]:
 
 
 def forget_scan(connection: Connection, root: str) -> None:
-    """Remove what is kept of a root's last scan."""
+    """Remove the entry of a root's last scan."""
     connection.execute("DELETE FROM scans WHERE root_key = %s", (source_key(root, ""),))

@@ -1,9 +1,15 @@
-"""Chunks of long documents in sections, so that an edit costs what it changes and not what the document holds.
+"""Sections of long documents: with them the cost of an edit follows the edit, not the length of the document.
 
-A row of `chunk_sections` holds a place in a document and a digest of some tens of consecutive chunks; each chunk of the
-section has its distance from there. Sections end at chunks that their own text chooses, so that those of an edited
-document are the old ones but for one or two. A load compares digests, rows only where a digest is new; a paragraph
-inserted at the top moves the places of the sections behind it and no row of theirs.
+A section is some tens of consecutive chunks. Its row in `chunk_sections` holds its place in the document (the origin)
+and a digest of its chunks. The rows of its chunks hold their distance from the origin. The text of a chunk decides
+whether a section ends with it, so an edit changes only one or two sections. A load compares digests. It compares rows
+only in sections with a new digest.
+
+Example: a document of 1,000 chunks has about 32 sections. One of them has the origin (chunk 96, character 180,000), and
+one of its rows says (3, 5,400): that chunk is number 99 and begins at 185,400. A paragraph of one chunk with 500
+characters is inserted at the top of the document. The first section has a new digest, so the load compares its rows
+and writes the new one. The origin of every later section moves, here to (97, 180,500): about 31 small rows. Their 970
+chunks keep their rows, and the view shows chunk 100 at 185,900.
 """
 
 from __future__ import annotations
@@ -23,18 +29,18 @@ from vector_pipeline.store.binary import Int4Array, TextArray, UuidArray
 from vector_pipeline.store.chunks import SourceRows, StoredChunk, chunk_id
 from vector_pipeline.store.connection import Connection
 
-# An edit writes rows of a section and, where lengths changed, the places of all that follow: for a document of 1,000
-# chunks the sum is least where a section has about the square root of that. One chunk in so many ends a section.
+# One chunk in this many ends a section. An edit writes rows of one section and the places of all sections after it.
+# For a document of 1,000 chunks the sum is smallest if a section has about the square root of 1,000 chunks.
 ENDS_ONE_IN = 32
-# Texts that repeat may end a section at every chunk, or at none.
+# Repeated texts might end a section at every chunk, or never.
 MIN_IN_SECTION, MAX_IN_SECTION = 8, 128
-# Up to this many chunks the rows of a document hold their places themselves.
+# A document of at most this many chunks has no sections: its rows hold their places in the document.
 SHORT_DOCUMENT = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in a document: a number of chunks and of characters from its beginning, or from another place."""
+    """A place in a document: the number of chunks and characters before it, from the beginning or another place."""
 
     chunk_index: int
     start_char: int
@@ -45,36 +51,36 @@ class Place:
 
 START = Place(0, 0)
 
-# Stands for none in an array, which holds no NULL.
+# "No section" in an array, because these arrays hold no NULL.
 NO_SECTION = uuid.UUID(int=0)
 
 
 Member = tuple[StoredChunk, int]
-"""A chunk, and which occurrence of its text in its document it is."""
+"""A chunk, and the number of its occurrence among equal texts of its document, from 0."""
 
 
 @dataclass(slots=True)
 class Section:
-    """Consecutive chunks of a long document; or, without a digest, all chunks of a file's short documents."""
+    """Consecutive chunks of a long document. Without a digest: all chunks of the short documents of a file."""
 
     source: SourceRows
     members: list[Member]
     place: Place = START
-    """Where its first chunk stands."""
+    """The place of its first chunk."""
     digest: bytes = b""
     key: bytes = b""
-    """Of its row in `chunk_sections`, once it has one."""
+    """The key of its row in `chunk_sections`, once there is one."""
     origin: Place = START
-    """From where its rows count: its place, or what spares most of them a change."""
+    """The place that its rows count from: its own place, or after an edit one with which most rows need no change."""
 
     @property
     def document_id(self) -> str:
-        """Of the document that a section with a digest is of."""
+        """The document of a section with a digest."""
         return self.members[0][0].document_id
 
 
 class Placed(NamedTuple):
-    """A chunk with its id, in its section."""
+    """A chunk with its id and its section."""
 
     key: bytes
     chunk: StoredChunk
@@ -82,7 +88,7 @@ class Placed(NamedTuple):
 
     @property
     def position(self) -> tuple[int, int, int]:
-        """chunk_index, start_char and end_char as the row has them: from the origin of its section."""
+        """chunk_index, start_char and end_char as its row holds them: counted from the origin of its section."""
         chunk, origin = self.chunk, self.section.origin
         start = origin.start_char
         return chunk.chunk_index - origin.chunk_index, chunk.start_char - start, chunk.end_char - start
@@ -90,14 +96,14 @@ class Placed(NamedTuple):
 
 @dataclass(slots=True)
 class Changes:
-    """What has to be written so that the rows of some files are as their chunks are now."""
+    """What has to be written so that the rows of some files equal their chunks."""
 
     gone: list[bytes] = field(default_factory=list)
     fresh: list[Placed] = field(default_factory=list)
     moved: list[Placed] = field(default_factory=list)
-    """Rows to be written in their place."""
+    """Rows that exist and have to be updated."""
     sections: list[Section] = field(default_factory=list)
-    """Those that are new, changed, or elsewhere in their document."""
+    """Sections that are new, changed, or moved in their document."""
     emptied: list[bytes] = field(default_factory=list)
 
 
@@ -130,14 +136,14 @@ def _counted(chunks: Iterable[StoredChunk]) -> list[Member]:
 def _cut(members: list[Member]) -> Iterable[list[Member]]:
     begin = 0
     for end, (chunk, _) in enumerate(members, 1):
-        # The last byte of a BLAKE2b hash is as good as random, and the same wherever the text stands.
+        # The last byte of a BLAKE2b hash is practically random, and the same wherever the text stands.
         ends = chunk.content_hash[-1] % ENDS_ONE_IN == 0 and end - begin >= MIN_IN_SECTION
         if ends or end - begin >= MAX_IN_SECTION or end == len(members):
             yield members[begin:end]
             begin = end
 
 
-# Of a chunk: hash, occurrence, index, start and end from the section's place, tokens, bytes of the metadata after it.
+# A chunk in a digest: hash, occurrence, index, start and end from the section's place, tokens, length of the metadata.
 _MEMBER = Struct(">16sqiiiii")
 
 
@@ -173,7 +179,7 @@ def _placed(section: Section) -> list[Placed]:
 
 
 class Standing(NamedTuple):
-    """A section as the table has it; without document and digest where only rows are left of it."""
+    """A section as the table has it. `document_id` and `digest` are None if only chunk rows are left of it."""
 
     key: bytes
     source_key: bytes
@@ -181,13 +187,13 @@ class Standing(NamedTuple):
     digest: bytes | None
     origin: Place
     first: Place
-    """Its first chunk's, as its row has it: from the origin."""
+    """The place of its first chunk, counted from the origin."""
     rows: int
 
 
 def select_standing(connection: Connection, source_keys: Iterable[bytes]) -> psycopg.Cursor[Any]:
-    """The sections of files as the table has them, for `standing_of`; waited for once they are fetched."""
-    # Rows are counted by the index alone.
+    """Select the sections of files as the table has them, for `standing_of`. Fetching from the cursor waits for them."""
+    # An index-only scan counts the rows.
     return connection.execute(
         "SELECT uuid_send(section), uuid_send(coalesce(s.source_key, c.source_key)), s.document_id, "
         "uuid_send(s.digest), coalesce(s.chunk_index, 0), coalesce(s.start_char, 0), coalesce(s.first_index, 0), "
@@ -200,7 +206,7 @@ def select_standing(connection: Connection, source_keys: Iterable[bytes]) -> psy
 
 
 def standing_of(rows: Iterable[tuple[Any, ...]]) -> list[Standing]:
-    """What `select_standing` found."""
+    """The result of `select_standing` as values."""
     return [
         Standing(key, source, document, digest, Place(index, start), Place(first_index, first_start), count)
         for key, source, document, digest, index, start, first_index, first_start, count in rows
@@ -210,9 +216,9 @@ def standing_of(rows: Iterable[tuple[Any, ...]]) -> list[Standing]:
 def changes_of(
     connection: Connection, sections: Iterable[Section], reloaded: Collection[bytes], standing: Sequence[Standing]
 ) -> Changes:
-    """How to bring the table in step with the sections of some files.
+    """The changes that bring the table in step with the sections of some files.
 
-    `reloaded` are the keys of those files that stand in the table, with some rows or sections; `standing` are theirs.
+    `reloaded` are the keys of those files that have rows or sections in the table. `standing` are those sections.
     """
     changes = Changes()
     compared = []
@@ -241,7 +247,7 @@ def _compare(
     compared: list[Section] = []
     for section in sections:
         same = by_digest.get((section.source.source_key, section.digest))
-        # A section that lost rows to somebody's hand is brought in step like one that was edited.
+        # If someone deleted rows of a section by hand, it is compared row by row, like an edited one.
         if same is None or same.rows != len(section.members):
             compared.append(section)
             continue
@@ -258,9 +264,9 @@ def _compare(
 
 
 def _take_over(stale: Sequence[Standing], compared: Sequence[Section]) -> list[bytes]:
-    """Give sections that are new the keys of those of their document that are no more; returns the keys left over.
+    """Give new sections the keys of outdated sections of the same document; returns the keys left over.
 
-    What became of a section mostly has its rows, which then need not be told that they are in another.
+    A new section mostly has the rows of the outdated one. With the same key these rows need no update.
     """
     keys: defaultdict[tuple[bytes, str | None], list[bytes]] = defaultdict(list)
     for section in reversed(stale):
@@ -272,8 +278,8 @@ def _take_over(stale: Sequence[Standing], compared: Sequence[Section]) -> list[b
     return [key for waiting in keys.values() for key in waiting]
 
 
-# Rows of short documents are compared on the server, so that of many only what differs crosses the wire; of the few
-# of a section that changed it is for this side to say from where they count best.
+# The server compares the rows of short documents, so only rows that differ are sent. All rows of a changed section are
+# sent, because this side chooses the origin with which most of them need no change.
 _DIFFERENCES = """
 SELECT uuid_send(c.id), n.number::int, n.section = c.section, c.chunk_index, c.start_char, c.end_char,
     (n.token_count, n.metadata) IS DISTINCT FROM (c.token_count, c.metadata)
@@ -316,7 +322,7 @@ def _compare_rows(
 
 
 def _columns(items: Sequence[Placed]) -> Mapping[str, object]:
-    """Chunks as parameters, an array for each column; `none` stands for no section."""
+    """Chunks as parameters, one array for each column; `none` means no section."""
     positions = [item.position for item in items]
     return {
         "none": NO_SECTION,
@@ -331,7 +337,7 @@ def _columns(items: Sequence[Placed]) -> Mapping[str, object]:
 
 
 def write_places(connection: Connection, changes: Changes) -> None:
-    """Write sections, and rows that moved; those that are gone have been deleted, fresh ones are for the caller."""
+    """Write sections and moved rows. The caller deletes `gone` rows before and inserts `fresh` ones after."""
     if changes.emptied:
         connection.execute("DELETE FROM chunk_sections WHERE section = ANY(%s)", (UuidArray(changes.emptied),))
     if sections := changes.sections:

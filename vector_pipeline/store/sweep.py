@@ -1,4 +1,4 @@
-"""Vectors that no chunk refers to any more, removed once their grace period is over; never beside a load."""
+"""The sweep: remove vectors that no chunk refers to, after their grace period. It never runs during a load."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from vector_pipeline.store.space import count_vectors, list_spaces
 
 SWEPT_AT_ONCE = 5_000
 
-# From this share on, what was removed is cleared from table and index at once: a search walks over it until then.
+# If more than this share was removed, VACUUM runs at once: until then every search steps over the removed rows.
 MANY = 0.05
 
 
 def sweep(connection: Connection, grace_seconds: float) -> int:
-    """Remove what has been unreferenced for longer than the grace period; returns the vectors removed.
+    """Remove vectors that have been unreferenced for longer than the grace period; returns their number.
 
-    A vector that was never referenced, or came back since, counts from when it was stored: its load may still be on
-    the way. The text of deleted files is gone with their rows already. Where many were removed, their room is made
-    free at once; for the rest autovacuum is soon enough.
+    For a vector that was never referenced, or was stored again since, the period begins when it was stored: its load may
+    still come. The text of deleted files was already deleted with their rows. After many removals VACUUM runs at once;
+    after few autovacuum is soon enough.
     """
     total = 0
     for space in list_spaces(connection):
@@ -48,7 +48,7 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
 
 
 def orphans(connection: Connection) -> int:
-    """Chunk rows of files that are not (or no longer) in the manifest as present."""
+    """The number of chunk rows whose file is not in the manifest, or is deleted there."""
     row = connection.execute(
         "SELECT count(*) FROM chunks c WHERE NOT EXISTS (SELECT FROM source_files s WHERE "
         "s.source_key = c.source_key AND s.status <> 'deleted')"
@@ -57,7 +57,7 @@ def orphans(connection: Connection) -> int:
 
 
 def count_mismatches(connection: Connection) -> list[tuple[str, int, int]]:
-    """Loaded files whose rows are not as many as the manifest says: (path, rows by manifest, rows in the table)."""
+    """Loaded files with another number of rows than the manifest says: (path, rows by manifest, rows in the table)."""
     rows = connection.execute(
         "SELECT s.path, s.chunks, count(c.id) FROM source_files s LEFT JOIN chunks c USING (source_key) "
         "WHERE s.status = 'loaded' GROUP BY s.source_key HAVING s.chunks <> count(c.id) ORDER BY s.path LIMIT 100"

@@ -1,4 +1,4 @@
-"""Vectors in and out of a space, keyed by the hash of their text, float32 from the answer to the table."""
+"""Read and write the vectors of a space. Their key is the hash of their text; they stay float32 until COPY."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS_IN_BLOCK = 64
 
 
 def select_missing(connection: Connection, space: Space, hashes: Iterable[bytes]) -> psycopg.Cursor[tuple[bytes]]:
-    """Those of the hashes that have no vector in a space, for a pipeline: waited for once they are fetched."""
+    """Select the hashes that have no vector in a space. In pipeline mode, fetching from the cursor waits for them."""
     query = sql.SQL(
         "SELECT uuid_send(h) FROM unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM {} e WHERE e.content_hash = h) "
         "AND NOT EXISTS (SELECT FROM {} l WHERE l.content_hash = h)"
@@ -28,15 +28,15 @@ def select_missing(connection: Connection, space: Space, hashes: Iterable[bytes]
 
 
 def missing(connection: Connection, space: Space, hashes: Iterable[bytes]) -> set[bytes]:
-    """Those of the hashes that have no vector in a space."""
+    """The hashes that have no vector in a space."""
     return {row[0] for row in select_missing(connection, space, hashes)}
 
 
 def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes], vectors: Vectors) -> int:
     """Write vectors, shape (len(hashes), dimensions), float32, in one transaction; returns how many were new.
 
-    A hash that has a vector already, or gets one from another run at the same moment, keeps the one it has.
-    Raises SpaceMismatch, with nothing written, where the vectors have other dimensions than the space.
+    If a hash already has a vector, or gets one from another run at the same moment, that vector stays.
+    Raises SpaceMismatch and writes nothing if the vectors have other dimensions than the space.
     """
     if len(hashes) == 0:
         return 0
@@ -49,18 +49,18 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
         with connection.pipeline():
             lock_in_transaction(connection, Lock.LOADS, shared=True)
             connection.execute("SAVEPOINT before_copy")
-        # Sorted, so that two runs that bring the same hashes wait for one another and do not deadlock.
+        # Sorted, so that two runs with the same hashes wait for one another and do not deadlock.
         places = sorted({h: i for i, h in enumerate(hashes)}.items())
         while not _stored(connection, space, vectors, places):
-            # Some were there, or came from another run at this moment; only what is left goes on.
+            # Some exist already or came from another run at this moment. Try again with the others.
             new = missing(connection, space, [h for h, _ in places])
             places = [(h, i) for h, i in places if h in new]
-        # What stands under the index already need not land.
+        # Remove from the landing table what the indexed table already has.
         return len(places) - _delete_moved(connection, space, [h for h, _ in places])
 
 
 def _stored(connection: Connection, space: Space, vectors: Vectors, places: Sequence[tuple[bytes, int]]) -> bool:
-    """Copy vectors into the landing table; False, with nothing written, where it has one of them."""
+    """Copy vectors into the landing table. If it already has one of them, write nothing and return False."""
     try:
         _copy(connection, space, [h for h, _ in places], vectors, [i for _, i in places])
     except psycopg.errors.UniqueViolation:
@@ -75,7 +75,7 @@ def _copy(connection: Connection, space: Space, hashes: Sequence[bytes], vectors
     )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(COPY_HEAD)
-        # The server takes in one block while the next is made.
+        # The server reads one block while this process prepares the next.
         for start in range(0, len(hashes), ROWS_IN_BLOCK):
             place = slice(start, start + ROWS_IN_BLOCK)
             copy.write(vector_rows(hashes[place], vectors[order[place]], space.element_type))

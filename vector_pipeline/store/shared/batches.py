@@ -20,7 +20,7 @@ _QUEUES = sql.Identifier(SHARED_SCHEMA, "batch_queues")
 
 
 def tokens_out(connection: Connection, owner: str) -> dict[str, int]:
-    """Tokens in batches of a pipeline that are not finished, by the name of their space."""
+    """The tokens in unfinished batches of a pipeline, by the name of their space."""
     rows = connection.execute(
         sql.SQL("SELECT space, sum(tokens)::bigint FROM {} WHERE owner = %s AND state <> 'finished' GROUP BY 1").format(
             _BATCHES
@@ -31,9 +31,9 @@ def tokens_out(connection: Connection, owner: str) -> dict[str, int]:
 
 
 class PostgresBatchLedger:
-    """A pipeline's part of the ledger. `owner` is its schema; the connection is in autocommit.
+    """A pipeline's part of the ledger. `owner` is its schema. The connection is in autocommit mode.
 
-    Only batches of one account and model (`bucket`) are seen: another account knows nothing of them.
+    It shows only batches of one account and model (`bucket`), because the API shows a batch only to its own account.
     """
 
     def __init__(self, connection: Connection, owner: str, bucket: str) -> None:
@@ -83,7 +83,7 @@ class PostgresBatchLedger:
             self._connection.execute(query.format(_LINES, sql.Identifier(column)), (key, list(lines)))
 
     def finished(self, key: str, outcome: str, error: str | None) -> None:
-        """See BatchLedger. Of its lines only those are kept that the API refused or failed to answer."""
+        """See BatchLedger. It deletes the batch's lines, except those that the API refused or failed to answer."""
         with self._connection.transaction():
             self._set(key, "state = 'finished', finished_at = now(), outcome = %s, error = %s", outcome, error)
             self._connection.execute(
@@ -123,7 +123,7 @@ class PostgresBatchLedger:
         return int(row[0]) if row else 0
 
     def queue(self, bucket: str) -> Queue:
-        """See BatchLedger. A limit is believed for a week: the account's may have been raised since."""
+        """See BatchLedger. A limit is used for a week; after that the account's may have been raised."""
         query = sql.SQL(
             "SELECT CASE WHEN stated_at > now() - interval '7 days' THEN limit_tokens END, part_tokens "
             "FROM {} WHERE bucket = %s"
@@ -153,7 +153,7 @@ class PostgresBatchLedger:
             yield mine
 
     def last_finished(self) -> str:
-        """When the last of the pipeline's batches was brought in, ISO 8601; empty where none ever was."""
+        """The time when the last batch of the pipeline was finished, as Postgres prints it; empty if none ever was."""
         row = self._connection.execute(
             sql.SQL("SELECT coalesce(max(finished_at)::text, '') FROM {} WHERE owner = %s AND bucket = %s").format(
                 _BATCHES
@@ -163,11 +163,11 @@ class PostgresBatchLedger:
         return str(row[0]) if row else ""
 
     def under_way(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
-        """Those of some hashes that an unfinished batch of the pipeline is to answer."""
+        """The hashes that are in an unfinished batch of the pipeline."""
         return self._among(space, hashes, "b.state <> 'finished'")
 
     def to_send_singly(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
-        """Those of some hashes whose line was refused, or failed twice: the ordinary way finds the culprit."""
+        """The hashes whose line was refused, or failed twice. Ordinary requests find out which text is the cause."""
         return self._among(space, hashes, "(l.refused OR l.failed)", "HAVING bool_or(l.refused) OR count(*) > 1")
 
     def _among(
@@ -177,7 +177,7 @@ class PostgresBatchLedger:
             return set()
         keys = [uuid.UUID(bytes=h) for h in hashes]
         rows = self._connection.execute(
-            # The first condition on hashes is what the index answers; the second picks them out of their lines.
+            # The first condition on hashes uses the index; the second picks them from their lines.
             sql.SQL(
                 "SELECT h FROM {batches} b JOIN {lines} l ON l.batch = b.key, unnest(l.hashes) h "
                 "WHERE b.owner = %s AND b.space = %s AND b.bucket = %s AND {condition} "

@@ -1,8 +1,8 @@
-"""The rate limits' state in a row of Postgres, shared by every run on every machine that uses the same account.
+"""The state of an account's rate limits in a row of Postgres. All runs on all machines with that account share it.
 
-The arithmetic is `embedding.account`'s: read the row, compute, write it over the version that was read, and start
-again if somebody was faster. No lock is held in between, so that a stopped process keeps nobody waiting. While
-Postgres is away each process goes on from the state that it saw last.
+The arithmetic is that of `embedding.pacing.account`. A change reads the row, computes, and writes the row if its version
+is still the same; otherwise it starts again. No lock is held in between, so a stopped process does not block others.
+While Postgres cannot be reached, each process continues with the state that it read last.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 
 T = TypeVar("T")
 
-# After Postgres went away it is tried again this much later: connecting may take seconds itself.
+# If Postgres cannot be reached, it is tried again after this time, because an attempt may itself take seconds.
 AWAY_SECONDS = 5.0
 
-# Nobody is faster this often in a row unless something is wrong; then this process goes on by itself for a while.
+# If others change the row this often in a row, something is wrong. The process then uses its own state for a while.
 MAX_ATTEMPTS = 200
 
 CLOCK_TOLERANCE_SECONDS = 60.0
@@ -47,7 +47,7 @@ _CREATE = sql.SQL("INSERT INTO {} (bucket) VALUES (%s) ON CONFLICT DO NOTHING").
 
 
 class PostgresPacer(PacerBase):
-    """A pacer whose state all users of an account share (see embedding.pacing.Pacer)."""
+    """A pacer whose state all users of an account share (see embedding.pacing.pacer.Pacer)."""
 
     def __init__(self, database: Database, bucket: str, limits: Limits | None = None) -> None:
         super().__init__()
@@ -55,12 +55,12 @@ class PostgresPacer(PacerBase):
         self._bucket = bucket
         self._preset = limits
         self._connection: Connection | None = None
-        # One thread, since a connection serves one statement at a time, and of its own, since the writing of answers
-        # may keep the common ones busy.
+        # One thread, because a connection runs one statement at a time. It is separate from the common threads, because
+        # those may be busy with storing answers.
         self._thread: ThreadPoolExecutor | None = None
         self._account = Account.new(limits, 0.0)
         self._clock_offset = -time.monotonic()
-        """The server's clock less ours."""
+        """The server's clock minus this process's clock."""
         self._away_until = 0.0
 
     @classmethod
@@ -107,7 +107,7 @@ class PostgresPacer(PacerBase):
             try:
                 return self._change_row(change)
             except (psycopg.Error, DatabaseError):
-                # Whatever is the matter with Postgres, who stores the answers will say so; pacing goes on.
+                # Pacing continues without Postgres. The code that stores answers reports what is wrong.
                 self._disconnect()
                 self._away_until = time.monotonic() + AWAY_SECONDS
         return change(self._account, time.monotonic() + self._clock_offset)
@@ -131,14 +131,14 @@ class PostgresPacer(PacerBase):
             if connection.execute(_WRITE, (after.decode(), self._bucket, version), prepare=True).rowcount:
                 return result
             time.sleep(random.uniform(0, 0.001 * min(attempt + 1, 10)))
-        raise DatabaseError(f"the row of bucket '{self._bucket}' in {SHARED_SCHEMA}.pacing is written without pause")
+        raise DatabaseError(f"the row of bucket '{self._bucket}' in {SHARED_SCHEMA}.pacing changes without pause")
 
     def _read(self, state: dict[str, Any] | None, now: float) -> Account:
         if state is None:
             return Account.new(self._preset, now)
         account = Account.from_json(state)
         if account.is_ahead(now, CLOCK_TOLERANCE_SECONDS):
-            # The server's clock was put back: nothing would refill, nor be sent, until it is there again.
+            # The server's clock was set back. Until it catches up, nothing would refill and no request would be sent.
             return Account.new(self._preset, now)
         account.expect(self._preset or Limits(), now)
         return account
@@ -146,7 +146,7 @@ class PostgresPacer(PacerBase):
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             connection = self._database.connect(role="pacing")
-            # Losing the last moment's reservations in a crash costs nothing; waiting for the disk each time would.
+            # A crash may lose the last reservations, which does no harm. Waiting for the disk each time would take long.
             connection.execute("SET synchronous_commit = off")
             connection.execute("SET statement_timeout = '5s'")
             self._connection = connection

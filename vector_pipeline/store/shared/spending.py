@@ -1,4 +1,4 @@
-"""Money spent, by day (UTC), by all pipelines of a database together."""
+"""The money that all pipelines of a database spent, by day (UTC)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def spent_in_all(connection: Connection) -> float:
 
 
 def record(connection: Connection, model: str, usd: float, tokens: int) -> float:
-    """Add to today's spending; returns what has been spent since midnight UTC, by all runs."""
+    """Add to today's spending; returns the USD that all runs have spent since midnight UTC."""
     connection.execute(
         sql.SQL(
             "INSERT INTO {} AS s (day, model, usd, tokens) VALUES ((now() AT TIME ZONE 'UTC')::date, %s, %s, %s) "
