@@ -1,1 +1,1 @@
-"""Composition: the one place that turns Settings into values."""
+"""Composition: the one place that turns Settings into the values that other rooms take."""

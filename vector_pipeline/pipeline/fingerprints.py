@@ -1,4 +1,4 @@
-"""What a file was loaded with: the reader of its kind, and how its text was cut."""
+"""Fingerprints of the rules that a file was loaded with: the reader of its kind, and the rules for cutting."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vector_pipeline.text.readers import ReaderOptions
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """A fingerprint for each kind of file: one that is none of these means to load the file again."""
+    """The present fingerprint of each kind of file. A file that was loaded with another one is loaded again."""
 
     by_kind: Mapping[str, str]
 
     @classmethod
     def under(cls, chunking: ChunkingConfig, options: ReaderOptions) -> Self:
-        """The fingerprints under present readers and the settings given."""
+        """The fingerprints of the present readers with some settings."""
         cut = (CHUNKER_VERSION, chunking.strategy, chunking.max_tokens, chunking.overlap)
-        # Text kept its form when other kinds came, so that nobody's files were loaded again for that.
+        # The form for text is that of earlier versions, so that an update does not load all text files again.
         text = (TEXT.version, *cut, options.text_field, options.id_field)
         return cls({kind.name: _digest(text if kind is TEXT else (kind.stamp, *cut)) for kind in KINDS})
 
@@ -33,7 +33,7 @@ class Fingerprints:
 
     @property
     def current(self) -> list[str]:
-        """All of them: a file that was loaded with none is out of date."""
+        """All present fingerprints. A file that was loaded with none of them is out of date."""
         return sorted(self.by_kind.values())
 
 

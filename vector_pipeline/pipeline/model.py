@@ -1,4 +1,4 @@
-"""Which model answers, and which spaces an arrival's texts are embedded into."""
+"""The model, the provider and the limits that the settings name, and the spaces that texts are embedded into."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vector_pipeline.store.spaces import open_space
 
 
 def model_name(settings: Settings) -> str:
-    """The model that will answer: the embedded one unless a key or a base URL is set."""
+    """The model to use: the embedded one unless a key or a base URL is set."""
     return EMBEDDED_MODEL if settings.uses_embedded_model else settings.model
 
 
 def model_dimensions(settings: Settings) -> int | None:
-    """Dimensions of its vectors; None for a model that is not known before its first answer."""
+    """The dimensions of the model's vectors; None for an unknown model before its first answer."""
     if not settings.uses_embedded_model:
         return resolve_dimensions(settings.model, settings.dimensions)
     if settings.dimensions not in (None, EMBEDDED_DIMENSIONS):
@@ -36,9 +36,9 @@ def model_dimensions(settings: Settings) -> int | None:
 
 
 def account_limits(settings: Settings) -> Limits | None:
-    """What the account may do: the tier's published limits under those that are set; None to learn them.
+    """The limits of the account: those in the settings, else the published ones of the tier; None to learn them.
 
-    Limits that are set hold even where the API would allow more.
+    Limits in the settings apply even if the API would allow more.
     """
     tier = TIERS.get(settings.tier or "")
     tokens = settings.tokens_per_minute or (tier.tokens_per_minute if tier else None)
@@ -51,7 +51,7 @@ def account_limits(settings: Settings) -> Limits | None:
 
 
 def request_limits(settings: Settings) -> RequestLimits:
-    """What one request may hold, sized for the rate where one is known."""
+    """The limits of one request. Its size suits the rate limit, if that is known."""
     limits = RequestLimits(max_inputs=settings.max_inputs_per_request, max_weight=settings.max_tokens_per_request)
     rate = account_limits(settings)
     weight = target_weight(limits, rate.tokens_per_minute if rate else None, rate.requests_per_minute if rate else None)
@@ -59,14 +59,14 @@ def request_limits(settings: Settings) -> RequestLimits:
 
 
 def provider_of(settings: Settings) -> Provider:
-    """The provider that answers. Raises ConfigurationError where there is none of its name."""
+    """The provider that the settings name. Raises ConfigurationError if there is none of that name."""
     return provider_named(settings.provider_name)
 
 
 def client_config(settings: Settings, provider: Provider | None = None) -> ClientConfig:
-    """What the client is made with: the settings, and the tier's published limits under those that are set.
+    """The configuration of the embedding client.
 
-    A provider that is given is the settings' own, made before: the embedded one keeps its model.
+    `provider` is the settings' own provider if it was made before; the embedded one then keeps its loaded model.
     """
     provider = provider or provider_of(settings)
     of_openai = provider.name == "openai"
@@ -87,32 +87,32 @@ def client_config(settings: Settings, provider: Provider | None = None) -> Clien
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What texts are embedded into: a space, or what becomes one with the first answer of an unknown model."""
+    """What texts are embedded into: a space, or an unknown model whose first answer will create its space."""
 
     model: str
     space: Space | None
 
     @property
     def name(self) -> str:
-        """What plans and claims call it."""
+        """Its name in plans and claims."""
         return self.space.name if self.space else self.model
 
     @property
     def dimensions(self) -> int | None:
-        """Dimensions that answers must have; None before the first one of an unknown model."""
+        """The dimensions that answers must have; None before the first answer of an unknown model."""
         return self.space.dimensions if self.space else None
 
 
 def check_model(connection: Connection, settings: Settings) -> None:
-    """Raise SpaceMismatch where the table holds vectors of another model than the settings name."""
+    """Raise SpaceMismatch if the table holds vectors of another model than the settings name."""
     if active_space(connection) is not None:
         open_space(connection, model_name(settings), model_dimensions(settings))
 
 
 def targets(connection: Connection, settings: Settings) -> Sequence[Target]:
-    """The active space and, while one fills, the filling space; the first one is made where there is none.
+    """The active space and the filling space, if there is one. Without any space it creates the active one.
 
-    Raises SpaceMismatch where the active space belongs to another model than the settings name.
+    Raises SpaceMismatch if the active space belongs to another model than the settings name.
     """
     dimensions = model_dimensions(settings)
     if dimensions is None and active_space(connection) is None:

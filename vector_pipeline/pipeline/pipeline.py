@@ -1,4 +1,4 @@
-"""A pipeline that is open for work: its settings, with the database they name started, checked and migrated."""
+"""An open pipeline: its settings, and the database that they name, started, checked and migrated."""
 
 from __future__ import annotations
 
@@ -27,50 +27,50 @@ from vector_pipeline.text.chunking.tokens import Tokenizer, tokenizer_for
 from vector_pipeline.text.readers import ReaderOptions
 
 if TYPE_CHECKING:
-    # Imported where they are used: an `ingest` that finds nothing to do needs none of it.
+    # Imported only where it is used, because an `ingest` that finds nothing to do does not need it.
     from vector_pipeline.pipeline.stage_files import StageFiles
 
-# Names the database that a home was used with, so that a forgotten variable does not quietly start an empty one.
+# This file in the home names the database that was used. If the variable is forgotten later, no empty one is started.
 USED_DATABASE = "used_database"
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Settings, and what follows from them, with a database that is ready."""
+    """Settings with the values made from them, and a database that is ready."""
 
     settings: Settings
     database: Database
     progress: Callable[[str, int], None] | None = None
-    """Told of work as it is done: what, and how much more of it."""
+    """Called with the kind of work done and its amount."""
     made_provider: list[Provider] = field(default_factory=list, repr=False)
-    """The provider once it was made; the embedded one keeps its model as long as the pipeline is open."""
+    """The provider, once it was made. The embedded one keeps its model while the pipeline is open."""
     loaded_tokenizer: list[Tokenizer] = field(default_factory=list, repr=False)
-    """The tokenizer likewise."""
+    """The tokenizer, once it was loaded."""
 
     def advance(self, what: str, amount: int) -> None:
-        """Tell of work done."""
+        """Report work done."""
         if self.progress is not None:
             self.progress(what, amount)
 
     def owned_by(self, owner: Owner) -> Pipeline:
-        """The same pipeline, for the run that owns an arrival to write in."""
+        """The same pipeline for the run that owns an arrival and may write for it."""
         return replace(self, database=self.database.owned_by(owner))
 
     @property
     def client_config(self) -> ClientConfig:
-        """What an embedding client is made with."""
+        """The configuration of the embedding client."""
         if not self.made_provider:
             self.made_provider.append(provider_of(self.settings))
         return client_config(self.settings, self.made_provider[0])
 
     @property
     def model(self) -> str:
-        """The model that answers."""
+        """The model to use."""
         return model_name(self.settings)
 
     @property
     def reader_options(self) -> ReaderOptions:
-        """How files are read."""
+        """The options of the readers."""
         return reader_options_of(self.settings)
 
     @property
@@ -80,44 +80,44 @@ class Pipeline:
 
     @property
     def reader_limits(self) -> ReaderLimits:
-        """What the reading of a file may take that needs a process of its own."""
+        """The limits for reading a file in a process of its own."""
         s = self.settings
         return ReaderLimits(seconds=s.reader_seconds, memory=s.reader_memory, processes=_processors())
 
     @property
     def chunking(self) -> ChunkingConfig:
-        """How documents are cut."""
+        """The rules for cutting documents."""
         return chunking_of(self.settings)
 
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; loading it takes about a third of a second, once."""
+        """The model's tokenizer. The first call takes about a third of a second to load it."""
         if not self.loaded_tokenizer:
             self.loaded_tokenizer.append(tokenizer_for(self.settings.model))
         return self.loaded_tokenizer[0]
 
     @property
     def request_limits(self) -> RequestLimits:
-        """What one request may hold, sized for the rate where one is known."""
+        """The limits of one request. Its size suits the rate limit, if that is known."""
         return request_limits(self.settings)
 
     @property
     def stage_files(self) -> StageFiles:
-        """Where the Parquet stages are kept."""
+        """The Parquet files of the stages."""
         from vector_pipeline.pipeline.stage_files import StageFiles
 
         return StageFiles(stage_base(self.settings))
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """What readers and chunking a file of each kind is loaded with."""
+        """The present fingerprint of each kind of file."""
         return fingerprints_of(self.settings)
 
     def scan_options(
         self, trigger: str, *, confirm_deletions: bool = False, quiet: bool = False, max_arrivals: int | None = None
     ) -> ScanOptions:
-        """How a scan goes about it.
+        """The options of a scan.
 
-        `quiet` leaves files alone that may still be being written; after `max_arrivals` the rest waits for the next.
+        `quiet` skips files that may still be being written. After `max_arrivals` the rest waits for the next scan.
         """
         s = self.settings
         return ScanOptions(
@@ -133,38 +133,39 @@ class Pipeline:
 
 
 def _processors() -> int:
-    """The processors that this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def reader_options_of(settings: Settings) -> ReaderOptions:
-    """How files are read."""
+    """The options of the readers."""
     s = settings
     return ReaderOptions(max_bytes=s.max_file_bytes, text_field=s.text_field, id_field=s.id_field)
 
 
 def chunking_of(settings: Settings) -> ChunkingConfig:
-    """How documents are cut."""
+    """The rules for cutting documents."""
     overlap = 0 if settings.chunk_strategy == "paragraph" else settings.chunk_overlap
     return ChunkingConfig(strategy=settings.chunk_strategy, max_tokens=settings.chunk_tokens, overlap=overlap)
 
 
 def fingerprints_of(settings: Settings) -> Fingerprints:
-    """What readers and chunking a file of each kind is loaded with."""
+    """The present fingerprint of each kind of file."""
     return Fingerprints.under(chunking_of(settings), reader_options_of(settings))
 
 
 def stage_base(settings: Settings) -> str:
-    """The folder of the Parquet stages; pipelines that share a storage stay apart by name."""
+    """The folder of the stage files. Pipelines that share a storage have folders of their own, by name."""
     return f"{settings.storage_url}/{settings.name}" if settings.name else settings.storage_url
 
 
 @contextmanager
 def open_pipeline(settings: Settings, *, progress: Callable[[str, int], None] | None = None) -> Iterator[Pipeline]:
-    """Start or reach the database that the settings name, bring its schema up to date, and hold it while open.
+    """Open a pipeline: start or reach the database that the settings name, and migrate its schema.
 
-    Raises ConfigurationError where the settings contradict what the home was used with, or the home cannot be
-    written; DatabaseUnavailable or DatabaseError where Postgres cannot be reached or lacks something.
+    An embedded server runs while the context is open. Raises ConfigurationError if the settings contradict what the home
+    was used with, or the home cannot be written; DatabaseUnavailable if Postgres cannot be reached; DatabaseError if it
+    lacks something.
     """
     home = prepare_home(settings)
     if settings.database_url is not None:
@@ -183,7 +184,7 @@ def open_pipeline(settings: Settings, *, progress: Callable[[str, int], None] | 
 
 
 def prepare_home(settings: Settings) -> Path:
-    """The home, made and checked. Raises ConfigurationError."""
+    """Create and check the home; returns its path. Raises ConfigurationError."""
     home = settings.home.absolute()
     try:
         home.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How a scan goes about it, as the settings and its caller say."""
+"""The options of a scan, from the settings and the caller."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from vector_pipeline.sources.selection import Choice
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """How a scan goes about it.
+    """The options of a scan.
 
-    `quiet_seconds` leaves files alone that changed within that time (the sensor's; by hand it is 0).
-    `confirm_deletions` takes a listing for true however short it is. With `max_arrivals` a scan ends after it has
-    registered so many, so that the first one of a large source comes in portions, and with `max_seconds` after so long.
-    `choice` says which files are wanted.
+    `quiet_seconds` skips files that changed within that time; the sensor uses it, and by hand it is 0.
+    `confirm_deletions` accepts deletions even if most files are missing from the listing. With `max_arrivals` a scan
+    ends after registering that number, so that a large source is loaded in portions. With `max_seconds` it ends after
+    that time. `choice` says which files are wanted.
     """
 
     max_files: int = 1_000

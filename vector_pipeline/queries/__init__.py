@@ -1,1 +1,1 @@
-"""What a person asks of a pipeline: search, estimate, status, compare, forget, change of model."""
+"""What a person asks of a pipeline: search, estimate, status, compare, forget, change the model."""

@@ -1,4 +1,4 @@
-"""Changing the model: a space of another model or other dimensions is filled beside the active one, then switched to."""
+"""Change the model: fill a space of another model or other dimensions beside the active one, then switch to it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from vector_pipeline.store.spaces import require_complete, start_space, switch_s
 
 
 def start(pipeline: Pipeline) -> dict[str, Any]:
-    """Start (or take up again) the space of the settings' model, and have every loaded file embedded into it.
+    """Start or resume the space of the settings' model, and mark all loaded files as pending.
 
-    Raises ConfigurationError where the dimensions are not known or that space is active already.
+    The next runs embed the files into that space. Raises ConfigurationError if the dimensions are not known or that
+    space is already active.
     """
     dimensions = model_dimensions(pipeline.settings)
     model = model_name(pipeline.settings)
@@ -25,19 +26,19 @@ def start(pipeline: Pipeline) -> dict[str, Any]:
         raise ConfigurationError(f"the dimensions of {model} are not known; set {variable('dimensions')}")
     with pipeline.database.connect(role="space") as connection:
         space = start_space(connection, model, dimensions)
-        # Loaded once more, file by file: their texts are embedded into both spaces and no row of theirs changes.
+        # The files are loaded once more. Their texts get vectors in both spaces, and their rows do not change.
         manifest.mark_stale_pending(connection, current=())
         return {"name": space.name, "model": model, "dimensions": dimensions}
 
 
 def switch(pipeline: Pipeline, name: str, *, worth: int = WORTH_AN_INDEX) -> Space:
-    """Make another space the one that searches see, its index built from `worth` vectors on, and its recall measured.
+    """Make another space the active one. Before that its index is built (from `worth` vectors on) and measured.
 
-    Raises as `spaces.switch_space` does.
+    Raises the errors of `spaces.switch_space`.
     """
     least = pipeline.settings.min_recall
     with pipeline.database.connect(role="space") as connection:
         require_complete(connection, get_space(connection, name))
-        # What has landed since the last run is brought under the index; the last word on recall is the switch's.
+        # Move what has landed since the last run under the index. `switch_space` makes the decisive test of recall.
         maintain_index(pipeline.database, worth=worth, recall=least)
         return switch_space(connection, name, least, worth=worth)

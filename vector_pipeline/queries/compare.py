@@ -1,4 +1,4 @@
-"""Whether the table says what the disk says: a source is listed again and held against the manifest. Writes nothing."""
+"""Check whether the table agrees with a source: list the source and compare it with the manifest. Writes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.manifest import RACY, KnownFile
 
-# Differences that are kept to be shown; all are counted.
+# The number of differences that are kept to be shown. All are counted.
 SHOWN = 200
 
 Kind = Literal["missing", "deleted", "changed"]
@@ -23,9 +23,10 @@ Kind = Literal["missing", "deleted", "changed"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file that the disk and the table do not agree on.
+    """A file on which the source and the table do not agree.
 
-    `missing` from the table; `deleted` on disk and still in the table; `changed` on disk since it was read.
+    `missing`: it is not in the table. `deleted`: it was deleted in the source and is still in the table. `changed`: it
+    changed in the source since it was read.
     """
 
     path: str
@@ -34,10 +35,10 @@ class Difference:
 
 @dataclass(slots=True)
 class Comparison:
-    """How a source and the table stand to one another, in files.
+    """The result of comparing a source with the table, in numbers of files.
 
-    `pending` files are known to differ, and their arrival is to load them; `waiting` ones changed so shortly ago
-    that they are left alone as yet. Neither is a difference.
+    `pending` files wait for their arrival to load them. `waiting` files changed within the quiet seconds. Neither counts
+    as a difference.
     """
 
     root: str
@@ -48,13 +49,13 @@ class Comparison:
     deleted: int = 0
     changed: int = 0
     differences: list[Difference] = field(default_factory=list)
-    """The first of those that differ, in path order."""
+    """The first `SHOWN` differences, in path order."""
     passed_over: int = 0
-    """What the listing did not follow or could not enter."""
+    """The number of links, folders and names that the listing did not follow or could not enter."""
 
     @property
     def differs(self) -> int:
-        """Files on which the two do not agree."""
+        """The number of differences."""
         return self.missing + self.deleted + self.changed
 
     def _add(self, path: str, kind: Kind) -> None:
@@ -66,9 +67,9 @@ class Comparison:
 def compare(
     database: Database, source: Source, *, quiet_seconds: float = 0.0, choice: Choice | None = None
 ) -> Comparison:
-    """List a source and hold it against the manifest; memory does not grow with the number of files.
+    """List a source and compare it with the manifest. Memory does not grow with the number of files.
 
-    Raises SourceError where the listing fails.
+    Raises SourceError if the listing fails.
     """
     found = Comparison(source.root)
     with (
@@ -83,7 +84,7 @@ def compare(
 def _visible(
     source: Source, known_files: Iterator[KnownFile], found: Comparison, choice: Choice
 ) -> Iterator[tuple[ListedFile | None, KnownFile | None]]:
-    """Both sides by path, without what lies in folders that could not be entered: nothing is known of that."""
+    """Yield pairs of listed and known files, without those in folders that the listing could not enter."""
     hidden: list[str] = []
     for listed, known in side_by_side(source.walk(Selection(source, choice).wants), known_files):
         if isinstance(listed, PassedOver):
@@ -115,5 +116,5 @@ def _is_same(source: Source, listed: ListedFile, known: KnownFile) -> bool:
         return True
     if has_same_bytes(source, listed, known):
         return True
-    # Where reading is dear, a fingerprint taken too soon after a change is believed as far as it goes.
+    # If reading is expensive, a fingerprint counts as equal even if it was taken too soon after a change to be certain.
     return not source.reads_cheaply and known.fingerprint == listed.fingerprint + RACY

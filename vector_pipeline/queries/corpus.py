@@ -1,4 +1,4 @@
-"""A corpus that is open for searches: the one public way to ask, without Dagster."""
+"""A corpus that is open for searches: the public interface for programs, without Dagster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CONNECTIONS = 8
 
 
 class Corpus:
-    """A corpus open for searches. Safe for threads, and for many at once: it has a pool of connections inside.
+    """A corpus that is open for searches. Threads may share it: it has a pool of connections.
 
     with Corpus.open() as corpus:
         for result in corpus.search("how many days of leave are there?", k=5):
@@ -36,9 +36,10 @@ class Corpus:
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, connections: int = MAX_CONNECTIONS) -> Self:
-        """Open what the settings name, or the environment where there are none; close it, or use it in `with`.
+        """Open the corpus that the settings name; without settings, the environment. Close it, or use it in `with`.
 
-        `connections` are held to Postgres at most. Raises ConfigurationError, DatabaseUnavailable and DatabaseError.
+        `connections` is the largest number of connections to Postgres. Raises ConfigurationError, DatabaseUnavailable
+        and DatabaseError.
         """
         with ExitStack() as stack:
             pipeline = stack.enter_context(open_pipeline(settings or Settings.from_environment()))
@@ -55,7 +56,7 @@ class Corpus:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; an embedded server that nobody else uses stops."""
+        """Close the connections. An embedded server stops if no other process uses it."""
         self._opened.close()
 
     def search(
@@ -71,14 +72,14 @@ class Corpus:
     ) -> list[SearchResult]:
         """The k chunks that answer a question best, best first.
 
-        `mode` says what ranks: `words` (BM25), `meaning` (vectors), `hybrid` (both), or `auto`, which is both, but words
-        for an identifier, one word, or a phrase in quotes, which is then looked for in that order. `source` is a glob
-        over paths, `root` a folder or URL that was ingested, `where` what a chunk's metadata must contain. With
-        `context` each result has the text of so many chunks to either side.
+        `mode` says how chunks are ranked: by `words` (BM25), by `meaning` (vectors), or `hybrid` (both). `auto` uses
+        words for an identifier, a single word or a phrase in quotes (whose words must then follow each other), and both
+        for anything else. `source` is a glob over paths, `root` a folder or URL that was ingested, and `where` what a
+        chunk's metadata must contain. `context` adds the text of this many chunks before and after each result.
 
-        The vector of a question is kept: who asks it again pays nothing.
-        Raises ConfigurationError for a question or an argument that is none, DatabaseError where nothing was ever
-        embedded, ProviderRefused and ProviderUnavailable where the question could not be embedded.
+        The vectors of questions are kept, so the same question is not paid for again.
+        Raises ConfigurationError for an empty question or an invalid argument, DatabaseError if nothing was ever
+        embedded, and ProviderRefused or ProviderUnavailable if the question could not be embedded.
         """
         question = question_of(query, k, mode=mode, source=source, root=root, where=where, context=context)
         with self._pool.connection() as connection:
@@ -95,19 +96,19 @@ class Corpus:
         where: Mapping[str, Any] | None = None,
         context: int = 0,
     ) -> list[SearchResult]:
-        """The same as `search`, for asyncio: it waits on another thread."""
+        """The same as `search` for asyncio. It runs on another thread."""
         return await asyncio.to_thread(
             self.search, query, k, mode=mode, source=source, root=root, where=where, context=context
         )
 
     def embed(self, texts: str | Sequence[str]) -> Vectors:
-        """Vectors of one text, shape (dimensions,), or of many, shape (len(texts), dimensions); float32.
+        """Vectors of one text, shape (dimensions,), or of several, shape (len(texts), dimensions); float32.
 
-        By the model that the settings name. Raises ProviderRefused, ProviderUnavailable, and InputRejected naming a
-        text that cannot be embedded.
+        They come from the model in the settings. Raises ProviderRefused, ProviderUnavailable, and InputRejected, which
+        names a text that cannot be embedded.
         """
         return asyncio.run(self.aembed(texts))
 
     async def aembed(self, texts: str | Sequence[str]) -> Vectors:
-        """The same as `embed`, for asyncio."""
+        """The same as `embed` for asyncio."""
         return await embed_texts(self._pipeline.settings, texts, self._pipeline.client_config)

@@ -1,4 +1,4 @@
-"""Texts to vectors, one call: a search's question, or what assets of other people want embedded."""
+"""Texts to vectors in one call: for the question of a search, and for a user's own assets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline.text.documents import content_hash
 
 if TYPE_CHECKING:
-    # It imports what speaks HTTP: where something is to be sent, and not before.
+    # Its import is slow because of the HTTP libraries, so it is imported only when something is sent.
     from vector_pipeline.embedding.client import EmbeddingClient
 
 Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -33,9 +33,9 @@ async def embed_texts(
     *,
     purpose: Purpose = Purpose.DOCUMENT,
 ) -> Vectors:
-    """Vectors of one text, shape (dimensions,), or of many, shape (len(texts), dimensions); float32.
+    """Vectors of one text, shape (dimensions,), or of several, shape (len(texts), dimensions); float32.
 
-    Raises ProviderRefused, ProviderUnavailable, and InputRejected naming a text that cannot be embedded.
+    Raises ProviderRefused, ProviderUnavailable, and InputRejected, which names a text that cannot be embedded.
     """
     from vector_pipeline.embedding.client import EmbeddingClient
 
@@ -56,9 +56,9 @@ async def embed_texts(
 async def embed_with(
     client: EmbeddingClient, texts: Sequence[str], *, urgent: bool, limits: RequestLimits | None = None
 ) -> Vectors:
-    """Vectors of some texts, shape (len(texts), dimensions), float32; equal texts are sent once.
+    """Vectors of some texts, shape (len(texts), dimensions), float32. Equal texts are sent once.
 
-    `urgent` requests do not wait behind a bulk load. Raises as `embed_texts` does.
+    `urgent` requests do not wait behind a bulk load. Raises the errors of `embed_texts`.
     """
     tokenizer = tokenizer_for(client.config.model)
     # Equal texts are sent once; each gets its vector.

@@ -1,6 +1,6 @@
-"""What ingesting a source would take, found out without writing or paying anything.
+"""Estimate the work and the cost of ingesting a source, without writing or paying anything.
 
-New and changed files are read, cut and counted, and what has a vector already is left out.
+It reads, cuts and counts new and changed files, and leaves out texts that already have a vector.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOOKUP = 2_000
 
 @dataclass(slots=True)
 class Estimate:
-    """What it would take; money in USD, None where the price is not known, minutes None without a known rate."""
+    """An estimate. `usd` is None if the price is not known; `minutes` is None if the rate limit is not known."""
 
     model: str
     files: int = 0
@@ -46,7 +46,7 @@ class Estimate:
 
 
 def estimate(pipeline: Pipeline, location: str) -> Estimate:
-    """Read, cut and count what `ingest` would. Memory: 16 bytes and some for each distinct text to be embedded."""
+    """Read, cut and count the files that `ingest` would load. Memory: some tens of bytes for each text to embed."""
     found = Estimate(pipeline.model)
     source = open_source(location)
     weights: dict[bytes, tuple[int, int]] = {}

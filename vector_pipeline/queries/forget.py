@@ -1,4 +1,4 @@
-"""Taking a root out of the table, because its files are no longer wanted there."""
+"""Remove a root with its files from the table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FILES_AT_ONCE = 1_000
 
 
 def forget_root(database: Database, location: str) -> int:
-    """Delete the rows of all files of a root and mark the files deleted; returns their number.
+    """Delete the rows of all files of a root and mark the files deleted; returns the number of files.
 
-    The folder itself is not looked at: it may be gone. Raises ConfigurationError where nothing was ingested from it.
+    It does not read the folder, which may no longer exist. Raises ConfigurationError if nothing was ingested from it.
     """
     with database.connect(role="forget") as connection, database.connect(role="forget listing") as reader:
         roots = manifest.known_roots(connection)

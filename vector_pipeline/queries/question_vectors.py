@@ -1,4 +1,4 @@
-"""Vectors of questions: one client for as long as questions are asked, and no question paid for twice."""
+"""Vectors of questions: one client for many questions, and no question is paid for twice."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline.store.space import Space
 
 if TYPE_CHECKING:
-    # The client imports openai, which takes a third of a second: where something is to be sent, and not before.
+    # The import of the client is slow, so it is imported only when something is sent.
     from vector_pipeline.embedding.client import EmbeddingClient
 
 PATIENCE_SECONDS = 30.0
 """How long a search retries transient failures."""
 MAX_REMEMBERED = 1_000
-"""Questions whose vectors are kept: 6 MB at 1,536 dimensions."""
+"""The number of questions whose vectors are kept: 6 MB at 1,536 dimensions."""
 
 
 class QuestionVectors:
-    """Vectors of questions by the model of a space. Safe for threads; close it, or use it as a context manager."""
+    """Embeds questions by the model of a space. Threads may share it. Close it, or use it in `with`."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -59,7 +59,7 @@ class QuestionVectors:
             loop.call_soon_threadsafe(loop.stop)
 
     def of(self, space: Space, question: str) -> Vector:
-        """The vector of a question, shape (dimensions,), float32; asked for once, whoever asks at the same time.
+        """The vector of a question, shape (dimensions,), float32. Threads with the same question share one request.
 
         Raises ProviderRefused, ProviderUnavailable and InputRejected.
         """
@@ -96,7 +96,7 @@ class QuestionVectors:
 
         if space.name not in self._clients:
             config = self._pipeline.client_config.for_model(space.model, space.dimensions)
-            # A person waits for the answer: better a clear error soon than one after ten minutes.
+            # A person waits for the answer. An error after 30 seconds is better than one after ten minutes.
             config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
             in_process = self._pipeline.settings.uses_embedded_model
             pacer = LocalPacer() if in_process else PostgresPacer.of(self._pipeline.database, config)

@@ -1,4 +1,4 @@
-"""Search: a question is cut into words and embedded, and the chunks that answer it best are looked up."""
+"""Search: split a question into words, embed it, and find the chunks that answer it best."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def search(
     where: Mapping[str, Any] | None = None,
     context: int = 0,
 ) -> list[SearchResult]:
-    """The k chunks that answer a question best; `Corpus.search` has the arguments."""
+    """The k chunks that answer a question best. `Corpus.search` explains the arguments."""
     question = question_of(query, k, mode=mode, source=source, root=root, where=where, context=context)
     with QuestionVectors(pipeline) as vectors, pipeline.database.connect(role="search") as connection:
         return answer(pipeline, connection, vectors, question)
@@ -52,8 +52,8 @@ def question_of(
     where: Mapping[str, Any] | None,
     context: int,
 ) -> Question:
-    """What is asked, checked. Raises ConfigurationError for an empty question and an unknown mode."""
-    # What cannot be written as UTF-8 or stored in Postgres cannot be in any text.
+    """Check the arguments of a search. Raises ConfigurationError for an empty question or an invalid argument."""
+    # No text holds NUL or characters that UTF-8 cannot encode, so they are replaced.
     text = query.replace("\0", " ").encode("utf-8", "replace").decode()[:MAX_QUERY_CHARACTERS].strip()
     if not text:
         raise ConfigurationError("the query is empty; ask something")
@@ -65,7 +65,7 @@ def question_of(
 
 
 def _normal_root(root: str | None) -> str | None:
-    """A root as the manifest has it: a URL without a slash at its end, or the path that a folder really has."""
+    """A root as the manifest spells it: a URL without a slash at its end, or the absolute path without links."""
     if root is None:
         return None
     return root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve())
@@ -76,8 +76,8 @@ def answer(
 ) -> list[SearchResult]:
     """The results of a question.
 
-    The question is embedded by the active space's model, whatever the settings name meanwhile, and does not wait
-    behind a bulk load.
+    The question is embedded by the model of the active space, even if the settings now name another one. It does not
+    wait behind a bulk load.
     """
 
     def embed(space: Space) -> Vector:
@@ -85,7 +85,7 @@ def answer(
             check_model(connection, pipeline.settings)
         vector = vectors.of(space, question.text)
         if not pipeline.settings.uses_embedded_model:
-            with suppress(PostgresError):  # a role that only reads may search
+            with suppress(PostgresError):  # a read-only role may search too
                 note_answer(connection, pipeline.client_config.bucket)
         return vector
 

@@ -1,4 +1,4 @@
-"""What `status` says: files by state, what is wrong with those that are not loaded or known, spaces, sizes."""
+"""The report of `status`: files by status, errors of files that are not loaded, scans, spaces and sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vector_pipeline.store.space import count_missing, count_vectors, list_space
 
 
 def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
-    """The state of the table; with a path, of that file too."""
+    """The state of the table, and of one file if a path is given."""
     with pipeline.database.connect(role="status") as connection:
         counts = manifest.count_files(connection)
         found: dict[str, Any] = {
@@ -56,7 +56,7 @@ def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
 
 
 def _scans(connection: Connection) -> list[dict[str, Any]]:
-    """What the last scan of each root left out, with the names."""
+    """What the last scan of each root left out, with names."""
     return [
         {
             "root": found.root,

@@ -1,8 +1,7 @@
-"""What a source of files can do, and which kind of source a location names.
+"""The interface of a source of files: `walk` lists the files and `open` returns the bytes of one.
 
-Nothing is read or cut here, and nothing is known of the database: `walk` says what is there, `open` gives bytes.
-Paths are relative to the root, with `/`, in the order of their code points, which is also the order of
-`COLLATE "C"` in Postgres: a scan walks the listing and the manifest side by side.
+A source knows nothing about text or the database. Paths are relative to the root, with `/`, in the order of their code
+points. Postgres has the same order with `COLLATE "C"`, so a scan can walk the listing and the manifest side by side.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file as a listing shows it; `modified` is seconds since the epoch, 0.0 where the store says nothing.
+    """A file as a listing shows it. `modified` is seconds since the epoch, 0.0 if the store does not say.
 
-    `by_content` says that the fingerprint changes with the content itself, as an etag does: two changes within the
-    resolution of the store's clock are then told apart.
+    `by_content` means that the fingerprint changes with the content itself, like an etag. It then differs even after two
+    changes within the resolution of the store's clock.
     """
 
     path: str
@@ -31,9 +30,8 @@ class ListedFile:
 class PassedOver:
     """Something that a listing did not follow or could not enter, and why.
 
-    `path` can be printed and stored whatever bytes the name has.
-    `hides_files` says that files below `path` may exist which the listing does not show: they must not be
-    taken for deleted.
+    `path` can always be printed and stored, even if the name has bytes that cannot. `hides_files` means that there may
+    be files below `path` that the listing does not show. They must not count as deleted.
     """
 
     path: str
@@ -42,17 +40,17 @@ class PassedOver:
 
 
 def printable(name: str) -> str:
-    """A name on one line: files may have line ends, control characters and bytes that are no UTF-8 in theirs."""
+    """A file name on one line, with line ends, control characters and bytes that are not UTF-8 escaped."""
     as_bytes = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in as_bytes)
 
 
 class Source(Protocol):
-    """A root with files under it. A walk takes as long as the store takes; nothing is kept."""
+    """A root with files under it. It keeps no state, so every walk lists the store again."""
 
     @property
     def root(self) -> str:
-        """The root's one spelling: an absolute path without links, or a URL, without a slash at its end."""
+        """The canonical spelling of the root: an absolute path without links, or a URL; no slash at the end."""
         ...
 
     @property
@@ -61,18 +59,18 @@ class Source(Protocol):
         ...
 
     def walk(self, wanted: Callable[[str], bool]) -> Iterator[ListedFile | PassedOver]:
-        """Files whose path is `wanted`, in path order, and what was passed over. Raises SourceError."""
+        """Yield the files whose path is `wanted`, in path order, and what was passed over. Raises SourceError."""
         ...
 
     def open(self, path: str) -> BinaryIO:
-        """The bytes of a regular file of the source, never of one elsewhere; nothing is waited for.
+        """Open a regular file of the source, never one outside it. It does not wait for a pipe or device.
 
         Raises FileNotFoundError or another OSError.
         """
         ...
 
     def fingerprint(self, path: str, opened: BinaryIO | None = None) -> str:
-        """The fingerprint that a listing would show for a file now: for the one that was opened, where it is given.
+        """The fingerprint that a listing would show for a file now. If `opened` is given, it is that of the open file.
 
         Raises FileNotFoundError or another OSError.
         """

@@ -1,1 +1,1 @@
-"""The work of each asset as plain functions, callable without Dagster."""
+"""The work of each asset as plain functions that need no Dagster."""

@@ -1,4 +1,4 @@
-"""Documents to chunks with exact token counts, character offsets and content hashes."""
+"""The stage `chunks`: documents to chunks with exact token counts, character offsets and content hashes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ NO_TEXT = "holds no text to search in; add some, or delete the file"
 
 @dataclass(slots=True)
 class ChunksOutcome:
-    """What the documents became; complete once the rows have been taken."""
+    """Counts of the stage. They are complete once the caller has taken all rows."""
 
     documents: int = 0
     chunks: int = 0
     tokens: int = 0
     lengths: Counter[int] = field(default_factory=Counter)
-    """Tokens of a chunk to the number of chunks that have so many."""
+    """Maps a number of tokens to the number of chunks with that length."""
     empty: dict[tuple[bytes, str], str] = field(default_factory=dict)
-    """(source key, fingerprint) to path of the files of which no chunk came."""
+    """Maps (source key, fingerprint) to the path, for files that gave no chunk."""
 
 
 def chunk_rows(
@@ -41,8 +41,8 @@ def chunk_rows(
     *,
     threads: int = 1,
 ) -> Iterator[ChunkRow]:
-    """The chunks of documents, in order; chunk_index counts from 0 in each document."""
-    # chunk_documents runs ahead by a bounded number of documents; their rows wait here for the chunks.
+    """Yield the chunks of documents, in order. chunk_index counts from 0 in each document."""
+    # chunk_documents reads a bounded number of documents ahead. Their rows wait here for the chunks.
     waiting: deque[DocumentRow] = deque()
     loaded: set[bytes] = set()
 
@@ -89,7 +89,7 @@ def _row(
 
 
 def reject_empty(database: Database, arrival: str, outcome: ChunksOutcome) -> None:
-    """Reject the files of which no chunk came, since nothing of them could ever be loaded."""
+    """Reject the files that gave no chunk, because they have nothing to load."""
     if outcome.empty:
         reasons = {(uuid.UUID(bytes=key), fingerprint): NO_TEXT for key, fingerprint in outcome.empty}
         with database.connect(role="chunks") as connection:

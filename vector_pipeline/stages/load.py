@@ -1,7 +1,7 @@
-"""Chunks into the table: the batched insert, and the deletions that an arrival brings.
+"""The stage `document_rows`: load the chunks of an arrival into the table, and delete the rows of its deleted files.
 
-Sources are grouped until they come to a number of rows; each group is one transaction in `store.rows`, and a group
-that fails is tried again source by source, so that one of them cannot hold up the others.
+Files are grouped up to a number of rows. Each group is one transaction in `store.rows`. A group that fails is tried
+again file by file, so one bad file cannot stop the others.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from vector_pipeline.store.space import active_space
 
 @dataclass(slots=True)
 class LoadResult:
-    """What became of an arrival's files in the table."""
+    """The result of loading an arrival."""
 
     loaded: int = 0
     rows: int = 0
-    """Rows that the loaded files have now."""
+    """The number of rows that the loaded files have now."""
     written: int = 0
-    """Rows that had to be inserted, changed or removed for it."""
+    """The number of rows that were inserted, updated or deleted for them."""
     deleted: int = 0
     deleted_rows: int = 0
     rejected: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
-    """Path to why it was not loaded: vectors are missing, it changed meanwhile, another arrival owns it."""
+    """Maps a path to the reason why it was not loaded: vectors are missing, it changed, or another arrival owns it."""
 
 
 def load_chunks(
@@ -46,11 +46,11 @@ def load_chunks(
     progress: Callable[[int], None] | None = None,
     result: LoadResult | None = None,
 ) -> LoadResult:
-    """Load the chunks of an arrival's files, which come file by file, and carry out its deletions.
+    """Load the chunks of an arrival, which come file by file, and carry out its deletions.
 
-    Memory is that of one group: `rows_per_batch` rows, or one file if that has more. `fingerprint_of` says what a file
-    was loaded with, by its path. `progress` is called with the number of files after each group. `result` is what is
-    returned; whoever gives one knows what was loaded also where this raises.
+    One group is in memory: `rows_per_batch` rows, or one file if it has more. `fingerprint_of` returns the fingerprint
+    of the rules that a path is loaded with. `progress` is called after each group with its number of files. If the
+    caller passes `result`, it is filled and returned, so its counts are known even after an error.
     Raises DatabaseUnavailable; what was loaded before stays loaded.
     """
     result = result or LoadResult()
@@ -74,12 +74,12 @@ def load_chunks(
 def _load_group(
     connection: Connection, arrival: str, group: list[SourceRows]
 ) -> Iterator[tuple[list[SourceRows], rows.LoadOutcome]]:
-    """Load a group in one transaction, and where Postgres refuses that, each of its files in one of its own."""
+    """Load a group in one transaction. If Postgres refuses it, load each file in a transaction of its own."""
     try:
         yield group, rows.load_sources(connection, arrival, group)
         return
     except ConnectionLost as error:
-        raise DatabaseUnavailable(f"Postgres went away while rows were loaded ({one_line(error)})") from error
+        raise DatabaseUnavailable(f"the connection to Postgres broke during the load ({one_line(error)})") from error
     except PostgresError as error:
         if len(group) == 1:
             outcome = rows.LoadOutcome(skipped={group[0].path: f"Postgres refuses its rows: {one_line(error)}"})
@@ -96,7 +96,7 @@ def _explain_missing(
     outcome: rows.LoadOutcome,
     result: LoadResult,
 ) -> None:
-    """Files of which texts have no vector: rejected where the API refused the text, else still pending."""
+    """Sort files with missing vectors: rejected if the API refused one of their texts, otherwise still pending."""
     if not outcome.missing_vectors:
         return
     space = active_space(connection)

@@ -1,4 +1,4 @@
-"""A listing and the manifest, walked side by side in path order: memory does not grow with the number of files."""
+"""Walk a listing and the manifest side by side in path order. Memory does not grow with the number of files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from vector_pipeline.store.manifest import KnownFile
 def side_by_side(
     listing: Iterator[ListedFile | PassedOver], known_files: Iterator[KnownFile]
 ) -> Iterator[tuple[ListedFile | PassedOver | None, KnownFile | None]]:
-    """A listing and the manifest, both in path order, as pairs: None stands where one of them lacks the file."""
+    """Yield pairs from a listing and the manifest, both in path order. None stands for a file that one side lacks.
+
+    Example: the listing has a and c, the manifest b and c. The pairs are (a, None), (None, b), (c, c).
+    """
     known = next(known_files, None)
     for listed in listing:
         if isinstance(listed, PassedOver):
@@ -33,14 +36,14 @@ def side_by_side(
 
 
 def has_same_bytes(source: Source, listed: ListedFile, known: KnownFile) -> bool:
-    """Whether a file that looks different still has the bytes it was last read with; False where reading is dear."""
+    """Whether a file with another fingerprint still has the bytes of its last read; False if reading is expensive."""
     if known.size != listed.size or known.bytes_hash is None or not source.reads_cheaply:
         return False
     try:
         with source.open(listed.path) as stream:
             return hash_bytes(stream) == known.bytes_hash
     except OSError:
-        return False  # its arrival finds out what is wrong, and says so
+        return False  # its arrival will read it and report what is wrong
 
 
 def hash_bytes(stream: BinaryIO) -> bytes:

@@ -1,7 +1,7 @@
-"""What passes between the stages: one row per document, chunk or text to be embedded, as Arrow streams.
+"""The streams between the stages, in Arrow: one row for each document, chunk or text to embed.
 
-Each kind of row is a named tuple beside its Arrow schema, columns in the same order. Record batches are cut by
-bytes of text, so that the memory a stage takes does not depend on how long documents are.
+Each kind of row is a named tuple with an Arrow schema; the columns have the same order. The size of a record batch is
+bounded by the characters of its texts, so the memory of a stage does not depend on the length of documents.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BATCH_ROWS = 10_000
 
 
 class DocumentRow(NamedTuple):
-    """A document. The file's identity travels with it: it is loaded only while the manifest says the same."""
+    """A document with its file's fingerprint. It is loaded only if the manifest still has the same fingerprint."""
 
     source_key: bytes
     source: str
@@ -27,7 +27,7 @@ class DocumentRow(NamedTuple):
     metadata: str
     """JSON."""
     places: str = "{}"
-    """JSON: where its pages or slides begin."""
+    """JSON: the beginnings of its pages or slides."""
     outline: str = "null"
     """JSON: its headings, where they are not written as Markdown writes them."""
 
@@ -42,7 +42,7 @@ class ChunkRow(NamedTuple):
     document_id: str
     text: str
     metadata: str
-    """JSON: the document's, and the chunk's own on top."""
+    """JSON: the document's metadata together with the chunk's own."""
     chunk_index: int
     start_char: int
     end_char: int
@@ -51,7 +51,7 @@ class ChunkRow(NamedTuple):
 
 
 class PlannedText(NamedTuple):
-    """A text that is to be embedded, with the number of the request that it is planned for."""
+    """A text to embed, with the number of its planned request."""
 
     batch: int
     space: str
@@ -101,7 +101,7 @@ Row = TypeVar("Row", DocumentRow, ChunkRow, PlannedText)
 
 
 def to_reader(rows: Iterable[DocumentRow | ChunkRow | PlannedText], schema: pa.Schema) -> pa.RecordBatchReader:
-    """Rows as a stream of record batches, each made when it is asked for."""
+    """Rows as a stream of record batches. Each is made when the reader asks for it."""
     return pa.RecordBatchReader.from_batches(schema, _batches(rows, schema))
 
 
@@ -126,7 +126,7 @@ def _batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:
 
 def from_reader(reader: pa.RecordBatchReader, row: type[Row]) -> Iterator[Row]:
     """The rows of a stream, one record batch in memory at a time."""
-    # What an earlier version wrote may lack a column that has a default.
+    # A file written by an earlier version may lack a column that has a default.
     lacking = [row._field_defaults[name] for name in row._fields[len(reader.schema) :]]
     for batch in reader:
         columns = [column.to_pylist() for column in batch.columns] + [[value] * batch.num_rows for value in lacking]

@@ -1,6 +1,7 @@
-"""The plan of what is to be paid for: distinct texts without a vector, packed into requests under every limit.
+"""The stage `token_batches`: plan what has to be paid for. Distinct texts without a vector are packed into requests.
 
-A plan and not an order: `embeddings` asks again what is missing before it sends anything.
+Every request stays within all limits. It is only a plan: `embeddings` checks again which vectors are missing before it
+sends anything.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from vector_pipeline.stages.streams import ChunkRow, PlannedText
 from vector_pipeline.store import vectors
 from vector_pipeline.store.connection import Database
 
-# Hashes asked for at once: one round trip for a thousand chunks is nothing beside embedding them.
+# The number of hashes in one look-up. A round trip for this many is negligible compared with embedding them.
 LOOKUP = 2_000
 
 
 @dataclass(slots=True)
 class PlanOutcome:
-    """What the chunks come to; complete once the rows have been taken."""
+    """Counts of the plan. They are complete once the caller has taken all rows."""
 
     chunks: int = 0
     texts: int = 0
     tokens: int = 0
     requests: int = 0
     reused_chunks: int = 0
-    """Chunks whose vector is stored already, or planned for another chunk of the same text."""
+    """Chunks whose vector is stored already, or planned for another chunk with the same text."""
     reused_tokens: int = 0
 
 
@@ -39,7 +40,7 @@ def plan(
     limits: RequestLimits,
     outcome: PlanOutcome,
 ) -> Iterator[PlannedText]:
-    """The texts to be embedded, batch after batch; each target space is planned for by itself."""
+    """Yield the texts to embed, token batch after token batch. Each target space has token batches of its own."""
     with database.connect(role="token batches") as connection:
         planned: set[tuple[str, bytes]] = set()
 
@@ -67,7 +68,7 @@ def plan(
 def _number(
     texts: Iterable[PlannedText], targets: Sequence[Target], limits: RequestLimits, outcome: PlanOutcome
 ) -> Iterator[PlannedText]:
-    # Nearly always there is one target; while a second space fills, its texts alternate with the first's by group.
+    # There is usually one target. While a second space fills, groups of its texts alternate with those of the first.
     for batch in pack(texts, limits, lambda text: weigh(text.token_count, text.text)):
         for name in [target.name for target in targets]:
             members = [text for text in batch if text.space == name]

@@ -1,4 +1,4 @@
-"""What keeps a pipeline's storage in order: vectors that nothing refers to, stages of arrivals that are done."""
+"""Upkeep: remove vectors that no chunk refers to, and stage files of finished arrivals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STAGES = ("documents", "chunks", "token_batches")
 
 
 def keep_in_order(pipeline: Pipeline) -> tuple[int, int]:
-    """Remove what is no longer needed; returns the vectors and the stage files removed."""
+    """Remove what is no longer needed; returns the numbers of vectors and of stage files removed."""
     settings = pipeline.settings
     with pipeline.database.connect(role="upkeep") as connection:
         swept = sweep(connection, settings.grace_seconds)
