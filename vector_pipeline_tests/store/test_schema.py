@@ -173,3 +173,9 @@ def test_the_advice_for_a_missing_right_helps(tenant: Database, fresh_database_u
     with psycopg.connect(fresh_database_url, autocommit=True) as admin:
         admin.execute(advice.encode())
     assert schema.migrate(poor)
+
+
+def test_migrations_are_numbered_one_after_the_other() -> None:
+    folder = resources.files("vector_pipeline.store") / "migrations"
+    numbers = sorted(int(file.name[:3]) for file in folder.iterdir() if file.name.endswith(".sql"))
+    assert numbers == list(range(1, len(numbers) + 1))
