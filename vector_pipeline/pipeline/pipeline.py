@@ -169,14 +169,16 @@ def open_pipeline(settings: Settings, *, progress: Callable[[str, int], None] | 
     """
     home = prepare_home(settings)
     if settings.database_url is not None:
-        database = Database(settings.database_url.get_secret_value(), settings.db_schema)
+        database = Database(
+            settings.database_url.get_secret_value(), settings.db_schema, retry_seconds=settings.retry_seconds
+        )
         migrate(database)
         _remember(home / USED_DATABASE, database.safe_url)
         yield Pipeline(settings, database, progress)
         return
     server = EmbeddedServer.start(home)
     try:
-        database = Database(server.url, settings.db_schema)
+        database = Database(server.url, settings.db_schema, retry_seconds=settings.retry_seconds)
         migrate(database)
         yield Pipeline(settings, database, progress)
     finally:

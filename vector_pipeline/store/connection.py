@@ -16,6 +16,7 @@ from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUn
 from vector_pipeline.store.binary import register, register_vectors
 
 CONNECT_SECONDS = 10
+RETRY_SECONDS = 600.0
 SERVER_KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 SHARED_SCHEMA = "vector_pipeline_shared"
 """What all pipelines of a database share: the rate limits' state, money spent."""
@@ -53,6 +54,8 @@ class Database:
     schema: str = "public"
     owner: Owner | None = None
     """The run that the connections write for."""
+    retry_seconds: float = RETRY_SECONDS
+    """How long work that can be repeated is tried again on new connections."""
 
     @property
     def safe_url(self) -> str:

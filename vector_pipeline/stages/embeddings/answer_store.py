@@ -32,7 +32,7 @@ from vector_pipeline.stages.embeddings.spills import (
 from vector_pipeline.store import rejected_texts, vectors
 from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.failures import PASSING, ConnectionLost, PostgresError
+from vector_pipeline.store.failures import PASSING, PostgresError
 from vector_pipeline.store.fencing import owned_transaction
 from vector_pipeline.store.shared import answered, spending
 from vector_pipeline.store.space import Space, active_space, list_spaces
@@ -125,8 +125,8 @@ class AnswerStore:
         except Exception:
             self._disconnect()
             raise
-        # Where they are gone with their session there is nothing to give back.
-        with suppress(ConnectionLost):
+        # What cannot be given back is given up when the run ends.
+        with suppress(*PASSING):
             self._claims.release([*(i.content_hash for i in answer.inputs), *answer.rejected])
 
     def _write(self, connection: Connection, answer: Answer) -> None:

@@ -79,7 +79,7 @@ def embed_in_batches(
     database = pipeline.database
     with (
         database.connect(role="batches") as connection,
-        database.connect(role="claims") as claiming,
+        Claims(database, space.name, retry_seconds=config.retry_seconds, log=log) as claims,
         open_api(config) as api,
     ):
         ledger = PostgresBatchLedger(connection, database.schema, config.bucket)
@@ -89,7 +89,6 @@ def embed_in_batches(
         # One at a time: between the look at what is out and the note of what goes out nobody else submits.
         with submission(connection, f"{database.schema} {space.name}"):
             budget.committed = usd_out_in_batches(connection, pipeline)
-            claims = Claims(claiming, space.name, retry_seconds=config.retry_seconds)
             run = _Submission(pipeline, space, ledger, connection, claims, budget, result)
             result.submitted = _submit(api, config, run, plan, pipeline)
         result.out += result.submitted.inputs + result.submitted.left

@@ -27,6 +27,7 @@ from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import ConnectionLost
 from vector_pipeline.store.fencing import prove, select_owner
+from vector_pipeline.store.kept import Kept
 from vector_pipeline.store.shared.batches import PostgresBatchLedger
 from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline.store.space import list_spaces
@@ -190,9 +191,10 @@ class _TargetRun:
             return
         database = self.pipeline.database
         with ExitStack() as stack:
-            connection = stack.enter_context(database.connect(role="embeddings"))
-            claiming = stack.enter_context(database.connect(role="claims"))
-            claims = Claims(claiming, self.target.name, retry_seconds=self.config.retry_seconds)
+            lookups = stack.enter_context(Kept(database, "embeddings", log=self.log))
+            claims = stack.enter_context(
+                Claims(database, self.target.name, retry_seconds=self.config.retry_seconds, log=self.log)
+            )
             spent = self.result.usd or 0.0
             budget = Budget.open(
                 self.pipeline, self.target.model, spent, ordered=self.ordered, spend_until=self.spend_until
@@ -200,7 +202,7 @@ class _TargetRun:
             store = stack.enter_context(
                 AnswerStore(self.pipeline, self.target, self.config.bucket, claims, budget, self.log)
             )
-            batches = self._expected(store, self._batches(_chain(first, texts), connection, claims, budget))
+            batches = self._expected(store, self._batches(_chain(first, texts), lookups, claims, budget))
             pacer = PostgresPacer.of(database, self.config)
             usage = Usage()
             try:
@@ -239,20 +241,20 @@ class _TargetRun:
         self.progress(str(progress))
 
     def _batches(
-        self, texts: Iterator[PlannedText], connection: Connection, claims: Claims, budget: Budget
+        self, texts: Iterator[PlannedText], lookups: Kept, claims: Claims, budget: Budget
     ) -> Iterator[list[EmbeddingInput]]:
         """Requests of the plan, less what is stored by now, and only what this run could claim."""
         elsewhere: dict[bytes, EmbeddingInput] = {}
         for _, planned in groupby(texts, key=lambda text: text.batch):
             inputs = {t.content_hash: EmbeddingInput(t.text, t.token_count, t.content_hash) for t in planned}
-            yield from self._claimed(inputs, elsewhere, connection, claims, budget)
+            yield from self._claimed(inputs, elsewhere, lookups, claims, budget)
         if elsewhere:
             self.log(f"{len(elsewhere):,} texts are being embedded by another run; waiting for them")
         while elsewhere:
             waiting, elsewhere = elsewhere, {}
             for batch in pack(waiting.values(), self.pipeline.request_limits, lambda i: weigh(i.tokens, i.text)):
                 inputs = {i.content_hash: i for i in batch}
-                yield from self._claimed(inputs, elsewhere, connection, claims, budget)
+                yield from self._claimed(inputs, elsewhere, lookups, claims, budget)
             if elsewhere:
                 time.sleep(LOOK_AGAIN_SECONDS)
 
@@ -260,14 +262,14 @@ class _TargetRun:
         self,
         inputs: dict[bytes, EmbeddingInput],
         elsewhere: dict[bytes, EmbeddingInput],
-        connection: Connection,
+        lookups: Kept,
         claims: Claims,
         budget: Budget,
     ) -> Iterator[list[EmbeddingInput]]:
-        prove(connection, select_owner(connection))  # before anything more is paid
-        mine = claims.claim(self._missing(connection, list(inputs)))
+        hashes = list(inputs)
+        mine = claims.claim(lookups.run(lambda connection: self._missing(connection, hashes)))
         # Asked again under the claim: between the first look and the claim another run may have stored it and let go.
-        missing = self._missing(connection, list(inputs))
+        missing = lookups.run(lambda connection: self._missing(connection, hashes))
         claims.release(mine - missing)
         mine &= missing
         elsewhere.update((key, inputs[key]) for key in missing - mine)
@@ -278,6 +280,7 @@ class _TargetRun:
             yield batch
 
     def _missing(self, connection: Connection, hashes: list[bytes]) -> set[bytes]:
+        prove(connection, select_owner(connection))  # before anything more is paid
         refused = rejected_texts.find_rejections(connection, [self.target.name, self.target.model], hashes)
         space = self.target.space
         missing = set(hashes) if space is None else vectors.missing(connection, space, hashes)

@@ -40,14 +40,16 @@ def opened(home: Path, url: str, server: RunningServer, **values: Any) -> Iterat
         yield pipeline
 
 
-def embed(pipeline: Pipeline, inputs: list[EmbeddingInput], per_request: int = 20) -> EmbedResult:
+def embed(
+    pipeline: Pipeline, inputs: list[EmbeddingInput], per_request: int = 20, result: EmbedResult | None = None
+) -> EmbedResult:
     with pipeline.database.connect() as connection:
         (target,) = targets(connection, pipeline.settings)
     plan = [
         PlannedText(number // per_request, target.name, i.content_hash, i.text, i.tokens)
         for number, i in enumerate(inputs)
     ]
-    return embed_plan(pipeline, plan, client_config(pipeline.settings))
+    return embed_plan(pipeline, plan, client_config(pipeline.settings), result=result)
 
 
 def missing(pipeline: Pipeline, inputs: list[EmbeddingInput]) -> int:
@@ -179,19 +181,40 @@ def test_an_answer_that_waited_for_postgres_is_stored_and_counted_once(tmp_path:
     assert list((tmp_path / "spilled").rglob("*")) == []
 
 
-def test_a_run_whose_database_went_away_says_so_in_one_line(tmp_path: Path, fresh_database_url: str) -> None:
+def test_a_run_whose_database_restarts_goes_on_by_itself(tmp_path: Path, fresh_database_url: str) -> None:
     with (
-        serve(ServerConfig(latency=0.2)) as server,
-        opened(tmp_path, fresh_database_url, server, retry_seconds=6.0, max_in_flight=1) as pipeline,
+        serve(ServerConfig(latency=0.1)) as server,
+        opened(tmp_path, fresh_database_url, server, retry_seconds=60.0, max_in_flight=2) as pipeline,
         ThreadPoolExecutor(1) as pool,
     ):
-        run = pool.submit(embed, pipeline, many(200), 10)
+        run = pool.submit(embed, pipeline, many(400), 10)
+        for requests in (3, 12, 25):
+            server.wait_for_requests(requests)
+            with away(fresh_database_url):
+                time.sleep(0.3)
+        result = run.result()
+        assert (result.stored, result.usage.inputs) == (400, 400)
+        assert missing(pipeline, many(400)) == 0
+        assert billed(server) == 400
+        assert spent(pipeline) == pytest.approx(usd(server))
+
+
+def test_a_run_whose_database_stays_away_says_so_in_one_line(tmp_path: Path, fresh_database_url: str) -> None:
+    paid = EmbedResult()
+    with (
+        serve(ServerConfig(latency=0.2)) as server,
+        opened(tmp_path, fresh_database_url, server, retry_seconds=1.0, max_in_flight=1) as pipeline,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        run = pool.submit(embed, pipeline, many(200), 10, paid)
         server.wait_for_requests(3)
-        with away(fresh_database_url):
-            time.sleep(0.5)
-        with pytest.raises(DatabaseUnavailable):
+        with away(fresh_database_url), pytest.raises(DatabaseUnavailable):
             run.result()
-        assert missing(pipeline, many(200)) == 200 - billed(server)
+        assert paid.usage.inputs == billed(server)
+        assert paid.usage.tokens == server.seen.tokens
+        more = embed(pipeline, many(200))
+        assert missing(pipeline, many(200)) == 0
+        assert billed(server) == 200 == paid.usage.inputs + more.usage.inputs
         assert spent(pipeline) == pytest.approx(usd(server))
 
 
