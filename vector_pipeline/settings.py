@@ -1,7 +1,7 @@
-"""All settings of a pipeline, read from the environment in one place and checked before anything is done.
+"""All settings of a pipeline. They are read from the environment here and checked before any work begins.
 
-Nothing else in the package reads the environment: every other module takes the values it needs as arguments, so
-that two pipelines with different settings can live in one process. docs/configuration.md describes each variable.
+No other module reads the environment. Every other module takes its values as arguments, so two pipelines with different
+settings can run in one process. docs/configuration.md describes each variable.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vector_pipeline.errors import ConfigurationError
 
 PREFIX = "VECTOR_PIPELINE_"
 
-# These keep the names that other software gives them: libpq-style URL, the OpenAI SDK, Dagster.
+# Variables with the names that other software uses: a Postgres URL, OpenAI's SDK, Dagster.
 FOREIGN_VARIABLES = {
     "database_url": "DATABASE_URL",
     "openai_api_key": "OPENAI_API_KEY",
@@ -57,7 +57,7 @@ def _schema(value: str) -> str:
 
 
 def _cron(value: str) -> str:
-    # Dagster's own check runs when the schedule is defined; this one names the variable.
+    # Dagster checks it again when the schedule is defined. This check names the variable.
     if len(value.split()) not in (5, 6) and not value.startswith("@"):
         raise ValueError("must be a cron line of five fields, such as '0 3 * * *'")
     return value
@@ -66,43 +66,43 @@ def _cron(value: str) -> str:
 def _url(value: str) -> str:
     if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
         raise ValueError("must be an http:// or https:// URL")
-    # The path's slash at its end is dropped, wherever a query begins.
+    # The slash at the end of the path is dropped, also before a query.
     address = urlsplit(value)
     return address._replace(path=address.path.rstrip("/")).geturl()
 
 
 class Settings(BaseModel):
-    """The settings of one pipeline. Frozen; a wrong value raises ConfigurationError naming its variable."""
+    """The settings of one pipeline. Frozen. A wrong value raises ConfigurationError, which names its variable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
     # Where things are
     home: Path = Path(".vector_pipeline")
-    """Folder for all that the pipeline keeps on this machine: embedded server, stages, Dagster's own files."""
+    """Folder for everything that the pipeline keeps on this machine: embedded server, stage files, Dagster's files."""
     source: str | None = None
-    """Folder, or URL that fsspec opens, with the text to keep in step with."""
+    """The source: a folder, or a URL that fsspec can open."""
     storage: str | None = None
-    """Where the Parquet stages are kept: a path or URL; `stages/` under the home when unset."""
+    """Path or URL for the stage files (Parquet). Unset: `stages/` under the home."""
     database_url: SecretStr | None = None
-    """Postgres with pgvector; the embedded server when unset."""
+    """Postgres with pgvector. Unset: the embedded server."""
     dagster_home: Path | None = None
-    """Dagster's instance; `dagster/` under the home when unset."""
+    """Folder of the Dagster instance. Unset: `dagster/` under the home."""
     name: Annotated[str, AfterValidator(_identifier)] = ""
-    """Prefix of asset keys, partitions, jobs, sensors and schedules of a second pipeline."""
+    """Prefix of the asset keys, partitions, jobs, sensors and schedules, for a second pipeline."""
     db_schema: Annotated[str, AfterValidator(_schema)] = Field(default="public", alias="schema")
     """Postgres schema of the tables and the view."""
 
     # The model
     model: str = Field(default="text-embedding-3-small", min_length=1)
-    """Embedding model, as the API names it."""
+    """Embedding model, by the API's name for it."""
     dimensions: PositiveInt | None = Field(default=None, le=4_000)
-    """Dimensions of a vector; the model's own when unset. pgvector indexes at most 4,000 (halfvec)."""
+    """Dimensions of a vector. Unset: the model's own. pgvector indexes at most 4,000 (halfvec)."""
     provider: str | None = Field(default=None, min_length=1)
-    """Whose API is asked; `openai` where a key or base URL of it is set, else the embedded model."""
+    """Provider of the embedding API. Unset: `openai` if a key or base URL is set, else the embedded model."""
     api_key: SecretStr | None = None
-    """Key of that API; the provider's own variable, such as COHERE_API_KEY, when unset."""
+    """Key of that API. Unset: the provider's own variable, such as COHERE_API_KEY."""
     base_url: Annotated[str, AfterValidator(_url)] | None = None
-    """Where that API is; the provider's own address when unset."""
+    """Address of that API. Unset: the provider's own."""
     openai_api_key: SecretStr | None = None
     openai_base_url: Annotated[str, AfterValidator(_url)] | None = None
     openai_organization: str | None = None
@@ -110,62 +110,62 @@ class Settings(BaseModel):
 
     # How fast, how much
     tier: Literal["free", "1", "2", "3", "4", "5"] | None = None
-    """Preset of OpenAI's published limits; learned from the answers' headers when unset."""
+    """Preset of OpenAI's published limits. Unset: limits are learned from the headers of answers."""
     tokens_per_minute: PositiveInt | None = None
     requests_per_minute: PositiveInt | None = None
     requests_per_day: PositiveInt | None = None
     max_tokens_per_request: PositiveInt = 280_000
-    """Weight of one request at most, a text weighing the larger of its tokens and a quarter of its bytes."""
+    """Maximum weight of one request. A text weighs its tokens, or a quarter of its bytes if that is more."""
     max_inputs_per_request: PositiveInt = Field(default=2_048, le=2_048)
     max_in_flight: PositiveInt = Field(default=32, le=1_000)
-    """Requests under way at once at most."""
+    """Maximum number of requests under way."""
     timeout_seconds: PositiveFloat = 120.0
-    """Time for one request."""
+    """Timeout of one request."""
     retry_seconds: NonNegativeFloat = 600.0
-    """How long transient failures of one request are retried before the run gives up."""
+    """How long temporary failures of one request are retried before the run fails."""
     embedding_mode: Literal["sync", "batch"] = "sync"
     max_cost_usd: NonNegativeFloat | None = None
     max_cost_usd_per_day: NonNegativeFloat | None = None
     usd_per_million_tokens: NonNegativeFloat | None = None
-    """Price of the model, where the built-in table does not know it or is out of date."""
+    """Price of the model, if the built-in table lacks it or is out of date."""
 
     # Text
     chunk_tokens: PositiveInt = Field(default=400, le=8_192)
     chunk_overlap: NonNegativeInt = 0
     chunk_strategy: Literal["recursive", "paragraph"] = "recursive"
     text_field: str = Field(default="text", min_length=1)
-    """Field of a record (JSON, JSONL, CSV) that holds its text."""
+    """Field of a record (JSON, JSONL, CSV) with its text."""
     id_field: str = Field(default="id", min_length=1)
-    """Field of a record that names it; its number in the file when absent."""
+    """Field of a record with its name. Without that field its number in the file is its name."""
 
     # Files and loading
     include: str = ""
-    """Files that are wanted, as patterns of a .gitignore, one a line or between commas; all kinds of documents unset."""
+    """Patterns of the wanted files, as in a .gitignore, one a line or separated by commas. Unset: all documents."""
     exclude: str = ""
-    """Files that are not wanted, in the same form."""
+    """Patterns of files that are not wanted, in the same form."""
     max_file_bytes: PositiveInt = 64 * 1024 * 1024
     reader_seconds: PositiveFloat = 60.0
-    """Processor time that reading one file may take which is read in a process of its own (PDF, Office, archives)."""
+    """Maximum processor time for one file that is read in a process of its own (PDF, Office, archives)."""
     reader_memory: PositiveInt = Field(default=1024 * 1024 * 1024, ge=64 * 1024 * 1024)
-    """Bytes of memory that reading one such file may take."""
+    """Maximum memory in bytes of each such process."""
     max_files_per_arrival: PositiveInt = 1_000
     max_bytes_per_arrival: PositiveInt = 64 * 1024 * 1024
     rows_per_batch: PositiveInt = 1_000
     quiet_seconds: NonNegativeFloat = 5.0
-    """The sensor and the schedule leave a file alone until it has not changed for so long."""
+    """The sensor and the schedule skip a file until it has not changed for this time."""
     max_deleted_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of a source's files that one scan may find deleted without confirmation."""
+    """Maximum share of a source's files that one scan accepts as deleted without confirmation."""
     keep_stages_days: NonNegativeFloat = 1.0
-    """How long an arrival's Parquet stages stay after all its files are loaded."""
+    """How many days the stage files of an arrival are kept after all its files are loaded."""
     backfill_cron: Annotated[str, AfterValidator(_cron)] = "0 3 * * *"
     backfill_max_runs: PositiveInt = 50
-    """Arrivals that one tick of the backfill schedule runs at most."""
+    """Maximum number of arrivals that one tick of the backfill schedule runs."""
     backfill_max_cost_usd: NonNegativeFloat | None = None
-    """What the runs of one tick of the backfill schedule may spend together."""
+    """Budget of all runs of one tick of the backfill schedule together."""
     min_recall: float = Field(default=0.95, ge=0, le=1)
-    """recall@10 of the index below which its asset check fails."""
+    """Lowest recall@10 of the index with which its asset check passes."""
     grace_seconds: NonNegativeFloat = 86_400.0
-    """How long a vector that no chunk refers to is kept."""
+    """How long a vector is kept after the last chunk that refers to it is gone."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:
@@ -192,10 +192,10 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Self:
-        """Settings from variables (`os.environ` when none are given), `overrides` by field name on top.
+        """Settings from environment variables (default: `os.environ`). `overrides`, by field name, take precedence.
 
-        Empty variables count as unset. Raises ConfigurationError naming variable, value and range, and for a
-        variable with the prefix that is no setting, since a misspelt name would otherwise be passed over.
+        Empty variables count as unset. Raises ConfigurationError, which names the variable, the value and the range. It
+        is also raised for a variable with the prefix that is not a setting, because its name is probably misspelt.
         """
         environment = os.environ if environment is None else environment
         by_variable = {variable(name): name for name in cls.model_fields}
@@ -213,7 +213,7 @@ class Settings(BaseModel):
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """Settings from values by field name. Raises ConfigurationError instead of pydantic's own error."""
+        """Settings from values by field name. Raises ConfigurationError instead of pydantic's ValidationError."""
         by_alias = {cls.model_fields[name].alias or name: value for name, value in values.items()}
         try:
             return cls.model_validate(by_alias)
@@ -222,23 +222,23 @@ class Settings(BaseModel):
 
     @property
     def uses_embedded_server(self) -> bool:
-        """Whether Postgres is the embedded one."""
+        """Whether the embedded server is used."""
         return self.database_url is None
 
     @property
     def uses_embedded_model(self) -> bool:
-        """Whether the embedded model answers, because neither a key nor a base URL is set."""
+        """Whether the embedded model is used: neither a key nor a base URL is set, or the provider is `embedded`."""
         return self.provider_name == "embedded"
 
     @property
     def provider_name(self) -> str:
-        """Whose API is asked."""
+        """The name of the provider."""
         given = (self.openai_api_key, self.openai_base_url, self.api_key, self.base_url)
         return self.provider or ("embedded" if given == (None, None, None, None) else "openai")
 
     @property
     def storage_url(self) -> str:
-        """Path or URL under which the Parquet stages are kept, without a slash at its end."""
+        """Path or URL of the stage files, without a slash at its end."""
         return (self.storage or str(self.home.absolute() / "stages")).rstrip("/")
 
 
@@ -250,7 +250,7 @@ def variable(field: str) -> str:
 
 
 def _check_surroundings(environment: Mapping[str, str]) -> None:
-    """Raise ConfigurationError for what the HTTP client would stumble over: certificates and proxies."""
+    """Raise ConfigurationError for variables that break the HTTP client: certificates and proxies."""
     certificates = environment.get("SSL_CERT_FILE", "")
     if certificates and not Path(certificates).is_file():
         raise ConfigurationError(f"SSL_CERT_FILE is {certificates!r}: there is no such file; unset it, or correct it")
@@ -263,7 +263,7 @@ def _check_surroundings(environment: Mapping[str, str]) -> None:
                 f"{name} names a SOCKS proxy, which needs another package: `pip install 'httpx2[socks]'`, or unset it"
             )
         if scheme not in ("http", "https", "socks5", "socks5h"):
-            raise ConfigurationError(f"{name} is no proxy's URL: it must begin with http://, https:// or socks5://")
+            raise ConfigurationError(f"{name} is not a proxy URL: it must begin with http://, https:// or socks5://")
 
 
 def _closest(name: str, known: Mapping[str, str]) -> str:
