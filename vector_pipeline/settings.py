@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -71,6 +72,11 @@ def _url(value: str) -> str:
     return address._replace(path=address.path.rstrip("/")).geturl()
 
 
+def _without_driver(url: SecretStr) -> SecretStr:
+    """A URL as SQLAlchemy writes it, such as postgresql+psycopg://, without the name of its driver."""
+    return SecretStr(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url.get_secret_value()))
+
+
 class Settings(BaseModel):
     """The settings of one pipeline. Frozen. A wrong value raises ConfigurationError, which names its variable."""
 
@@ -83,7 +89,7 @@ class Settings(BaseModel):
     """The source: a folder, or a URL that fsspec can open."""
     storage: str | None = None
     """Path or URL for the stage files (Parquet). Unset: `stages/` under the home."""
-    database_url: SecretStr | None = None
+    database_url: Annotated[SecretStr, AfterValidator(_without_driver)] | None = None
     """Postgres with pgvector. Unset: the embedded server."""
     dagster_home: Path | None = None
     """Folder of the Dagster instance. Unset: `dagster/` under the home."""

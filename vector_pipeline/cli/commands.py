@@ -136,15 +136,24 @@ def _object(text: str | None) -> dict[str, Any] | None:
 @click.argument("path", required=False)
 @as_json
 def status(path: str | None, json_wanted: bool) -> None:
-    """Say what is loaded, pending and rejected, and why; with PATH, of that file."""
+    """Say what is loaded, pending and rejected, and why; with PATH, of that file.
+
+    Exit code 1 says that no file of that path is known.
+    """
     from vector_pipeline.queries.status import read_status
 
     with open_pipeline(Settings.from_environment()) as pipeline:
         found = read_status(pipeline, path)
+    unknown = path is not None and not found["file"]
     if json_wanted:
         emit_json(found)
+    elif unknown:
+        fail(f"no file '{path}' is known; give its path in its source, with /, or in full")
+    elif path is not None:
+        reports.show_files(found["file"])
     else:
         reports.show_status(found)
+    sys.exit(1 if unknown else 0)
 
 
 @cli.command()

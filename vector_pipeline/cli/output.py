@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import textwrap
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -39,7 +41,7 @@ def harmless(line: str) -> str:
 
 def fail(message: str) -> None:
     """One line on stderr, with the program's name as other commands have it."""
-    sys.stderr.write(f"vector-pipeline: {printable(message)}\n")
+    sys.stderr.write(wrapped(f"vector-pipeline: {printable(message)}", sys.stderr) + "\n")
 
 
 def emit_json(value: dict[str, Any]) -> None:
@@ -51,7 +53,34 @@ def emit_json(value: dict[str, Any]) -> None:
 
 def emit(line: str = "") -> None:
     """One line of a result on stdout, whatever a file has brought into it."""
-    _write(harmless(line))
+    _write(wrapped(harmless(line), sys.stdout))
+
+
+def wrapped(line: str, stream: TextIO) -> str:
+    """A line as it is, or on a terminal broken between words, so that the terminal does not break them itself.
+
+    What follows a label ("files   …") stays in its column. Words longer than the terminal, such as paths, stay whole.
+    """
+    if not stream.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    label = re.match(r"\S+ {2,}|\s+", line)
+    return "\n".join(
+        textwrap.wrap(
+            line,
+            max(width, 20),
+            subsequent_indent=" " * (min(label.end(), width // 2) if label else 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
+        or [line]
+    )
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """'1 request', '2 requests'."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _write(line: str) -> None:
@@ -96,7 +125,7 @@ class Progress:
     def say(self, line: str) -> None:
         """A line of its own, above the live counts."""
         if not self._quiet:
-            self._console.print(Text(printable(line)), soft_wrap=True)
+            self._console.print(Text(wrapped(printable(line), sys.stderr)), soft_wrap=True)
 
     def _display(self) -> RenderableType:
         total = self._counts[FILES_TO_LOAD]

@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vector_pipeline.cli.output import emit, fail, harmless
+from vector_pipeline.cli.output import counted, emit, fail, harmless
+from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.sources.base import printable
 from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files
 from vector_pipeline.text.documents import notes_of
@@ -63,10 +64,11 @@ def show_ingest(report: IngestReport) -> None:
         f"files   {report.loaded:,} loaded, {report.deleted:,} deleted, {report.unchanged:,} unchanged, "
         f"{len(report.rejected):,} rejected, {report.pending:,} pending"
     )
-    emit(f"chunks  {report.chunks:,} read, {report.reused:,} of them reused, {report.rows:,} rows")
+    emit(f"chunks  {report.chunks:,} read, {report.reused:,} of them reused, {counted(report.rows, 'row')}")
     cost = f", ${report.usd:.4f}" if report.usd else ""
-    emit(f"paid    {report.embedded:,} texts, {report.tokens:,} tokens, {report.requests:,} requests{cost}")
-    emit(f"time    {report.seconds:.1f} s, {report.arrivals:,} arrivals")
+    texts, tokens = counted(report.embedded, "text"), counted(report.tokens, "token")
+    emit(f"paid    {texts}, {tokens}, {counted(report.requests, 'request')}{cost}")
+    emit(f"time    {report.seconds:.1f} s, {counted(report.arrivals, 'arrival')}")
     for path, reason in list(report.rejected.items())[:SHOWN]:
         fail(f"rejected {path}: {reason}")
     if len(report.rejected) > SHOWN:
@@ -117,14 +119,18 @@ def show_status(found: dict[str, Any]) -> None:
     for state in ("rejected", "pending"):
         for file in found[state]:
             emit(f"{state}  {printable(file['source'])}" + (f": {file['error']}" if file["error"] else ""))
-    for file in found.get("file", []):
+    show_files(found.get("file", []))
+
+
+def show_files(files: list[dict[str, Any]]) -> None:
+    """What became of single files."""
+    for file in files:
+        counts = [counted(file[name], name[:-1]) for name in ("documents", "chunks", "tokens")]
+        reason = f"; {file['error']}" if file["error"] else ""
         emit(
-            f"{printable(file['source'])} in {file['root']}: {file['status']}, {file['documents']:,} documents, "
-            f"{file['chunks']:,} chunks, {file['tokens']:,} tokens, arrival {file['arrival']}"
-            + (f"; {file['error']}" if file["error"] else "")
+            f"{printable(file['source'])} in {file['root']}: {file['status']}, {', '.join(counts)}, "
+            f"arrival {file['arrival']}{reason}"
         )
-    if "file" in found and not found["file"]:
-        emit("no file of that path is known; paths are relative to their source")
 
 
 def _show_scan(scan: dict[str, Any]) -> None:
@@ -149,13 +155,20 @@ def show_spaces(spaces: list[dict[str, Any]]) -> None:
     """The spaces, one a line."""
     for space in spaces:
         recall = f", recall@10 {space['recall']:.3f}" if space["recall"] is not None else ""
+        sizes = f"{_mib(space['bytes'])}, index {_mib(space['index_bytes'])}"
+        vectors = f"{counted(space['vectors'], 'vector')}, {space['missing']:,} missing"
         emit(
-            f"space     {space['name']} ({space['state']}): {space['model']}, {space['dimensions']:,} dimensions, "
-            f"{space['vectors']:,} vectors, {space['missing']:,} missing{recall}; "
-            f"{_mib(space['bytes'])}, index {_mib(space['index_bytes'])}"
+            f"space     {space['name']} ({space['state']}): {space['model']}, "
+            f"{counted(space['dimensions'], 'dimension')}, {vectors}{recall}; {sizes}"
         )
     if not spaces:
         emit("space     none yet")
+
+
+def _minutes(minutes: float | None) -> str:
+    if minutes is None:
+        return "unknown: set VECTOR_PIPELINE_TIER"
+    return "less than a minute" if minutes < 1 else f"about {minutes:.1f} minutes"
 
 
 def show_estimate(found: Estimate) -> None:
@@ -163,11 +176,13 @@ def show_estimate(found: Estimate) -> None:
     emit(f"model     {found.model}")
     emit(f"files     {found.files:,} new or changed, {len(found.rejected):,} that cannot be read")
     emit(f"chunks    {found.chunks:,}, {found.reused:,} of them paid for already or repeated")
-    emit(f"to pay    {found.tokens:,} tokens in {found.requests:,} requests")
-    if found.usd is None:
+    emit(f"to pay    {counted(found.tokens, 'token')} in {counted(found.requests, 'request')}")
+    if found.model == EMBEDDED_MODEL:
+        emit("cost      nothing: the embedded model answers on this machine")
+    elif found.usd is None:
         emit("cost      unknown: set VECTOR_PIPELINE_USD_PER_MILLION_TOKENS")
     else:
         emit(f"cost      ${found.usd:.4f}, or ${found.usd_batch or 0:.4f} in batch mode")
-    emit(f"time      {f'about {found.minutes:.1f} minutes' if found.minutes is not None else 'unknown: set a TIER'}")
+    emit(f"time      {_minutes(found.minutes)}")
     for file in found.rejected[:SHOWN]:
         fail(f"cannot be read: {file['source']}: {file['error']}")

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from vector_pipeline.errors import ConfigurationError, StorageError
 from vector_pipeline.settings import variable
+from vector_pipeline.sources.remote import install
 
 # On text, level 1 takes a tenth of the time of level 3, and its files are a tenth larger.
 COMPRESSION_LEVEL = 1
@@ -101,7 +102,12 @@ class StageFiles:
     def _at(self, stage: str, arrival: str) -> tuple[fsspec.AbstractFileSystem, str]:
         try:
             filesystem, path = fsspec.url_to_fs(self.uri(stage, arrival))
-        except (ImportError, ValueError) as error:
+        except ImportError as error:
+            raise ConfigurationError(
+                f"VECTOR_PIPELINE_STORAGE is '{self.base}', which needs a package that is not installed; "
+                f"{install(self.base.partition('://')[0])}"
+            ) from error
+        except ValueError as error:
             raise ConfigurationError(
                 f"VECTOR_PIPELINE_STORAGE is '{self.base}', which cannot be used: {error}"
             ) from error

@@ -16,6 +16,24 @@ import fsspec
 from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.sources.base import ListedFile, PassedOver
 
+# The extra of this package that brings a protocol's.
+EXTRAS = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "abfs": "azure",
+    "abfss": "azure",
+    "az": "azure",
+    "adl": "azure",
+}
+
+
+def install(protocol: str) -> str:
+    """What to run so that URLs of a protocol can be opened."""
+    extra = EXTRAS.get(protocol)
+    return f"run `pip install 'vector-pipeline[{extra}]'`" if extra else f"install fsspec's package for {protocol}://"
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteSource:
@@ -35,7 +53,9 @@ class RemoteSource:
             # Listings are never served from a cache: a scan has to see what is there now.
             filesystem, prefix = fsspec.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
-            raise ConfigurationError(f"source '{url}' needs a package that is not installed: {error}") from error
+            raise ConfigurationError(
+                f"source '{url}' needs a package that is not installed; {install(protocol)}"
+            ) from error
         except ValueError as error:
             raise ConfigurationError(f"source '{url}' cannot be used: {error}") from error
         return cls(root=url.rstrip("/"), filesystem=filesystem, prefix=str(prefix).rstrip("/"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -201,3 +205,70 @@ def _broken_off(environment: dict[str, str], corpus: Path, server: RunningServer
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-ending if ending is signal.SIGKILL else 130)
     return said
+
+
+def on_a_terminal(environment: dict[str, str], columns: int, *arguments: str) -> list[str]:
+    """What a command prints to a real terminal of so many columns."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    without = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], env=without, stdin=follower, stdout=follower, stderr=follower, close_fds=True
+    )
+    os.close(follower)
+    printed = b""
+    while True:
+        try:
+            piece = os.read(leader, 65_536)
+        except OSError:  # the terminal is closed with its last user
+            break
+        if not piece:
+            break
+        printed += piece
+    process.wait(60)
+    os.close(leader)
+    return printed.decode().replace("\r", "").splitlines()
+
+
+def test_no_word_is_broken_at_sixty_columns(environment: dict[str, str], corpus: Path) -> None:
+    call(environment, "ingest", str(corpus))
+    lines = on_a_terminal(environment, 60, "status")
+    whole = call(environment, "status").stdout
+    assert all(len(line) <= 60 or " " not in line.strip() for line in lines), lines
+    assert {word for line in lines for word in line.split()} == set(whole.split())
+    assert any(line.startswith("          ") for line in lines)  # what follows a label stays in its column
+
+
+def test_one_of_a_thing_is_singular(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "one.txt").write_text("One text.")
+    printed = call(environment, "ingest", str(folder)).stdout
+    assert "1 text, " in printed
+    assert "1 request" in printed
+    assert "1 requests" not in printed
+    assert "1 arrival\n" in printed
+    assert "nothing: the embedded model answers on this machine" in call(environment, "estimate", str(folder)).stdout
+    assert "1 document, 1 chunk, " in call(environment, "status", "one.txt").stdout
+
+
+def test_status_of_an_unknown_file_says_only_that(environment: dict[str, str], corpus: Path) -> None:
+    call(environment, "ingest", str(corpus))
+    done = call(environment, "status", "no-such-file.txt")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        "vector-pipeline: no file 'no-such-file.txt' is known; give its path in its source, with /, or in full"
+    ]
+    assert call(environment, "status", "bees.txt").returncode == 0
+
+
+def test_a_url_with_a_driver_s_name_is_taken(environment: dict[str, str], corpus: Path) -> None:
+    url = environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
+    done = call({**environment, "DATABASE_URL": url}, "ingest", str(corpus))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_extra_is_named_with_what_to_run(environment: dict[str, str]) -> None:
+    done = call(environment, "ingest", "gs://bucket/texts")
+    assert done.returncode == 2
+    assert "run `pip install 'vector-pipeline[gcs]'`" in done.stderr
