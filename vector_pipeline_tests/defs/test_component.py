@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
 from vector_pipeline import Names, VectorPipelineComponent
 from vector_pipeline.defs.component import _identifier
@@ -18,6 +22,8 @@ from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.queries.status import read_status
 from vector_pipeline.settings import Settings
+from vector_pipeline_tests.support.dev import wait_for
+from vector_pipeline_tests.support.docs import blocks
 
 BIN = Path(sys.executable).parent
 TYPE = "vector_pipeline.VectorPipelineComponent"
@@ -71,19 +77,45 @@ def _defs_yaml(project: Path, name: str, attributes: str) -> None:
     (folder / "defs.yaml").write_text(f"type: {TYPE}\nattributes:\n{attributes}")
 
 
-def test_a_corpus_is_scaffolded_checked_and_loaded(
+def _commands() -> list[list[str]]:
+    """The commands of docs/dagster.md, from an empty directory to loaded rows."""
+    (shell,) = blocks((Path(__file__).parents[2] / "docs" / "dagster.md").read_text("utf-8"), "sh")
+    return [shlex.split(line) for line in shell.splitlines()]
+
+
+def test_the_commands_of_the_docs_lead_from_an_empty_directory_to_loaded_rows(
     project: Path, dg_command: Dg, corpus: Path, fresh_database_url: str
 ) -> None:
+    """What they install is installed here, and the project made; the last two are run as they stand."""
+    commands = _commands()
+    assert len(commands) == 5
+    assert [command[:2] for command in commands] == [
+        ["pip", "install"],
+        ["create-dagster", "project"],
+        ["cd", "search"],
+        ["dg", "scaffold"],
+        ["dg", "dev"],
+    ]
     assert "VectorPipelineComponent" in dg_command("list", "components", "--json")
-    dg_command("scaffold", "defs", TYPE, "handbook", "--source", str(corpus))
+    dg_command(*commands[3][1:])
     dg_command("check", "yaml")
-    dg_command("launch", "--job", "handbook_scan")
-    with dg.DagsterInstance.from_config(str(project.parent / "instance")) as instance:
-        (arrival,) = instance.get_dynamic_partitions("handbook_arrivals")
-    dg_command("launch", "--job", "handbook_ingest", "--partition", arrival)
+    for file in corpus.iterdir():
+        (project / "texts" / file.name).write_bytes(file.read_bytes())
+        os.utime(project / "texts" / file.name, (1_000, 1_000))
     settings = Settings.of(home=project / ".vector_pipeline", database_url=fresh_database_url, db_schema="handbook")
-    with open_pipeline(settings) as pipeline:
-        assert read_status(pipeline)["files"]["loaded"] == 3
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with (project.parent / "dev.log").open("wb") as log:
+        dev = subprocess.Popen(
+            [str(BIN / "dg"), "dev", "--port", port], cwd=project, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            with open_pipeline(settings) as pipeline:
+                wait_for(lambda: read_status(pipeline)["files"]["loaded"] == 3, 240)
+        finally:
+            os.killpg(dev.pid, signal.SIGTERM)
+            dev.wait(60)
 
 
 def test_mistakes_are_named_before_anything_runs(project: Path, dg_command: Dg) -> None:
@@ -104,7 +136,7 @@ def test_mistakes_are_named_before_anything_runs(project: Path, dg_command: Dg) 
 
 
 def _resolved(attributes: str) -> Any:
-    return VectorPipelineComponent.resolve_from_yaml(attributes)
+    return VectorPipelineComponent.from_attributes_dict(attributes=yaml.safe_load(attributes))
 
 
 def test_every_setting_is_an_attribute_and_templates_are_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
