@@ -11,7 +11,7 @@ export VECTOR_PIPELINE_HOME="$home"
 
 echo "Ingesting examples/sample_corpus into an embedded Postgres, with the embedded model (wordllama, 256 dimensions):"
 "$bin/vector-pipeline" ingest examples/sample_corpus
-for question in "How do I mend a flat bicycle tyre?" "김치는 얼마나 발효시켜야 하나요?" "How long may I keep a borrowed tool?"; do
+for question in "How do I mend a flat bicycle tyre?" "김치는 얼마나 발효시켜야 하나요?" "How long may I keep a borrowed tool?" "What is the deposit for the cement mixer?" "회원 카드를 잃어버렸어요"; do
     echo
     echo "> $question"
     "$bin/vector-pipeline" search "$question" -k 1

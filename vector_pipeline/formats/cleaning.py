@@ -20,7 +20,9 @@ _SPACES = regex.compile(r"[\u00A0\u2000-\u200A\u202F\u205F]")
 # Soft hyphens and what has no width; PDFium writes U+FFFE for a hyphen that ends a line.
 _NOTHING = regex.compile(r"[\u00AD\u200B\u2060\uFEFF\uFFFE\uFFFF\x00-\x08\x0B\x0E-\x1F\x7F-\x9F]")
 _SOFT_BREAK = regex.compile(r"[\u00AD\uFFFE\x02]\s*\n\s*(?=\p{L})|(?<=\p{Ll})[-\u2010][ ]*\n[ ]*(?=\p{Ll})")
-_BROKEN_WORD = regex.compile(r"(\p{L}+)(?:[\uFFFE\x02][ \r\n]*|[-\u00AD\u2010][ ]*\r?\n[ ]*)(\p{Ll}+)")
+_LINE_END = regex.compile(r"(?<=\p{L})(?:[\uFFFE\x02][ \r\n]*|[-\u00AD\u2010][ ]*\r?\n[ ]*)(\p{Ll}+)")
+_LAST_WORD = regex.compile(r"\p{L}+\Z")
+_MOST_LETTERS = 60
 _APART = regex.compile(r"(\p{L}+)[-\u2010] (\p{Ll}+)")
 # Bullets of the symbol fonts that Word uses, which stand in the private use area.
 _BULLETS = regex.compile(r"[\uF0B7\uF0A7\uF0D8\uF0FC\uF076\uF0A8\uF06C\uF06E\uF071]")
@@ -45,7 +47,12 @@ def resolved(text: str) -> str:
 
 def broken_words(text: str) -> set[tuple[str, str]]:
     """The words that are broken over the ends of lines, as the two parts of each."""
-    return {(match[1], match[2]) for match in _BROKEN_WORD.finditer(text)}
+    found = set()
+    for end in _LINE_END.finditer(text):
+        first = _LAST_WORD.search(text, max(0, end.start() - _MOST_LETTERS), end.start())
+        if first is not None:
+            found.add((first[0], end[1]))
+    return found
 
 
 def with_words_joined(text: str, broken: set[tuple[str, str]]) -> str:
@@ -60,9 +67,10 @@ def is_mojibake(text: str, *, suspected: bool = False) -> bool:
 
     `suspected` says that the library that read it has its doubts; words of Latin letters without a vowel confirm them.
     """
-    visible = sum(not character.isspace() for character in text)
-    if visible and len(_BROKEN.findall(_BULLETS.sub("", text))) > _BROKEN_SHARE * visible:
-        return True
+    if _BROKEN.search(text) is not None:
+        visible = sum(not character.isspace() for character in text)
+        if len(_BROKEN.findall(_BULLETS.sub("", text))) > _BROKEN_SHARE * visible:
+            return True
     if not suspected:
         return False
     words = _WORD.findall(text)

@@ -16,7 +16,7 @@ Blocks = Sequence[str | Rows]
 _CORE = (
     '<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/core-properties" '
     'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:dcterms="http://purl.org/dc/terms/">'
-    "<dc:title>Ferries</dc:title><dc:creator>A. Keeper</dc:creator><dc:language>en-GB</dc:language>"
+    "<dc:title>{}</dc:title><dc:creator>{}</dc:creator><dc:language>en-GB</dc:language>"
     "<dcterms:created>2026-01-02T03:04:05Z</dcterms:created></cp:coreProperties>"
 )
 _REL = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -35,7 +35,15 @@ def package(parts: Mapping[str, str | bytes]) -> bytes:
     return out.getvalue()
 
 
-def _office(main: str, content_type: str, parts: Mapping[str, str | bytes], overrides: Mapping[str, str]) -> bytes:
+def _office(
+    main: str,
+    content_type: str,
+    parts: Mapping[str, str | bytes],
+    overrides: Mapping[str, str],
+    *,
+    title: str = "Ferries",
+    author: str = "A. Keeper",
+) -> bytes:
     types = "".join(f'<Override PartName="/{name}" ContentType="{kind}"/>' for name, kind in overrides.items())
     return package(
         {
@@ -46,7 +54,7 @@ def _office(main: str, content_type: str, parts: Mapping[str, str | bytes], over
                 f'<Override PartName="/{main}" ContentType="{content_type}"/>{types}</Types>'
             ),
             "_rels/.rels": relationships({"rId1": ("officeDocument", main)}),
-            "docProps/core.xml": _CORE,
+            "docProps/core.xml": _CORE.format(escape(title), escape(author)),
             **parts,
         }
     )
@@ -60,7 +68,13 @@ def relationships(targets: Mapping[str, tuple[str, str]]) -> str:
     return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{inner}</Relationships>'
 
 
-def docx(blocks: Blocks, *, extra: Mapping[str, str | bytes] | None = None) -> bytes:
+def docx(
+    blocks: Blocks,
+    *,
+    title: str = "Ferries",
+    author: str = "A. Keeper",
+    extra: Mapping[str, str | bytes] | None = None,
+) -> bytes:
     """A document of Word."""
     body = "".join(map(_word_block, blocks))
     main = (
@@ -81,7 +95,8 @@ def docx(blocks: Blocks, *, extra: Mapping[str, str | bytes] | None = None) -> b
         **(extra or {}),
     }
     kind = _TYPES + "wordprocessingml."
-    return _office("word/document.xml", kind + "document.main+xml", parts, {"word/styles.xml": kind + "styles+xml"})
+    overrides = {"word/styles.xml": kind + "styles+xml"}
+    return _office("word/document.xml", kind + "document.main+xml", parts, overrides, title=title, author=author)
 
 
 def _word_block(block: str | Rows) -> str:
