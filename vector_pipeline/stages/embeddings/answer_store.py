@@ -118,6 +118,10 @@ class AnswerStore:
                 self._hurried.wait(LOOK_AGAIN_SECONDS)
             except (DatabaseError, PostgresError) as error:
                 raise DatabaseError(self._spill(answer, error)) from error
+            except Exception as error:
+                # Whatever it is, the answer is paid.
+                self._spill(answer, error)
+                raise
 
     def _store(self, answer: Answer) -> None:
         try:

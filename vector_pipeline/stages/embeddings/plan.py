@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -69,7 +69,7 @@ def embed_plan(
     that is reached is no error: the result says so.
     """
     began = time.monotonic()
-    run = _PlanRun(pipeline, config, spend_until, log, progress, result or EmbedResult())
+    run = _PlanRun(pipeline, config, spend_until, _harmless(log), _harmless(progress), result or EmbedResult())
     try:
         run.run(plan)
     except ConnectionLost as error:
@@ -79,6 +79,16 @@ def embed_plan(
     finally:
         run.result.seconds = time.monotonic() - began
     return run.result
+
+
+def _harmless(say: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, without its errors: on a full disk no line can be logged, and no paid answer is to be lost for that."""
+
+    def say_if_possible(line: str) -> None:
+        with suppress(Exception):
+            say(line)
+
+    return say_if_possible
 
 
 @dataclass(slots=True)

@@ -199,6 +199,30 @@ def test_a_run_whose_database_restarts_goes_on_by_itself(tmp_path: Path, fresh_d
         assert spent(pipeline) == pytest.approx(usd(server))
 
 
+def test_an_answer_is_kept_though_nothing_can_be_logged(tmp_path: Path, fresh_database_url: str) -> None:
+    """On a full disk Dagster's log raises whatever it likes."""
+
+    def fail(_: str) -> None:
+        raise ValueError("database or disk is full")
+
+    asked = many(60)
+    with (
+        serve(ServerConfig(latency=1.0)) as server,
+        opened(tmp_path, fresh_database_url, server, retry_seconds=1.0) as pipeline,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with pipeline.database.connect() as connection:
+            (target,) = targets(connection, pipeline.settings)
+        plan = [PlannedText(1, target.name, i.content_hash, i.text, i.tokens) for i in asked]
+        config = client_config(pipeline.settings)
+        run = pool.submit(lambda: embed_plan(pipeline, plan, config, log=fail, progress=fail))
+        server.wait_for_requests(1)
+        with away(fresh_database_url), pytest.raises(DatabaseUnavailable, match="kept in"):
+            run.result()
+        embed(pipeline, asked)
+        assert billed(server) == 60
+
+
 def test_a_run_whose_database_stays_away_says_so_in_one_line(tmp_path: Path, fresh_database_url: str) -> None:
     paid = EmbedResult()
     with (
