@@ -1,1 +1,1 @@
-"""The embedding API: client, pacing, answers by kind, Batch API, and the embedded model's endpoint."""
+"""The embedding API: client, flow, pacing, providers and the Batch API."""

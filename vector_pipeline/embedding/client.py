@@ -1,7 +1,7 @@
-"""The client: texts in requests to vectors, paced, retried under a budget of time, and split down to a bad text.
+"""The client: it sends texts in paced requests, retries for a limited time, and splits a request to find a bad text.
 
-What an API's answers mean is its provider's to say (`providers/`), how they travel the endpoint's. Nothing is stored
-here; each answer is handed to the caller the moment it comes.
+The provider knows what the answers of its API mean (`providers/`), and the endpoint sends and receives. The client
+stores nothing; it yields each answer to the caller at once.
 """
 
 from __future__ import annotations
@@ -38,36 +38,36 @@ from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaEx
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 
-# Answers that are none, and billed all the same, are asked for again so often at most.
+# A request whose answers are unusable but billed is sent at most this often.
 MAX_BILLED_ATTEMPTS = 5
 
-# A request that failed so often in the same way is split, if the server answers others meanwhile; one that is billed
-# each time sooner, and a text alone, which is rejected then, later.
+# After this many failures of the same kind a request is split, if the server answers other requests. If each failure is
+# billed, it is split after fewer. A single text cannot be split and is rejected; that takes more failures.
 ALIKE = 3
 ALIKE_AND_BILLED = 2
 ALIKE_ALONE = 5
 
-# An answer to this tells a server that is down from one that fails for a text.
+# If the server answers this, it is not down: it fails because of a text.
 WORD = EmbeddingInput("word", 1, b"")
 
-# Errors before the server saw anything of a request.
+# Errors that occur before the server has seen any part of a request.
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
-# A word that was not answered is not sent again before this.
+# A word that was not answered is sent again after this time at the earliest.
 PROBE_KEPT_SECONDS = 2.0
 
-# Bytes of an answer from which it is decoded on another thread: about ten milliseconds' work.
+# An answer of more bytes is decoded on another thread, because it takes ten milliseconds or more.
 LARGE_ANSWER = 1 << 20
 
 __all__ = ["Answer", "ClientConfig", "EmbeddingClient", "EmbeddingInput", "Progress", "Usage", "joined"]
 
 
 class EmbeddingClient:
-    """One client for one run: connections are reused. Use as an async context manager.
+    """A client for one run, which reuses its connections. Use it as an async context manager.
 
-    All its requests are for one purpose: texts that are to be found, or questions.
+    All its requests have one purpose: documents or queries.
 
-    `usage` is counted up as answers come, so that whoever gave it knows what was paid however the work ends.
+    `usage` grows with each answer. If the caller passed it, the caller knows what was paid even after an error.
     """
 
     def __init__(
@@ -101,19 +101,20 @@ class EmbeddingClient:
         await self.pacer.close()
 
     async def embed(self, inputs: Sequence[EmbeddingInput], *, urgent: bool = False) -> Answer:
-        """Vectors of one request's texts.
+        """The vectors of the texts of one request.
 
-        Raises ProviderRefused (QuotaExhausted where no money is left) and ProviderUnavailable; a text that cannot
-        be embedded is in the answer's `rejected`.
+        A text that cannot be embedded is in the answer's `rejected`. Raises ProviderRefused (QuotaExhausted if the
+        account has no money left) and ProviderUnavailable.
         """
         return joined([answer async for answer in self.answers(inputs, urgent=urgent)])
 
     async def answers(
         self, inputs: Sequence[EmbeddingInput], *, urgent: bool = False, ticket: Ticket | None = None
     ) -> AsyncIterator[Answer]:
-        """The vectors as they come: one answer, or several where the request had to be split.
+        """Yield the vectors: one answer, or several if the request had to be split.
 
-        Raises as `embed` does; what was yielded before is paid and good. `ticket` is the pacer's, if it gave one.
+        `ticket` is the pacer's, if the caller already has one. Raises the errors of `embed`. Answers that were yielded
+        before an error are paid and valid.
         """
         todo: list[tuple[Sequence[EmbeddingInput], str | None]] = [(inputs, None)]
         while todo:
@@ -126,7 +127,7 @@ class EmbeddingClient:
             if isinstance(answer, Answer):
                 yield answer
                 if len(answer.inputs) < len(part):
-                    # The others' vectors were useless.
+                    # The vectors of the other texts were useless.
                     answered = {i.content_hash for i in answer.inputs}
                     todo.append(([i for i in part if i.content_hash not in answered], None))
             elif answer.kind is Kind.USELESS:
@@ -136,24 +137,25 @@ class EmbeddingClient:
                 yield _rejection(part, answer)
             else:
                 if answer.whole:
-                    # The requests that follow need not find it out again.
+                    # Later requests then need not be split for the same reason.
                     self._most_inputs = min(self._most_inputs, max(1, len(part) // 2))
                 todo.extend((smaller, answer.repeated) for smaller in reversed(_parts(part, answer)))
 
     async def reserve(self, inputs: Sequence[EmbeddingInput], *, urgent: bool = False) -> Ticket:
-        """Wait for the pacer's leave to send these texts in one request."""
+        """Wait until the pacer allows these texts in one request."""
         ticket = await self.pacer.reserve(sum(map(_weight, inputs)), urgent=urgent)
         self.usage.seconds_waited += ticket.waited_seconds
         return ticket
 
     async def _require_that_it_is_the_text(self, refused: EmbeddingInput, problem: Problem, urgent: bool) -> None:
-        """Raise ProviderRefused where it is not the fault of a text that it was refused."""
+        """Raise ProviderRefused if a text was refused for a reason that is not its own."""
         if problem.account:
             raise ProviderRefused(
                 f"{self.config.where} will never take a text of {refused.tokens:,} tokens ({problem.message}); raise "
                 "the account's limit, or lower VECTOR_PIPELINE_CHUNK_TOKENS"
             )
-        # A server that has not taken one text yet may call anything its input. One word tells, before all are rejected.
+        # The server has not accepted any text yet, so the reason may be anything. One word is sent to find out before
+        # all texts are rejected.
         if not problem.of_text and not problem.repeated and self._answered_at == -math.inf:
             word = await self._persist([WORD], urgent, None)
             self._forget_word(word)
@@ -165,9 +167,9 @@ class EmbeddingClient:
     async def _persist(
         self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None, suspected: str | None = None
     ) -> Answer | Problem:
-        """The answer to one request, asked for again while it may help; or why it must be split.
+        """Send one request, and again while that may help; returns the answer, or the reason to split the request.
 
-        `suspected` is the signature of the failure that a larger request with these texts ended in.
+        `suspected` is the signature of the failure with which a larger request with these texts ended.
         """
         deadline = self.clock.now() + self.config.retry_seconds
         seen: Counter[Kind] = Counter()
@@ -200,17 +202,17 @@ class EmbeddingClient:
                 )
             if outcome.kind is Kind.RATE_LIMITED:
                 self.usage.rate_limited += 1
-                # Where nothing is said of how long, the limit may be on what runs at once: only this one waits.
+                # Without a stated wait the limit may be one of concurrent requests, so only this request waits.
                 if outcome.wait_seconds is not None:
                     await self.pacer.pause(pause)
             await self.clock.wait(pause)
 
     async def _answers_others(self, failures: _Failures, inputs: Sequence[EmbeddingInput], urgent: bool) -> bool:
-        """Whether the server answers other requests while this one fails; where there was none, a word is sent."""
-        # A text that is rejected at the end of it needs newer evidence than a request that is split.
+        """Whether the server answers other requests while this one fails. If there were none, one word is sent."""
+        # To reject a text takes newer evidence than to split a request.
         since = failures.last_at if len(inputs) == 1 else failures.since
         if failures.useless:
-            # It was answered, and billed: any vector that was good tells that the model can.
+            # This request was answered and billed. Any good vector, however old, shows that the model works.
             since = -math.inf
         async with self._probing:
             if self._answered_at > since:
@@ -224,14 +226,14 @@ class EmbeddingClient:
             return isinstance(word, Answer)
 
     def _forget_word(self, word: Answer | Problem) -> None:
-        """It is none of the texts that were to be embedded, though its tokens are billed."""
+        """Do not count the word as an embedded text. Its tokens count, because they are billed."""
         if isinstance(word, Answer):
             self.usage.inputs -= len(word.inputs)
 
     def _raise_if_hopeless(self, outcome: Problem, seen: Counter[Kind]) -> None:
         if outcome.kind is Kind.QUOTA:
             raise QuotaExhausted(f"the account has no quota left ({outcome.message}); see its billing page")
-        # Each option is left away once; a server that still complains means something else.
+        # Each option is left out once. If the server still refuses it, it means something else.
         again = outcome.kind is Kind.WITHOUT and outcome.option in self._without
         if outcome.kind is Kind.REFUSED or again:
             raise ProviderRefused(f"{self.config.where} refuses ({outcome.message}); {self._advice(outcome)}")
@@ -244,20 +246,20 @@ class EmbeddingClient:
             )
 
     async def _request(self, inputs: Sequence[EmbeddingInput], ticket: Ticket) -> Answer | Problem:
-        """One request, sent now."""
+        """Send one request now."""
         config = self.config
         question = Question(config.model, [i.text for i in inputs], self.purpose, config.dimensions, self._without)
         headers: RateHeaders | None = None
         self.usage.requests += 1
         self.in_flight += 1
         try:
-            # A timeout for each read would not be enough: what comes in drops would never end.
+            # A timeout for each read would not be enough: an answer that comes byte by byte would never end.
             async with asyncio.timeout(config.timeout_seconds):
                 reply = await self._send(question)
             headers = self._rate(reply)
             if not 200 <= reply.status < 300:
                 return self._classify(reply.status, reply.headers, _body(reply.content))
-            # A large answer takes long enough to decode to hold up the others' sending.
+            # To decode a large answer takes so long that it would delay other requests.
             large = len(reply.content) > LARGE_ANSWER
             decode, content = config.provider.decode, reply.content
             found = await asyncio.to_thread(decode, content, question) if large else decode(content, question)
@@ -277,7 +279,7 @@ class EmbeddingClient:
         return await self._endpoint.post(body, most_bytes(len(question.texts), question.dimensions))
 
     def _rate(self, reply: Reply) -> RateHeaders | None:
-        """What an answer says of the limits; None for an error that says nothing."""
+        """What an answer says about the limits; None for an error that says nothing about them."""
         message = reply.content.decode(errors="replace") if reply.status == 429 else ""
         headers = self.config.provider.rate(reply.headers, message)
         return headers if headers.stated or 200 <= reply.status < 300 else None
@@ -286,9 +288,9 @@ class EmbeddingClient:
         return self.config.provider.classify(status, headers, body, self.config.without_secrets)
 
     def _problem(self, error: Exception, inputs: Sequence[EmbeddingInput]) -> Problem:
-        """What an error means that no answer was classified for."""
+        """The problem that an exception means (an answer with an error status goes to `_classify`)."""
         if isinstance(error, UnicodeEncodeError):
-            # Nothing was sent: a lone surrogate has no bytes in UTF-8.
+            # Nothing was sent, because a lone surrogate has no bytes in UTF-8.
             culprit = next(n for n, i in enumerate(inputs) if not _has_bytes(i.text))
             return Problem(Kind.SPLIT, "it holds a lone surrogate, half a character", culprit=culprit, of_text=True)
         if isinstance(error, BrokenAnswer):
@@ -296,15 +298,15 @@ class EmbeddingClient:
         if isinstance(error, Moved):
             return Problem(Kind.REFUSED, self.config.without_secrets(str(error)))
         if isinstance(error, WrongDimensions):
-            # A model that answered others as it should has this fault with these texts alone.
+            # If the model has answered others correctly, the fault lies with these texts.
             answered = self._answered_at > -math.inf
             return Problem(Kind.USELESS if answered else Kind.REFUSED, str(error))
         unseen = isinstance(error, NEVER_SENT)
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
             return Problem(Kind.RETRY, f"no answer within {self.config.timeout_seconds:,.0f} s", unseen=unseen)
         cause = _root(error)
-        said = self.config.without_secrets(f"{type(cause).__name__}: {one_line(cause)}")
-        return Problem(Kind.RETRY, f"connection lost ({said.removesuffix(': ')})", unseen=unseen)
+        reason = self.config.without_secrets(f"{type(cause).__name__}: {one_line(cause)}")
+        return Problem(Kind.RETRY, f"connection lost ({reason.removesuffix(': ')})", unseen=unseen)
 
     def _advice(self, problem: Problem) -> str:
         config = self.config
@@ -320,7 +322,7 @@ class EmbeddingClient:
         }.get(problem.message[:3], "check VECTOR_PIPELINE_MODEL and VECTOR_PIPELINE_DIMENSIONS")
 
     def _answer(self, inputs: Sequence[EmbeddingInput], found: Decoded) -> Answer | Problem:
-        """The vectors that are of use, and all that they cost; none of them is a problem."""
+        """The good vectors with the whole cost of the request; a Problem if no vector is good."""
         tokens = found.tokens or sum(i.tokens for i in inputs)
         self.usage.tokens += tokens
         useless = set(found.useless)
@@ -336,19 +338,19 @@ class EmbeddingClient:
 
 @dataclass(slots=True)
 class _Failures:
-    """How one request failed so far, and whether one of its texts may be the reason."""
+    """The failures of one request so far. They show whether one of its texts may be the reason."""
 
     suspected: str | None
     alike: int = 0
-    """How often in the same way, the last time included."""
+    """The number of failures of the last kind."""
     since: float = 0.0
-    """When it first failed in this way."""
+    """The time of the first failure of that kind."""
     last_at: float = 0.0
     _last: Problem | None = None
     _all_may_be: bool = True
 
     def add(self, problem: Problem, now: float) -> None:
-        """Take note of a failure."""
+        """Count a failure."""
         if problem.kind is Kind.RATE_LIMITED:
             return
         self._all_may_be = self._all_may_be and problem.may_be_of_text
@@ -359,11 +361,11 @@ class _Failures:
 
     @property
     def useless(self) -> bool:
-        """Whether the last answer held vectors, and none of use."""
+        """Whether the last answer had vectors, but no good one."""
         return self._last is not None and self._last.kind is Kind.USELESS
 
     def point_at_a_text(self, inputs: int, over: bool) -> bool:
-        """Whether it is time to suspect a text; `over` is whether there is no time to ask again."""
+        """Whether one of the texts is now the likely reason. `over` means that there is no time for another attempt."""
         last = self._last
         if last is None or not last.may_be_of_text:
             return False
@@ -390,7 +392,7 @@ def _has_bytes(text: str) -> bool:
 
 
 def _parts(inputs: Sequence[EmbeddingInput], problem: Problem) -> list[Sequence[EmbeddingInput]]:
-    """The request in two: the text that the message names apart from the others, else in halves."""
+    """Split a request in two: the text that the message names and the others, or else two halves."""
     culprit = problem.culprit
     if culprit is not None and culprit < len(inputs):
         return [[*inputs[:culprit], *inputs[culprit + 1 :]], [inputs[culprit]]]
@@ -407,7 +409,7 @@ def _rejection(rejected: Sequence[EmbeddingInput], problem: Problem) -> Answer:
 
 
 def _backoff(attempt: int, named: float | None) -> float:
-    """Seconds to wait: what the answer names and a little more, else doubling with full jitter."""
+    """Seconds to wait: what the answer names and a little more, else a doubling time with random jitter."""
     if named is not None:
         return named + random.uniform(0.01, 0.1)
     longest: float = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt - 1, 10))
@@ -415,7 +417,7 @@ def _backoff(attempt: int, named: float | None) -> float:
 
 
 def joined(parts: Sequence[Answer]) -> Answer:
-    """Several answers as one; those without vectors give only what they reject."""
+    """Join several answers into one. Answers without vectors only add their rejected texts."""
     full = [part for part in parts if part.inputs]
     rejected = {key: reason for part in parts for key, reason in part.rejected.items()}
     if not full:
@@ -426,14 +428,14 @@ def joined(parts: Sequence[Answer]) -> Answer:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What an error comes down to: refused, an unknown host, a certificate."""
+    """The innermost cause of an error, such as a refused connection, an unknown host or a certificate."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return error
 
 
 def _body(content: bytes) -> object:
-    """An error's body: its JSON, or its text."""
+    """The body of an error: JSON values, or text if it is not JSON."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The place where a provider is asked, over HTTP: one POST, one answer of bounded size."""
+"""The HTTP endpoint of a provider: one POST, one answer of bounded size."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from vector_pipeline.errors import ConfigurationError, one_line
 if TYPE_CHECKING:
     from vector_pipeline.embedding.values import ClientConfig
 
-# Of a number in JSON at most, with its comma; packed float32 takes 5.3.
+# The most bytes of a number in JSON with its comma. A float32 in base64 takes 5.3.
 BYTES_PER_NUMBER = 25
 BYTES_PER_INPUT = 1_024
 BYTES_BESIDES = 64 * 1024
 
-# An answer without known dimensions: no model has so many, and no answer is so large.
+# Bounds for an answer without known dimensions: no model has more, and no answer is larger.
 MAX_DIMENSIONS = 16_384
 MAX_BYTES = 256 * 1024 * 1024
 
-# What is read of an error.
+# At most this much of an error is read.
 ERROR_BYTES = 64 * 1024
 
 MAX_REDIRECTS = 3
 
 
 class Moved(Exception):
-    """The server names another place than the one that was asked."""
+    """The server redirects to an address that must not be followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back; names of headers in any case."""
+    """An answer. The names of its headers do not depend on case."""
 
     status: int
     headers: httpx2.Headers
@@ -47,7 +47,7 @@ class Reply:
 
 
 class Endpoint:
-    """Where requests go: connections are reused. Close it at the end."""
+    """Sends requests and reuses its connections. Close it at the end."""
 
     def __init__(self, config: ClientConfig, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         most = config.max_in_flight + 4
@@ -73,17 +73,17 @@ class Endpoint:
         await self._http.aclose()
 
     async def post(self, body: bytes, most_bytes: int) -> Reply:
-        """Send a body and return the answer, following redirects on the same host.
+        """Send a body and return the answer. Redirects on the same host are followed.
 
-        Raises Moved for any other redirect, BrokenAnswer where the answer has more than `most_bytes`, and what httpx2
-        raises. Of an error only the beginning is read.
+        Only the beginning of an error is read. Raises Moved for any other redirect, BrokenAnswer if the answer has more
+        than `most_bytes`, and the errors of httpx2.
         """
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._http.send(self._http.build_request("POST", url, content=body), stream=True)
             try:
                 if not response.has_redirect_location:
-                    # What comes next is sent there at once.
+                    # Later requests go directly to this address.
                     self._url = url
                     content = await _bounded(response, most_bytes)
                     return Reply(response.status_code, response.headers, content)
@@ -94,19 +94,19 @@ class Endpoint:
 
 
 def most_bytes(inputs: int, dimensions: int | None) -> int:
-    """Bytes that an answer to some inputs may have, in the wordiest way of writing its vectors."""
+    """The most bytes that an answer for some inputs may have, with the longest way of writing numbers."""
     vector = (dimensions or MAX_DIMENSIONS) * BYTES_PER_NUMBER + BYTES_PER_INPUT
     return min(MAX_BYTES, inputs * vector) + BYTES_BESIDES
 
 
 def request_url(config: ClientConfig) -> httpx2.URL:
-    """The URL of a request: the path is appended to the base URL's, and its query stays behind it."""
+    """The URL of a request: the base URL with the provider's path appended before its query."""
     base = urlsplit(config.address or config.provider.base_url)
     return httpx2.URL(base._replace(path=base.path.rstrip("/") + config.provider.path, fragment="").geturl())
 
 
 def _target(response: httpx2.Response, url: httpx2.URL) -> httpx2.URL:
-    """Where a redirect leads. Raises Moved where the texts and the key must not follow."""
+    """The address of a redirect. Raises Moved if the texts and the key must not be sent there."""
     target = url.join(response.headers["location"])
     safe = target.host == url.host and (target.scheme == url.scheme or target.scheme == "https")
     if response.status_code in (307, 308) and safe:
@@ -142,7 +142,7 @@ async def _bounded(response: httpx2.Response, most: int) -> bytes:
 
 
 class _WithoutQuery(httpx2.URL):
-    """A URL that is shown without its query, which may hold a key: httpx2 logs the URL of each request."""
+    """A URL whose text lacks the query, which may hold a key. httpx2 logs the URL of each request."""
 
     def __str__(self) -> str:
         return str(self.copy_with(query=None))
@@ -153,13 +153,13 @@ async def _hide_query(request: httpx2.Request) -> None:
 
 
 def hide_query(request: httpx2.Request) -> None:
-    """A hook for a client that is not asynchronous: the query is sent, and not logged."""
+    """A hook for a synchronous client: the query is sent, but not logged."""
     request.url = _WithoutQuery(request.url)
 
 
 @contextmanager
 def explained_configuration() -> Iterator[None]:
-    """Turns what the HTTP client says of its surroundings into an error of ours. Raises ConfigurationError."""
+    """Turn errors of the HTTP client about its environment into ConfigurationError."""
     try:
         yield
     except httpx2.InvalidURL as error:
@@ -174,5 +174,5 @@ def explained_configuration() -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read ({error.strerror})") from None
     except ValueError as error:
-        # Not what it says: a proxy's URL may hold a password.
+        # The error itself is not shown, because the URL of a proxy may hold a password.
         raise ConfigurationError("ALL_PROXY, HTTPS_PROXY or HTTP_PROXY is no proxy's URL") from error

@@ -1,4 +1,4 @@
-"""Requests side by side: taken one by one from their maker, sent as the rate allows, handed on as they come."""
+"""The flow: take requests one by one, send them side by side as the rate limits allow, and deliver each answer."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from vector_pipeline.embedding.values import Answer, EmbeddingInput, Progress, U
 
 T = TypeVar("T")
 
-# While so many answers wait to be stored nothing new is sent: Postgres is slow or away, and answers would pile up.
+# While this many answers wait to be stored, nothing new is sent: Postgres is slow or away, and answers would pile up.
 MAX_UNDELIVERED = 4
 
-# How long an interrupted run waits for the answers to what it has sent.
+# How long an interrupted run waits for the answers to the requests that it has sent.
 GRACE_SECONDS = 15.0
 
 
 class Sender(Protocol):
-    """What sends requests: the client, or whatever a test puts in its place."""
+    """Sends requests: the client, or a replacement in a test."""
 
     @property
     def pacer(self) -> Pacer:
-        """What holds requests back."""
+        """The pacer of its account."""
         ...
 
     @property
     def usage(self) -> Usage:
-        """What was used so far."""
+        """The usage so far."""
         ...
 
     @property
     def in_flight(self) -> int:
-        """Requests under way."""
+        """The number of requests under way."""
         ...
 
     async def reserve(self, inputs: Sequence[EmbeddingInput]) -> Ticket:
-        """Wait for the leave to send these texts in one request."""
+        """Wait until these texts may be sent in one request."""
         ...
 
     def answers(self, inputs: Sequence[EmbeddingInput], *, ticket: Ticket | None) -> AsyncIterator[Answer]:
-        """The vectors as they come: one answer, or several where the request had to be split."""
+        """Yield the vectors: one answer, or several if the request had to be split."""
         ...
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a loop and a thread of its own, and return what it does or raise what it raises.
+    """Run a coroutine on an event loop and a thread of its own; returns its result or raises its error.
 
-    An interrupt of this thread (Ctrl-C, or Dagster's termination of a run) cancels the coroutine, which may take its
-    time to end, and is raised then; a second one cancels it again. Raised inside the loop it would cut off whatever
-    is under way there.
+    An interrupt of this thread (Ctrl-C, or Dagster's termination of a run) cancels the coroutine. It is raised when the
+    coroutine has ended, which may take some time; a second interrupt cancels it again. If the interrupt were raised
+    inside the loop, it would break off requests under way.
     """
     begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
 
@@ -70,7 +70,7 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
             return ended.result()
         except BaseException:
             while not ended.done():
-                # It may have ended by now, and its loop with it; whoever interrupts again is in a hurry.
+                # The loop may have ended by now. A second interrupt must not stop this waiting.
                 with suppress(RuntimeError, KeyboardInterrupt):
                     loop, task = begun.result()
                     loop.call_soon_threadsafe(task.cancel)
@@ -88,12 +88,12 @@ async def embed_batches(
     grace_seconds: float = GRACE_SECONDS,
     clock: Clock | None = None,
 ) -> Usage:
-    """Embed requests side by side and hand each answer to `deliver` as it comes; returns what was used.
+    """Embed requests side by side and pass each answer to `deliver` at once; returns the usage.
 
-    `batches` may block and may raise: it is iterated on a thread of its own, one request at a time, when another
-    request may be sent. After the first error nothing more is sent, the requests under way are finished and
-    delivered, and then the error is raised. An answer that `deliver` does not take is lost: it is to keep what it
-    cannot store. An interrupted call waits `grace_seconds` for what is under way.
+    `batches` may block and raise. It is iterated on a thread of its own, one request at a time, when another request may
+    be sent. After the first error nothing more is sent. The requests under way are finished and delivered, and then the
+    error is raised. `deliver` must keep answers that it cannot store; otherwise they are lost. An interrupted call waits
+    `grace_seconds` for requests under way.
     """
     return await _Flow(sender, iter(batches), deliver, max_in_flight, progress, grace_seconds, clock or Clock()).run()
 
@@ -127,7 +127,7 @@ class _Flow:
         self._error: BaseException | None = None
 
     async def run(self) -> Usage:
-        """Send all; raises the first error once what was under way is delivered."""
+        """Send all requests. Raises the first error after the requests under way are delivered."""
         thread = ThreadPoolExecutor(1, "requests")
         try:
             self._width = Width(self._max_in_flight, await self._sender.pacer.kept_width())
@@ -135,7 +135,7 @@ class _Flow:
         except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
             self._fail(error)
         except BaseException:
-            # Interrupted: what is under way is going to be billed, so it is given time to come in, once.
+            # Interrupted: requests under way will be billed, so wait once for their answers.
             try:
                 if self._running:
                     await asyncio.wait(self._running, timeout=self._grace_seconds)
@@ -144,7 +144,7 @@ class _Flow:
                     task.cancel()
             raise
         finally:
-            # Not waited for: after a failure the maker of requests may be waiting for something else still.
+            # Do not wait for the thread: after a failure the iterator of requests may still be blocked.
             thread.shutdown(wait=False, cancel_futures=True)
         if self._running:
             await asyncio.wait(self._running)
@@ -172,10 +172,10 @@ class _Flow:
         self._changed.set()
 
     async def _has_room(self) -> bool:
-        """Wait until another request may be under way; False once something failed.
+        """Wait until another request may be under way; returns False after a failure.
 
-        Where limits are known the pacer holds requests back, so that as many may be under way as rate and latency
-        ask for; where there are none, the width finds its own level, from where the last run left it.
+        If limits are known, the pacer delays requests, so `max_in_flight` may be under way. If there are none, the width
+        is learned from the answers, beginning with the width of the last run.
         """
         while self._error is None:
             most = self._max_in_flight if await self._is_paced() else self._width.now
@@ -200,7 +200,7 @@ class _Flow:
                 else:
                     self._width.failed()
                 await self._hand_over(answer)
-                await self._tell()
+                await self._report()
         except Exception as error:  # noqa: BLE001 - kept for run(), which raises the first one
             self._fail(error)
 
@@ -212,7 +212,7 @@ class _Flow:
             self._undelivered -= 1
             self._changed.set()
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         if self._progress is not None:
             seconds = self._clock.now() - self._began
             limits = await self._sender.pacer.limits()
@@ -224,7 +224,7 @@ class _Flow:
         self._changed.set()
 
     async def _unless_failed(self, waiting: Awaitable[T]) -> T | None:
-        """The result; None as soon as something failed meanwhile, so that nobody waits out a pause for nothing."""
+        """The result; None as soon as something has failed, so that a long pause does not delay the error."""
         wanted, failed = asyncio.ensure_future(waiting), asyncio.ensure_future(self._failed.wait())
         try:
             await asyncio.wait({wanted, failed}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,6 @@
-"""What is published of prices and of the accounts' limits, with date and source; of models, see their providers.
+"""Published prices and limits of accounts, with date and source. The providers list their models.
 
-Nothing here is needed for a model that is not listed: its dimensions are learned from its first answer, its limits
-from the headers.
+A model need not be listed: its dimensions are learned from its first answer, and its limits from the headers.
 """
 
 from __future__ import annotations
@@ -55,9 +54,9 @@ TIERS: Mapping[str, Tier] = MappingProxyType(
 
 
 def resolve_dimensions(model: str, dimensions: int | None) -> int | None:
-    """Dimensions of the vectors that a model will answer with; None for an unknown model without a wish.
+    """The dimensions of a model's vectors, with the user's setting; None for an unknown model without a setting.
 
-    Raises ConfigurationError where the model cannot give so many.
+    Raises ConfigurationError if the model cannot return that many.
     """
     known = known_model(model)
     if known is None or dimensions is None:
@@ -69,7 +68,7 @@ def resolve_dimensions(model: str, dimensions: int | None) -> int | None:
 
 
 def usd(model: str, tokens: int, *, batch: bool = False, usd_per_million_tokens: float | None = None) -> float | None:
-    """What tokens cost in USD; None where the price of the model is not known and not set."""
+    """The price of tokens in USD; None if the price of the model is not known and not set."""
     price = usd_per_million_tokens
     if price is None:
         known = known_model(model)

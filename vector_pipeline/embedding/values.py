@@ -1,4 +1,4 @@
-"""What goes to the embedding API and what comes back, how it is to be asked, and what that came to."""
+"""The values of the embedding client: its configuration, inputs, answers, usage and progress."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vector_pipeline.embedding.providers.base import Access, Provider, Vectors
 from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.errors import ConfigurationError
 
-# What is shorter is no secret but a word, and may stand in any message.
+# A shorter value is not a secret but a word that may stand in any message.
 MIN_SECRET_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingInput:
-    """A text to be embedded, with its exact token count and what it is stored under."""
+    """A text to embed, with its exact token count and the hash that its vector is stored under."""
 
     text: str
     tokens: int
@@ -30,9 +30,9 @@ class EmbeddingInput:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Vectors of some inputs: shape (len(inputs), dimensions), float32, in the order of `inputs`.
+    """The vectors of some inputs: shape (len(inputs), dimensions), float32, in the order of `inputs`.
 
-    `rejected` maps the content hash of a text that the API refuses to its reason; such a text is not in `inputs`.
+    `rejected` maps the content hash of a text that the API refuses to the reason. Such a text is not in `inputs`.
     """
 
     inputs: Sequence[EmbeddingInput]
@@ -44,7 +44,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """Which model to ask, where, and within which bounds. Times are in seconds."""
+    """The model, its address and the limits of the client. Times are in seconds."""
 
     model: str
     dimensions: int | None = None
@@ -59,7 +59,7 @@ class ClientConfig:
     provider: Provider = field(default_factory=OpenAI, repr=False, compare=False)
 
     def for_model(self, model: str, dimensions: int | None) -> ClientConfig:
-        """The same for another model, whose limits are its own."""
+        """The same configuration for another model, without the limits of this one."""
         return (
             self
             if model == self.model and dimensions == self.dimensions
@@ -68,7 +68,7 @@ class ClientConfig:
 
     @property
     def address(self) -> str | None:
-        """The base URL without user and password, which are sent apart: what is logged of a request shows its URL."""
+        """The base URL without user and password. They are sent separately, because logs show the URL of a request."""
         if self.base_url is None:
             return None
         address = urlsplit(self.base_url)
@@ -76,18 +76,18 @@ class ClientConfig:
 
     @property
     def credentials(self) -> tuple[str, str] | None:
-        """User and password of the base URL; None where it has none."""
+        """The user and the password of the base URL; None if it has none."""
         address = urlsplit(self.base_url or "")
         return (unquote(address.username or ""), unquote(address.password or "")) if "@" in address.netloc else None
 
     @property
     def safe_base_url(self) -> str | None:
-        """The base URL without what may be secret in it: user, password and query."""
+        """The base URL without its possible secrets: user, password and query."""
         return None if self.address is None else urlsplit(self.address)._replace(query="", fragment="").geturl()
 
     @property
     def where(self) -> str:
-        """Who is asked for what, to be told to people."""
+        """The address and the model, for messages."""
         return f"{self.safe_base_url or 'the API'} (model {self.model})"
 
     @property
@@ -97,16 +97,16 @@ class ClientConfig:
 
     @property
     def bucket(self) -> str:
-        """What shares one rate limit: base URL, organisation, project and model, never the key."""
+        """The key of the rate limit: base URL, organisation, project and model, but never the API key."""
         default = "default" if self.provider.name == "openai" else self.provider.name
         parts = (self.safe_base_url or default, self.organization or "", self.project or "", self.model)
         return "|".join(parts)
 
     @property
     def access(self) -> Access:
-        """Who asks, as it is sent.
+        """The values for the headers of a request.
 
-        Raises ConfigurationError where a header cannot hold it: sending it would fail with a message that shows it.
+        Raises ConfigurationError if a header cannot hold one: sending it would fail with a message that shows it.
         """
         key = self.api_key.get_secret_value() if self.api_key else None
         for name, value in (
@@ -121,12 +121,12 @@ class ClientConfig:
         return Access(key, self.organization, self.project)
 
     def without_secrets(self, text: str) -> str:
-        """What a server said, less the key and the base URL's password: some repeat what they were sent."""
+        """Remove the key and the base URL's password from a server's message: some servers repeat what they get."""
         user, password = self.credentials or ("", "")
         basic = base64.b64encode(f"{user}:{password}".encode()).decode().rstrip("=")
         secrets = (self.api_key.get_secret_value() if self.api_key else "", password, quote(password), basic)
         for secret in secrets:
-            # "none" and "EMPTY" are what people give to servers that want no key.
+            # People set "none" or "EMPTY" for servers that need no key.
             if len(secret) >= MIN_SECRET_CHARACTERS:
                 text = text.replace(secret, "***")
         return text
@@ -134,18 +134,18 @@ class ClientConfig:
 
 @dataclass(slots=True)
 class Usage:
-    """What was asked of the API; `tokens` are those billed, `seconds_waited` for the rate."""
+    """Counts of the client. `tokens` were billed; `seconds_waited` is the time that the pacer delayed requests."""
 
     requests: int = 0
     inputs: int = 0
     tokens: int = 0
     retries: int = 0
     rate_limited: int = 0
-    """Answers that said that the account's rate was used up."""
+    """The number of answers with status 429 for the account's rate limit."""
     seconds_waited: float = 0.0
 
     def __iadd__(self, more: Usage) -> Self:
-        """Count another usage in."""
+        """Add another usage."""
         for part in fields(self):
             setattr(self, part.name, getattr(self, part.name) + getattr(more, part.name))
         return self
@@ -153,7 +153,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a run stands."""
+    """The progress of a run."""
 
     usage: Usage
     in_flight: int

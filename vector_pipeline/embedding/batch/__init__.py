@@ -1,1 +1,1 @@
-"""The Batch API: submission, harvest, and the ledger of batches that are out."""
+"""The Batch API: submission, harvest, and the ledger of batches."""

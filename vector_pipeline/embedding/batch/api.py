@@ -1,4 +1,4 @@
-"""What submission to the Batch API and harvest have in common: the SDK's client, its errors as ours, the queue."""
+"""What submission and harvest share: the SDK's client, its errors as ours, and messages about the queue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import ProviderRefused, ProviderUnavailable, QuotaExhausted
 
 METADATA_KEY = "vector_pipeline_batch"
-"""Under which a batch carries our key for it, so that it is known again when its id was not noted."""
+"""The metadata key of a batch for our own key. It identifies a batch whose id we did not store."""
 
 OVER = ("completed", "failed", "expired", "cancelled")
 
@@ -27,7 +27,7 @@ _STATED_LIMIT = regex.compile(r"limit:?\s*([\d,]+)\s+enqueued", regex.IGNORECASE
 
 
 class NotKnown(ProviderRefused):
-    """The API knows no such batch or file: another account's, or gone."""
+    """The API does not know a batch or file: it belongs to another account or no longer exists."""
 
 
 def open_api(config: ClientConfig) -> openai.OpenAI:
@@ -35,7 +35,7 @@ def open_api(config: ClientConfig) -> openai.OpenAI:
     address = urlsplit(config.address or OpenAI.base_url)
     with explained_configuration():
         return openai.OpenAI(
-            # Servers of one's own need none, but the SDK wants one.
+            # A user's own server may need no key, but the SDK requires one.
             api_key=config.access.key or "none",
             base_url=address._replace(query="", fragment="").geturl(),
             default_query=dict(parse_qsl(address.query)),
@@ -43,31 +43,31 @@ def open_api(config: ClientConfig) -> openai.OpenAI:
             organization=config.organization,
             project=config.project,
             timeout=600.0,
-            # Reading and uploading may be repeated; creating a batch may not, and is called without.
+            # Reading and uploading may be repeated. Creating a batch may not, so `create` sets this to 0.
             max_retries=3,
         )
 
 
 def problem_of(state: Batch) -> str | None:
-    """What a batch says went wrong, None where it says nothing."""
+    """The error that a batch states; None if it states none."""
     found = state.errors.data if state.errors and state.errors.data else []
     return f"{found[0].code}: {(found[0].message or '')[:300]}" if found else None
 
 
 def queue_is_full(message: str) -> bool:
-    """Whether a refusal means that the account's queue has no room for the batch, rather than a fault of the batch."""
+    """Whether a refusal means that the account's queue has no room for the batch. Otherwise the batch is at fault."""
     return "token_limit_exceeded" in message or "nqueued token limit" in message
 
 
 def stated_limit(message: str) -> int | None:
-    """The tokens that the account may have queued, where a refusal names them."""
+    """The number of tokens that the account may have queued, if a refusal names it."""
     found = _STATED_LIMIT.search(message)
     return int(found[1].replace(",", "")) or None if found else None
 
 
 @contextmanager
 def explained(config: ClientConfig) -> Iterator[None]:
-    """Turns the SDK's errors into ours, as for embeddings."""
+    """Turn the SDK's errors into ours, as for embeddings."""
     where = f"the Batch API of {config.where}"
     try:
         yield
@@ -81,6 +81,6 @@ def explained(config: ClientConfig) -> Iterator[None]:
         kind = NotKnown if error.status_code == 404 else ProviderRefused
         raise kind(f"{where} refuses ({problem.message})") from None
     except (openai.OpenAIError, httpx2.HTTPError) as error:
-        # The SDK lets errors of the transport through where a file is read as it comes.
+        # The SDK does not convert transport errors while it streams a file.
         cause = type(error.__cause__ or error).__name__
         raise ProviderUnavailable(f"{where}: connection lost ({cause}); run again later") from None

@@ -1,8 +1,8 @@
-"""What the Batch API has answered, brought in; an answer takes up to a day.
+"""Harvest the answers of the Batch API. An answer takes up to a day.
 
-The ledger (`BatchLedger`, in Postgres: `store.shared.batches`) knows every batch before the API does, so that a restart
-at any moment goes on where it was and nothing is paid twice. What a batch did not answer is simply missing again
-afterwards, and planned for the next one.
+The ledger (`BatchLedger`, in Postgres: `store.shared.batches`) has every batch before the API does. So a restart at any
+moment continues where it stopped, and nothing is paid twice. Texts that a batch did not answer are missing again
+afterwards and are planned for the next batch.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.errors import ProviderRefused
 
-# The completion window of 24 hours and some: a batch that the API does not know any more is not running either.
+# The completion window of 24 hours with a margin: after that a batch that the API does not know is not running either.
 MAX_HOURS_OUT = 26.0
 
-# Of a line that failed: it goes with the next batch, once. Whatever else was wrong with it, it would be again.
+# A line that failed in one of these ways is submitted once more. Any other failure would happen again.
 _PASSING = (Kind.RETRY, Kind.RATE_LIMITED, Kind.QUOTA)
 
 Deliver = Callable[[str, Answer], None]
@@ -45,7 +45,7 @@ Deliver = Callable[[str, Answer], None]
 
 @dataclass(slots=True)
 class Harvest:
-    """What came back, and what is still out."""
+    """The result of a harvest: what was answered, and what is still unfinished."""
 
     finished: int = 0
     inputs: int = 0
@@ -53,10 +53,10 @@ class Harvest:
     out: int = 0
     out_inputs: int = 0
     problems: list[str] = field(default_factory=list)
-    """One line for each batch that did not simply complete."""
+    """One line for each batch with a problem."""
 
     def add(self, more: Harvest) -> None:
-        """Count another harvest in."""
+        """Add the counts of another harvest."""
         self.finished += more.finished
         self.inputs += more.inputs
         self.tokens += more.tokens
@@ -73,10 +73,10 @@ def harvest(
     *,
     space: str | None = None,
 ) -> Harvest:
-    """Fetch what has been answered; `deliver(space, answer)` stores it, and may see an answer again after a crash.
+    """Fetch the answers of finished batches. `deliver(space, answer)` stores one; after a crash it may get one again.
 
-    With `space` only its batches are looked at, else the pipeline's all. The inputs of an answer carry no text.
-    Raises ProviderRefused and ProviderUnavailable, and what `deliver` raises.
+    With `space` only its batches are checked, otherwise all batches of the pipeline. The inputs of an answer have no
+    text. Raises ProviderRefused, ProviderUnavailable, and any error of `deliver`.
     """
     result = Harvest()
     for batch in ledger.unfinished():
@@ -90,9 +90,10 @@ def harvest(
 
 
 def ready(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, space: str) -> list[str]:
-    """Keys of a space's batches that a harvest would bring further: answered, or not taken on by the API yet.
+    """Keys of a space's batches that a harvest can advance: those that are answered, or not yet submitted.
 
-    One small request each and no result is fetched, so that it can be asked every few minutes. Raises as `harvest`.
+    It sends one small request for each batch and fetches no results, so it can run every few minutes. Raises the errors
+    of `harvest`.
     """
     found = []
     for batch in ledger.unfinished():
@@ -116,7 +117,7 @@ def _is_over(api: openai.OpenAI, config: ClientConfig, batch: OpenBatch, batch_i
 
 @dataclass(slots=True)
 class _Lines:
-    """What became of the lines of one batch."""
+    """The results of the lines of one batch, by line number."""
 
     inputs: Mapping[int, list[EmbeddingInput]]
     seen: set[int] = field(default_factory=set)
@@ -133,7 +134,7 @@ class _Harvester:
     result: Harvest
 
     def bring_in(self, batch: OpenBatch) -> bool:
-        """Bring one batch further; whether it is finished."""
+        """Harvest one batch, or submit it if it was not yet submitted; returns whether it is finished."""
         batch_id, over = batch.batch_id, False
         if batch_id is None:
             batch_id, over = self._adopt(batch)
@@ -168,7 +169,7 @@ class _Harvester:
             except NotKnown:
                 self.result.problems.append(f"batch {state.id}: its results are gone; what they held is submitted again")
         if state.status == "completed":
-            # Neither answered nor refused, or in a way that cannot be read.
+            # These lines were neither answered nor refused, or in a form that cannot be read.
             lines.failed += sorted(lines.inputs.keys() - lines.seen)
         self.ledger.refused(batch.key, lines.refused)
         self.ledger.failed(batch.key, lines.failed)
@@ -179,7 +180,7 @@ class _Harvester:
             self.result.problems.append(f"batch {state.id} {state.status}: {problem or 'the rest is submitted again'}")
 
     def _had_no_room(self, batch: OpenBatch, problem: str) -> None:
-        """A batch that the API did not take on after all: it is over, and its texts are submitted in smaller parts."""
+        """End a batch that the queue had no room for. Its texts are submitted again in smaller parts."""
         limit = stated_limit(problem)
         self.ledger.learn_queue(self.config.bucket, limit, max(MIN_PART_TOKENS, batch.tokens // 2))
         self.ledger.finished(batch.key, "failed", problem)
@@ -191,10 +192,10 @@ class _Harvester:
         )
 
     def _set_aside(self, batch: OpenBatch, batch_id: str, reason: str) -> bool:
-        """Give a batch up that the API does not know; whether that was done.
+        """Give up a batch that the API does not know; returns whether it did.
 
-        Not while it may still be running: with the key of another account every batch is unknown, and what was ordered
-        with the right one would be paid for again.
+        It does not while the batch may still be running: with the key of another account every batch is unknown, and the
+        texts would be paid for again.
         """
         if batch.hours_out <= MAX_HOURS_OUT:
             self.result.problems.append(
@@ -208,12 +209,12 @@ class _Harvester:
         return True
 
     def _adopt(self, batch: OpenBatch) -> tuple[str | None, bool]:
-        """The id of a batch whose submission was not noted, and whether the batch is over without one.
+        """The id of a batch whose id was not stored, and whether the batch is over without one.
 
-        It is submitted where the API knows none.
+        If the API has no such batch, it is submitted.
         """
         if batch.file_id is None:
-            # Never uploaded: nothing was paid, and its texts are planned again.
+            # It was never uploaded, so nothing was paid. Its texts are planned again.
             self.ledger.finished(batch.key, "cancelled", "it was never uploaded")
             return None, True
         with explained(self.config):
@@ -224,7 +225,7 @@ class _Harvester:
         try:
             refused = create(self.api, self.config, self.ledger, batch.key, batch.file_id)
         except NotKnown as error:
-            # Its file is gone before the API took it on: nothing was paid either.
+            # Its file was deleted before the batch was created, so nothing was paid.
             self.ledger.finished(batch.key, "cancelled", str(error))
             self.result.problems.append(f"the file {batch.file_id} of a batch is gone; its texts are submitted again")
             return None, True
@@ -233,7 +234,7 @@ class _Harvester:
         return None, refused is not None
 
     def _lines(self, file_id: str | None) -> Iterator[dict[str, Any]]:
-        """The lines of a result file, which may be hundreds of megabytes and is not held in memory."""
+        """Yield the lines of a result file. It may have hundreds of megabytes and is not held in memory."""
         if file_id is None:
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -242,12 +243,12 @@ class _Harvester:
                 response.stream_to_file(path)
             with path.open("rb") as file:
                 for line in file:
-                    # What cannot be read answers nothing, and is missing again.
+                    # A line that cannot be read answers nothing, so its texts are missing again.
                     with suppress(BrokenAnswer):
                         yield parsed(line)
 
     def _take(self, space: str, lines: _Lines, line: dict[str, Any]) -> None:
-        """One line of a result file; a line that failed is missing again, one that was refused is noted as such."""
+        """Handle one line of a result file: deliver its vectors, or record that it failed or was refused."""
         inputs = lines.inputs.get(int(line["custom_id"])) if str(line.get("custom_id")).isdecimal() else None
         response = line.get("response")
         if inputs is None or not isinstance(response, Mapping):
@@ -262,7 +263,7 @@ class _Harvester:
         try:
             found = OpenAI().read(response.get("body"), question)
         except (BrokenAnswer, HiddenError):
-            # Paid for, and not to be again and again: the ordinary way gives up in time.
+            # It was paid for. Ordinary requests try its texts, since they give up after a few attempts.
             lines.refused.append(number)
             return
         except WrongDimensions as error:

@@ -1,4 +1,4 @@
-"""What has to be known of batches for nothing to be paid twice: implemented in Postgres by `store.batches`."""
+"""The ledger of batches: it records each step, so that nothing is paid twice. `store.shared.batches` implements it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vector_pipeline.embedding.values import EmbeddingInput
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch that is not finished, as the ledger knows it; ids are None until the API has given them."""
+    """An unfinished batch in the ledger. Ids are None until the API has returned them."""
 
     key: str
     space: str
@@ -22,44 +22,44 @@ class OpenBatch:
     inputs: int
     tokens: int
     hours_out: float = 0.0
-    """How long ago the API took it on; 0 where it has not."""
+    """The hours since it was submitted; 0 if it was not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What the API has told of an account's queue; None where it has told nothing."""
+    """What refusals have shown about an account's queue; None if nothing is known."""
 
     limit: int | None = None
-    """Tokens that the account may have queued."""
+    """The number of tokens that the account may have queued."""
     part: int | None = None
-    """Tokens that one batch should have at most: a larger one was not taken last."""
+    """The largest number of tokens that the next batch should have, because a larger one was refused last."""
 
 
 class BatchLedger(Protocol):
-    """What is known of batches; written before the step that it describes is taken."""
+    """The batches and their states. Each entry is written before the step that it describes."""
 
     def plan(self, key: str, space: str, bucket: str, lines: Sequence[Sequence[EmbeddingInput]]) -> None:
-        """Note a batch that is about to be uploaded, under a key of ours."""
+        """Record a batch that is about to be uploaded, under our own key."""
         ...
 
     def uploaded(self, key: str, file_id: str) -> None:
-        """Its file is at the API."""
+        """Record that the file of a batch was uploaded."""
         ...
 
     def submitted(self, key: str, batch_id: str) -> None:
-        """The API has taken it on."""
+        """Record that the API has created the batch."""
         ...
 
     def refused(self, key: str, lines: Sequence[int]) -> None:
-        """The API refused these lines."""
+        """Record lines that the API refused."""
         ...
 
     def failed(self, key: str, lines: Sequence[int]) -> None:
-        """These lines were not answered, by a fault that may pass: what fails a second time is sent the ordinary way."""
+        """Record lines that failed in a way that may pass. If one fails a second time, ordinary requests send it."""
         ...
 
     def finished(self, key: str, outcome: str, error: str | None) -> None:
-        """All that it brought is stored."""
+        """Record that all answers of a batch are stored."""
         ...
 
     def unfinished(self) -> list[OpenBatch]:
@@ -67,25 +67,25 @@ class BatchLedger(Protocol):
         ...
 
     def lines(self, key: str) -> Mapping[int, list[EmbeddingInput]]:
-        """Its inputs by line, without their texts."""
+        """The inputs of a batch by line, without their texts."""
         ...
 
     def queued_tokens(self, bucket: str) -> int:
-        """Tokens of an account's queue, by all pipelines of the database."""
+        """The tokens that all pipelines of the database have in an account's queue."""
         ...
 
     def queue(self, bucket: str) -> Queue:
-        """What is known of an account's queue."""
+        """What is known about an account's queue."""
         ...
 
     def learn_queue(self, bucket: str, limit: int | None, part: int) -> None:
-        """Keep what a refusal told: the account's limit, where it was named, and how large the next part may be."""
+        """Store what a refusal showed: the account's limit, if it was named, and the size of the next batch."""
         ...
 
     def was_taken(self, bucket: str, tokens: int) -> None:
-        """A batch of so many tokens was taken on: the next may have twice as many."""
+        """Record that a batch with this number of tokens was accepted. The next one may have twice as many."""
         ...
 
     def hold(self, key: str) -> AbstractContextManager[bool]:
-        """Whether this process has the batch to itself while the context lasts."""
+        """Lock a batch while the context lasts; yields whether it was free."""
         ...

@@ -1,7 +1,7 @@
-"""Texts into batches, in parts that fit into the account's queue.
+"""Submit texts as batches that fit into the account's queue.
 
-How much an account may have queued is published by tier and may be less for one of its own: a refusal names it, and
-the ledger keeps it with the account. What others have queued nobody says; parts become smaller until one is taken.
+The size of the queue is published for each tier. An account may have a smaller one: a refusal names it, and the ledger
+keeps it for the account. The API does not show what others have queued, so batches become smaller until one is accepted.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput
 from vector_pipeline.errors import ProviderRefused, ProviderUnavailable
 
-# Inputs of one line: an answer of a megabyte at 1,536 dimensions, and little lost where a line is refused.
+# Inputs of one line: an answer has a megabyte at 1,536 dimensions, and a refused line affects few texts.
 MAX_INPUTS_PER_LINE = 128
 
-# A part of fewer tokens is not worth a batch: where not even that is taken, the queue is full.
+# A part of fewer tokens is not worth a batch. If even this size is refused, the queue is full.
 MIN_PART_TOKENS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What one batch may hold: inputs over all its lines, and bytes of its file.
+    """The limits of one batch: inputs in all its lines, and bytes of its file.
 
-    https://platform.openai.com/docs/guides/batch, read 2026-11-23: 50,000 and 200 MB; with a margin below the latter,
-    since nobody says whether MB are millions.
+    https://platform.openai.com/docs/guides/batch, read 2026-11-23: 50,000 and 200 MB. The second has a margin, because
+    the page does not say whether a MB is a million bytes.
     """
 
     max_inputs: int = 50_000
@@ -47,14 +47,14 @@ class BatchLimits:
 
 @dataclass(slots=True)
 class Submitted:
-    """What was submitted, and what had to stay because the account's queue is full."""
+    """What was submitted, and what was not because the account's queue is full."""
 
     batches: int = 0
     inputs: int = 0
     tokens: int = 0
     left: int = 0
     full: str | None = None
-    """Why texts are left, in a line for people."""
+    """Why texts are left, as one line for people."""
 
 
 def submit(
@@ -68,12 +68,12 @@ def submit(
     batch_limits: BatchLimits | None = None,
     queue_tokens: int | None = None,
 ) -> Submitted:
-    """Submit texts as batches, as far as the account's queue has room for their tokens.
+    """Submit texts as batches while the account's queue has room for their tokens.
 
-    A line of a batch is one request, for which `limits` hold, the API's own unless given. `queue_tokens` is what the
-    account may have queued, as far as it is published; where the API named less, that holds.
-    Texts that did not fit are counted in `left`: they are missing still, and submitted by a later call. Raises
-    ProviderRefused (QuotaExhausted) and ProviderUnavailable; what was submitted before is in the ledger.
+    A line of a batch is one request within `limits` (default: the API's own). `queue_tokens` is the published size of
+    the account's queue; a smaller size that the API has named takes precedence.
+    `left` counts the texts that did not fit. A later call submits them. Raises ProviderRefused (QuotaExhausted) and
+    ProviderUnavailable; batches that were submitted before are in the ledger.
     """
     run = _Submission(api, config, ledger, space, _of_line(limits), batch_limits or BatchLimits(), queue_tokens)
     return run.run(iter(inputs))
@@ -95,7 +95,7 @@ class _Submission:
     queue_tokens: int | None
 
     def run(self, texts: Iterator[EmbeddingInput]) -> Submitted:
-        """Submit part after part until all are submitted or none fits any more."""
+        """Submit one part after another until no text is left or the queue is full."""
         result = Submitted()
         while result.full is None and (first := next(texts, None)) is not None:
             texts = chain([first], texts)
@@ -117,7 +117,7 @@ class _Submission:
         return result
 
     def _learn(self, refused: str, part: Sequence[EmbeddingInput]) -> str | None:
-        """Make the next part smaller; why nothing can be submitted, where it was the smallest."""
+        """Make the next part smaller. If it was the smallest, return why nothing can be submitted."""
         tokens = sum(i.tokens for i in part)
         smaller = max(MIN_PART_TOKENS, tokens // 2)
         self.ledger.learn_queue(self.config.bucket, stated_limit(refused), smaller)
@@ -125,18 +125,18 @@ class _Submission:
         return self._full("batches of others") if smallest else None
 
     def _is_trying(self) -> bool:
-        """Whether parts are smaller than the queue, because a larger one was not taken last."""
+        """Whether parts are smaller than the queue because a larger one was refused last."""
         part, limit = self.ledger.queue(self.config.bucket).part, self._limit()
         return part is not None and (limit is None or part < limit)
 
     def _limit(self) -> int | None:
-        """What the account may have queued: what the API named, else what is published for its tier."""
+        """The tokens that the account may have queued: the smaller of what the API named and what its tier allows."""
         stated = self.ledger.queue(self.config.bucket).limit
         known = [limit for limit in (stated, self.queue_tokens) if limit is not None]
         return min(known, default=None)
 
     def _room(self) -> int | None:
-        """Tokens that the next part may have; None where nothing limits them."""
+        """The tokens that the next part may have; None without a limit."""
         limit = self._limit()
         part = self.ledger.queue(self.config.bucket).part
         left = None if limit is None else limit - self.ledger.queued_tokens(self.config.bucket)
@@ -150,7 +150,7 @@ class _Submission:
     def _part(
         self, texts: Iterator[EmbeddingInput], room: int | None
     ) -> tuple[list[EmbeddingInput], Iterator[EmbeddingInput]]:
-        """The texts of one batch, below all limits, and those that come after."""
+        """The texts of one batch within all limits, and the remaining texts."""
         part: list[EmbeddingInput] = []
         size = tokens = 0
         for item in texts:
@@ -163,10 +163,10 @@ class _Submission:
         return part, texts
 
     def _submit(self, part: list[EmbeddingInput]) -> str | None:
-        """Submit one batch; returns what the API said where its queue has no room for it."""
+        """Submit one batch; returns the API's message if its queue has no room for it."""
         lines = list(pack(part, self.of_line, lambda i: weigh(i.tokens, i.text)))
         key = str(uuid.uuid4())
-        # Held until the API has it: to a harvest it would look like one whose upload was cut off.
+        # Locked until the API has it. Otherwise a harvest would take it for one whose upload was interrupted.
         with self.ledger.hold(key):
             self.ledger.plan(key, self.space, self.config.bucket, lines)
             file_id = self._upload(key, lines)
@@ -190,9 +190,9 @@ def _request(config: ClientConfig, number: int, line: Sequence[EmbeddingInput]) 
 
 
 def create(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, key: str, file_id: str) -> str | None:
-    """Make a batch of a file that was uploaded; returns what the API said where its queue has no room for it.
+    """Create a batch from an uploaded file; returns the API's message if its queue has no room for it.
 
-    Such a batch is over, and its texts are to be submitted again in smaller parts. Raises as `submit` does.
+    Such a batch is over, and the caller submits its texts again in smaller parts. Raises the errors of `submit`.
     """
     refused = None
     try:
@@ -208,11 +208,11 @@ def create(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, key: s
         if not queue_is_full(refused):
             raise
     else:
-        said = problem_of(batch) or ""
-        if batch.status != "failed" or not queue_is_full(said):
+        problem = problem_of(batch) or ""
+        if batch.status != "failed" or not queue_is_full(problem):
             ledger.submitted(key, batch.id)
             return None
-        refused = said
+        refused = problem
     ledger.finished(key, "failed", refused)
     with suppress(openai.OpenAIError):
         api.files.delete(file_id)

@@ -1,1 +1,1 @@
-"""The embedding APIs that can be asked: one module for each, behind the protocol in `base`, by name in `registry`."""
+"""The embedding APIs: one module for each, with the protocol in `base` and the list of names in `registry`."""

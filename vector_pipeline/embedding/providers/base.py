@@ -1,7 +1,7 @@
-"""What an embedding API is to the client: a provider says how to ask it and what its answers mean.
+"""The interface between the client and an embedding API: a provider builds requests and interprets answers.
 
-A provider is one module of this package with a class like `Provider`, and one line in `registry`. It does no work of
-its own: the client sends, waits, retries and splits. docs/architecture.md draws the way of a request.
+A provider is one module of this package with a class like `Provider`, and one line in `registry`. It only converts
+values: the client sends, waits, retries and splits. docs/architecture.md draws the way of a request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DIGITS = regex.compile(r"\d+")
 
 
 class Purpose(StrEnum):
-    """What a vector is for: some models embed a question otherwise than the text that answers it."""
+    """The purpose of a vector: some models embed a question differently from the text that answers it."""
 
     DOCUMENT = "document"
     QUERY = "query"
@@ -32,7 +32,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A model: its dimensions, whether fewer can be asked for, and its price in USD for a million tokens."""
+    """A model: its dimensions, whether fewer can be requested, and its price in USD for a million tokens."""
 
     dimensions: int
     takes_dimensions: bool
@@ -41,7 +41,7 @@ class KnownModel:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who asks: what the headers of a request are made of. No text of it may be shown."""
+    """The key, organization and project for the headers of a request. They must never be shown."""
 
     key: str | None = None
     organization: str | None = None
@@ -50,93 +50,93 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one request asks for: vectors of some texts, for a purpose."""
+    """The content of one request: some texts whose vectors are wanted, and their purpose."""
 
     model: str
     texts: Sequence[str]
     purpose: Purpose = Purpose.DOCUMENT
     dimensions: int | None = None
-    """Dimensions that the vectors must have; None where any will do."""
+    """The dimensions that the vectors must have; None if any are accepted."""
     without: frozenset[str] = frozenset()
-    """Options that this server has refused before, by the names that `Problem.option` gave them."""
+    """Options that this server has refused before, by the names in `Problem.option`."""
 
 
 class Kind(Enum):
-    """What to do about an answer that is no vectors."""
+    """What to do about an answer without vectors."""
 
     RETRY = auto()
-    """It may pass by itself: the same request again, after a wait."""
+    """A temporary failure: wait and send the same request again."""
     RATE_LIMITED = auto()
-    """429: the same request again, after the wait that the answer names; nobody else sends meanwhile."""
+    """429: send the same request again after the wait that the answer names. Other requests wait too."""
     SPLIT = auto()
-    """Too large, or one bad item among good ones: in halves, down to the one that cannot be embedded."""
+    """Too large, or one bad text among good ones: split the request, down to the text that cannot be embedded."""
     WITHOUT = auto()
-    """The server does not take `option`, which it can do without: the same request again, and no more with it."""
+    """The server does not accept `option`, which is not necessary: send the request again without it."""
     REFUSED = auto()
-    """Hopeless: key, rights, model, dimensions."""
+    """A retry cannot help: key, rights, model or dimensions are wrong."""
     QUOTA = auto()
-    """No money left."""
+    """The account has no money left."""
     BROKEN = auto()
-    """A 200 that is no answer, and billed: the same request again, a few times."""
+    """A 200 that is unusable but billed: send the same request again, a few times."""
     USELESS = auto()
-    """Vectors that no search could find, and billed: once more, then the texts are rejected."""
+    """Vectors that no search could find, but billed: try once more, then reject the texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An answer that is no vectors; `wait_seconds` is what it asks for, None where it names no time."""
+    """An answer without vectors. `wait_seconds` is the wait that it names, or None."""
 
     kind: Kind
     message: str
     wait_seconds: float | None = None
     option: str = ""
-    """What the server does not take, for Kind.WITHOUT."""
+    """The option that the server does not accept, for Kind.WITHOUT."""
     culprit: int | None = None
     """The index of the input that the message names."""
     whole: bool = False
-    """Whether the request was too large as a whole, and not one of its texts."""
+    """Whether the request as a whole was too large, and not one of its texts."""
     of_text: bool = False
-    """Whether the message says that it is a text that is wrong; else it may be anything that it calls input."""
+    """Whether the message says that a text is wrong. Otherwise "input" in it may mean anything."""
     account: bool = False
-    """Whether it is more than the account may ever send at once, rather than more than the API takes."""
+    """Whether the request exceeds the account's limit, and not one of the API's."""
     unseen: bool = False
-    """Whether the server never saw the request: no text can be the reason."""
+    """Whether the server never saw the request, so that no text can be the reason."""
     repeated: str | None = None
-    """The signature of the failure, where the request failed again and again while the server answered others."""
+    """The signature of the failure, if the request failed again and again while the server answered others."""
 
     @property
     def signature(self) -> str:
-        """What two failures of the same sort have in common: kind and message, whatever numbers are in it."""
+        """The kind and the message with all numbers replaced: equal for failures of the same kind."""
         return f"{self.kind.name} {_DIGITS.sub('0', self.message)}"
 
     @property
     def may_be_of_text(self) -> bool:
-        """Whether one of the texts may be the reason that an answer failed, though it does not say so."""
+        """Whether one of the texts may be the reason for a failure whose message does not say so."""
         asked_to_wait = self.wait_seconds is not None
         return self.kind in (Kind.RETRY, Kind.BROKEN, Kind.USELESS) and not self.unseen and not asked_to_wait
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Vectors by input index, shape (count, dimensions), float32, and what else an answer says."""
+    """A decoded answer. `vectors` has the shape (count, dimensions), float32, in the order of the inputs."""
 
     vectors: Vectors
     tokens: int
-    """Tokens billed; 0 where it does not say."""
+    """Tokens billed; 0 if the answer does not say."""
     model: str
     useless: Sequence[int] = ()
-    """Inputs whose vector is missing or cannot be read, or holds NaN or infinity, or is zero: it has no direction, and
-    no search would find it."""
+    """Indexes of inputs whose vector is missing, cannot be read, holds NaN or infinity, or is zero. A zero vector has no
+    direction, so no search would find it."""
     ignored: frozenset[str] = frozenset()
-    """Options that the server passed over: they need not be sent again."""
+    """Options that the server ignored. They need not be sent again."""
 
 
 class BrokenAnswer(Exception):
-    """A 200 whose body is not what was asked for: cut short, or another count. It is asked for again."""
+    """A 200 with an unusable body: cut short, or with another number of vectors. The request is sent again."""
 
 
 class HiddenError(Exception):
-    """An error under the status 200, as some gateways hand on others': the status it stands for, and its body."""
+    """An error with status 200, as some gateways forward errors. `status` is the status that it stands for."""
 
     def __init__(self, status: int, body: object) -> None:
         super().__init__(status)
@@ -145,15 +145,15 @@ class HiddenError(Exception):
 
 
 class WrongDimensions(Exception):
-    """Vectors of other dimensions than the space has; asking again cannot help."""
+    """Vectors of other dimensions than the space has. Another attempt cannot help."""
 
 
 class Provider(Protocol):
-    """One embedding API. Its methods are pure functions of what they are given."""
+    """One embedding API. Its methods are pure functions of their arguments."""
 
     @property
     def name(self) -> str:
-        """What VECTOR_PIPELINE_PROVIDER calls it; its key is looked for in a variable of this name, `NAME_API_KEY`."""
+        """Its name for VECTOR_PIPELINE_PROVIDER. Its key may be in the variable `NAME_API_KEY`."""
         ...
 
     @property
@@ -163,26 +163,26 @@ class Provider(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where it is asked, unless the settings name another place."""
+        """Its address, unless the settings name another one."""
         ...
 
     @property
     def path(self) -> str:
-        """What is appended to the base URL, with its slash."""
+        """The path to append to the base URL, with its slash."""
         ...
 
     @property
     def limits(self) -> RequestLimits:
-        """What one request may hold at most; the settings may ask for less."""
+        """The limits of one request. The settings may lower them."""
         ...
 
     @property
     def models(self) -> Mapping[str, KnownModel]:
-        """What is published of its models. A model that is not listed is learned from its first answer."""
+        """Its published models. A model that is not listed is learned from its first answer."""
         ...
 
     def headers(self, access: Access) -> Mapping[str, str]:
-        """The headers of a request besides those of its body."""
+        """The headers of a request, except those of its body."""
         ...
 
     def body(self, question: Question) -> bytes:
@@ -190,23 +190,23 @@ class Provider(Protocol):
         ...
 
     def decode(self, content: bytes, question: Question) -> Decoded:
-        """The vectors of an answer with status 200.
+        """Decode an answer with status 200.
 
-        Raises BrokenAnswer where they cannot be told to belong to their texts, WrongDimensions, and HiddenError.
+        Raises BrokenAnswer if the vectors cannot be matched to the texts, WrongDimensions, and HiddenError.
         """
         ...
 
     def classify(self, status: int, headers: Mapping[str, str], body: object, clean: Callable[[str], str]) -> Problem:
-        """What to do about an answer with an error status.
+        """Decide what to do about an answer with an error status.
 
-        `body` is its JSON, or its text where it is none; `clean` removes secrets from a text that is to be shown.
+        `body` is JSON values, or text if it is not JSON. `clean` removes secrets from a text that will be shown.
         """
         ...
 
     def rate(self, headers: Mapping[str, str], message: str) -> RateHeaders:
-        """What an answer says of the account's limits; `message` is the text of a 429, else empty."""
+        """Read what an answer says about the account's limits. `message` is the text of a 429, else empty."""
         ...
 
     def transport(self) -> httpx2.AsyncBaseTransport | None:
-        """Where requests go instead of the network; None for the network."""
+        """A transport that replaces the network; None for the network."""
         ...

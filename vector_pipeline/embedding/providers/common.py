@@ -1,4 +1,4 @@
-"""What providers have in common: JSON that may be none, vectors that may be broken, waits that answers name."""
+"""Functions that providers share: for JSON that may be invalid, vectors that may be broken, and stated waits."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _TRY_AGAIN = regex.compile(
     regex.IGNORECASE,
 )
 
-# What a server says it bills is believed below this: no request holds a thousandth of it.
+# A server's count of billed tokens is believed below this. No request has a thousandth of it.
 MAX_TOKENS_BILLED = 1_000_000_000
 
-# Whatever a server asks for, nobody waits longer; a number of three hundred digits is no time.
+# The longest wait, whatever a server asks for; it may send a number of three hundred digits.
 MAX_WAIT_SECONDS = 30 * 86_400.0
 
 
 def parsed(content: bytes) -> Any:
-    """The JSON of an answer, with NaN where some servers write that word. Raises BrokenAnswer."""
+    """Parse the JSON of an answer; the words NaN and Infinity are accepted. Raises BrokenAnswer."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        # What some servers write for a vector that has no value; the standard has no such word.
+        # Some servers write these words for a vector without values. The JSON standard has no such words.
         if b"NaN" in content or b"Infinity" in content:
             with suppress(ValueError, RecursionError):
                 return json.loads(content)
@@ -43,10 +43,10 @@ def parsed(content: bytes) -> Any:
 
 
 def stacked(rows: Sequence[object], dimensions: int | None) -> tuple[Vectors, Sequence[int]]:
-    """Vectors as they came, in the order of the inputs, as float32, shape (len(rows), dimensions); and the useless ones.
+    """Stack vectors in the order of the inputs: float32, shape (len(rows), dimensions); and indexes of useless ones.
 
-    A row is a list of numbers, or little-endian float32 in base64; anything else is useless. Raises BrokenAnswer where
-    no row is a vector, or `dimensions` is None and they differ; WrongDimensions where all have others.
+    A row is a list of numbers, or little-endian float32 in base64. Anything else is useless. Raises BrokenAnswer if no
+    row is a vector, or if `dimensions` is None and the lengths differ; WrongDimensions if no row has `dimensions`.
     """
     found = [_vector(row) for row in rows]
     lengths = {len(vector) for vector in found if vector is not None}
@@ -66,7 +66,7 @@ def stacked(rows: Sequence[object], dimensions: int | None) -> tuple[Vectors, Se
 
 
 def _vector(row: object) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
-    """One vector, packed or as numbers; None where it is none."""
+    """One vector from base64 or numbers; None if it is not a vector."""
     try:
         if isinstance(row, str):
             vector = np.frombuffer(base64.b64decode(row, validate=True), dtype="<f4")
@@ -78,12 +78,12 @@ def _vector(row: object) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
 
 
 def billed(tokens: object) -> int:
-    """Tokens that an answer says are billed; 0 where it says nothing that can be believed."""
+    """The billed tokens that an answer states; 0 if it states no plausible number."""
     return tokens if isinstance(tokens, int) and 0 < tokens < MAX_TOKENS_BILLED else 0
 
 
 def wait_named(headers: Mapping[str, str], message: str) -> float | None:
-    """Seconds that an answer asks to wait: retry-after-ms, retry-after, or its message; None without any."""
+    """The seconds that an answer asks to wait, in retry-after-ms, retry-after or its message; None if in none."""
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if (value := headers.get(name)) is not None and (seconds := _seconds(value, headers.get("date"))) is not None:
             return min(max(0.0, seconds * factor), MAX_WAIT_SECONDS)
@@ -93,7 +93,7 @@ def wait_named(headers: Mapping[str, str], message: str) -> float | None:
 
 
 def _seconds(value: str, now: str | None) -> float | None:
-    """Seconds of a number, or until a date by the server's own clock (RFC 9110, 10.2.3)."""
+    """The seconds of a number, or until a date by the server's own clock (RFC 9110, 10.2.3)."""
     try:
         number = float(value)
         return number if math.isfinite(number) else None

@@ -1,7 +1,7 @@
-"""The embedded model: wordllama behind an endpoint like OpenAI's, reached in this process.
+"""The embedded model: wordllama behind an endpoint like OpenAI's, inside this process.
 
-It keeps the API's own limits and answers with its errors, so that what runs without a key takes the same path as what
-runs with one. Vectors are of unit length, 256 dimensions, float32.
+It has the API's limits and returns the API's errors. So a run without a key takes the same path as a run with one.
+Vectors have unit length and 256 dimensions, float32.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    # Imported where a model is loaded: the tables of this module are needed sooner.
+    # Imported only when a model is loaded, because the tables of this module are needed earlier.
     import httpx2
 
 EMBEDDED_MODEL = "wordllama-256"
@@ -36,12 +36,12 @@ MAX_INPUTS = 2_048
 MAX_TOKENS_PER_INPUT = 8_192
 MAX_TOKENS_PER_REQUEST = 300_000
 
-# Texts are embedded in groups of so many characters: some 4 MB of token vectors at a time, which fit a core's cache.
+# Texts are embedded in groups of this many characters: their token vectors have about 4 MB and fit a core's cache.
 GROUP_CHARACTERS = 16 * 1024
 
 
 class Embedded(OpenAI):
-    """The provider of the embedded model, which is loaded when it is first asked for and kept."""
+    """The provider of the embedded model. It loads the model at its first use and keeps it."""
 
     name = "embedded"
     base_url = "http://embedded/v1"
@@ -55,7 +55,7 @@ class Embedded(OpenAI):
         return MODELS
 
     def transport(self) -> httpx2.AsyncBaseTransport | None:
-        """See Provider. Raises ConfigurationError where the model is not installed."""
+        """See Provider. Raises ConfigurationError if the model is not installed."""
         self._model = self._model or EmbeddedModel()
         return self._model.transport()
 
@@ -79,16 +79,16 @@ class EmbeddedModel:
         # Importing it sets up logging for the whole process, which is not a library's business.
         root.handlers[:] = handlers
         root.setLevel(level)
-        # The weights are in the wheel, and `cache_dir` says so: nothing is looked for on the network.
+        # `cache_dir` points to the weights in the wheel, so nothing is downloaded.
         self._model = WordLlama.load(cache_dir=Path(spec.origin).parent, disable_download=True)
         self._model.tokenizer.no_padding()
         self._tokenizer = tokenizer_for(EMBEDDED_MODEL)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of unit length, shape (len(texts), 256), float32; the mean of the vectors of a text's tokens.
+        """Vectors of unit length, shape (len(texts), 256), float32. Each has the direction of the mean of its tokens.
 
-        Averaged here over the tokens laid end to end: the library's own way pads all texts to the longest, which
-        for one long text among short ones takes gigabytes.
+        This function sums over the concatenated tokens of all texts. The library's own function pads all texts to the
+        longest one, which takes gigabytes for one long text among short ones.
         """
         vectors = np.zeros((len(texts), EMBEDDED_DIMENSIONS), dtype=np.float32)
         for begin, end in _groups([len(text) for text in texts]):
@@ -101,7 +101,7 @@ class EmbeddedModel:
                 starts = (np.cumsum(counts) - counts)[full]
                 vectors[begin + full] = np.add.reduceat(table, starts, axis=0)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        # A text without one known token has no direction; it gets one, since a zero vector is never found.
+        # A text without any known token has no direction. It gets one, because no search finds a zero vector.
         vectors[lengths[:, 0] == 0, 0] = 1.0
         lengths[lengths == 0] = 1.0
         return np.asarray(vectors / lengths, dtype=np.float32)
@@ -120,7 +120,7 @@ class EmbeddedModel:
         return Endpoint()
 
     def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
-        """Status and body of the answer to a request's body, as the API would give them."""
+        """The status and the body of the answer to a request, like those of the API."""
         texts: list[str] = [body["input"]] if isinstance(body["input"], str) else body["input"]
         counts = [self._tokenizer.count(text) for text in texts]
         if problem := _refusal(texts, counts):
@@ -142,7 +142,7 @@ class EmbeddedModel:
 
 
 def _groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ranges of texts of bounded length together, each at least one text."""
+    """Yield ranges of texts whose total length is bounded; each has at least one text."""
     begin = total = 0
     for index, length in enumerate(lengths):
         if index > begin and total + length > GROUP_CHARACTERS:

@@ -1,6 +1,7 @@
-"""OpenAI's API (POST /v1/embeddings), and servers that are compatible with it: vLLM, TEI, Ollama, Azure and others.
+"""OpenAI's API (POST /v1/embeddings), and compatible servers: vLLM, TEI, Ollama, Azure and others.
 
-They differ in how they spell errors: status, type, code and the few messages that alone tell cases apart are judged.
+They spell errors differently. `classify` looks at status, type, code, and at the few messages that are the only
+difference between cases.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ DIMENSIONS = "dimensions"
 
 _NAMED_INPUT = regex.compile(r"input\[(\d+)\]")
 
-# Spellings of "no money left"; the status is 429 like that of a rate limit, and trying again never helps.
+# Spellings of "no money left". The status is 429 as for a rate limit, but a retry never helps.
 _QUOTA = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_not_active")
 
-# Of a 400, 413 or 422: the request or an input is too large, and may pass when it is split.
+# Messages of a 400, 413 or 422: the request or an input is too large, and splitting may help.
 _TOO_LARGE = regex.compile(
     r"too large|too long|maximum (?:context|input|request)|max(?:imum)? [\d,]+ tokens|max_tokens_per_request|"
     r"tokens_limits_reached|batch size|array_above_max_length|context length|must have less than",
     regex.IGNORECASE,
 )
 
-# Of these it is the request as a whole that is too large, whatever its texts: the next ones can be made smaller.
+# Messages among these that mean the request as a whole. Later requests can then be smaller from the start.
 _WHOLE_TOO_LARGE = regex.compile(
     r"batch size|array too long|array_above_max_length|max_tokens_per_request|maximum request size|"
     r"tokens_limits_reached|(?:request|body|entity|payload|content) too large",
@@ -60,13 +61,13 @@ _WHOLE_TOO_LARGE = regex.compile(
 
 
 class OpenAI:
-    """The API of OpenAI, and of servers compatible with it."""
+    """The API of OpenAI and of compatible servers."""
 
     name = "openai"
     key_variable = "OPENAI_API_KEY"
     base_url = "https://api.openai.com/v1"
     path = "/embeddings"
-    # https://platform.openai.com/docs/api-reference/embeddings/create; less where a server refuses.
+    # https://platform.openai.com/docs/api-reference/embeddings/create; the client sends less after a refusal.
     limits = RequestLimits()
 
     @property
@@ -93,14 +94,14 @@ class OpenAI:
             raise
 
     def fields(self, question: Question) -> dict[str, Any]:
-        """The body as values; purpose is none of them: the models know no other than one."""
+        """The body as values. It does not name the purpose, because these models have only one kind of vector."""
         body: dict[str, Any] = {
             "model": question.model,
             "input": list(question.texts),
             "encoding_format": "float" if BASE64 in question.without else "base64",
         }
         known = self.models.get(question.model)
-        # Only where it says something: some models cannot be shortened, and their servers refuse the field itself.
+        # Sent only if it changes something: some models have fixed dimensions, and their servers refuse the field.
         wanted = question.dimensions is not None and (known is None or known.dimensions != question.dimensions)
         if wanted and DIMENSIONS not in question.without:
             body["dimensions"] = question.dimensions
@@ -111,7 +112,7 @@ class OpenAI:
         return self.read(parsed(content), question)
 
     def read(self, body: Any, question: Question) -> Decoded:
-        """As `decode`, of a body that was parsed before."""
+        """Like `decode`, for a body that is already parsed."""
         try:
             if body.get("error") and not body.get("data"):
                 raise HiddenError(_status_of(body["error"]), body)
@@ -169,10 +170,11 @@ def _judge_input(status: int, message: str, all_of_it: str, code: str, shown: st
 
 
 def _by_index(data: list[dict[str, Any]], count: int) -> list[Any]:
-    """The vectors as they came, in the order of the inputs; None for an input that was left out."""
+    """The vectors in the order of the inputs; None for an input without one."""
     rows: list[Any] = [None] * count
     indexes = [item.get("index", position) for position, item in enumerate(data)]
-    # Left out in the middle: the others stand under their own index. Left out at the end, or numbered anew: unknown.
+    # If one is missing in the middle, the indexes of the others show it. If one is missing at the end, or the rest was
+    # numbered again, it is unknown which one is missing.
     gap = 0 < len(data) < count and max(indexes) == count - 1
     if len(data) != count and not gap:
         raise BrokenAnswer(f"{len(data)} vectors for {count} inputs")
@@ -184,7 +186,7 @@ def _by_index(data: list[dict[str, Any]], count: int) -> list[Any]:
 
 
 def _error_of(body: object) -> tuple[str, str, str]:
-    """Message, type and code of an error body, in the spellings of OpenAI, Azure, vLLM and TEI."""
+    """The message, type and code of an error body, as OpenAI, Azure, vLLM and TEI write them."""
     if isinstance(body, Mapping):
         error = body.get("error", body)
         if isinstance(error, str):

@@ -1,4 +1,4 @@
-"""Every provider by its name: a new one is one more line here."""
+"""All providers by name. A new provider is one more line here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROVIDERS: Mapping[str, Callable[[], Provider]] = MappingProxyType(
 
 
 def provider_named(name: str, providers: Mapping[str, Callable[[], Provider]] = PROVIDERS) -> Provider:
-    """A provider by its name. Raises ConfigurationError where there is none."""
+    """Create the provider with a name. Raises ConfigurationError if there is none."""
     if name not in providers:
         known = ", ".join(sorted(providers))
         raise ConfigurationError(f"VECTOR_PIPELINE_PROVIDER is {name!r}: must be one of {known}")
@@ -27,5 +27,5 @@ def provider_named(name: str, providers: Mapping[str, Callable[[], Provider]] = 
 
 
 def known_model(model: str, providers: Mapping[str, Callable[[], Provider]] = PROVIDERS) -> KnownModel | None:
-    """What is published of a model, whoever offers it; None where nothing is."""
+    """A model that one of the providers lists; None if none does."""
     return next((found for make in providers.values() if (found := make().models.get(model))), None)

@@ -235,7 +235,7 @@ class _TargetRun:
         try:
             async with EmbeddingClient(self.config, pacer, purpose=Purpose.DOCUMENT, usage=usage) as client:
                 await embed_batches(
-                    client, batches, store.deliver, max_in_flight=self.config.max_in_flight, progress=self._tell
+                    client, batches, store.deliver, max_in_flight=self.config.max_in_flight, progress=self._report
                 )
         finally:
             await pacer.close()
@@ -247,7 +247,7 @@ class _TargetRun:
             store.expect(len(batch))
             yield batch
 
-    def _tell(self, progress: Progress) -> None:
+    def _report(self, progress: Progress) -> None:
         self.progress(str(progress))
 
     def _batches(
