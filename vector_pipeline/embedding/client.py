@@ -184,12 +184,7 @@ class EmbeddingClient:
             pause = _backoff(seen.total(), outcome.wait_seconds)
             over = self.clock.now() + pause > deadline
             if failures.point_at_a_text(len(inputs), over) and await self._answers_others(failures, inputs, urgent):
-                return replace(
-                    outcome,
-                    kind=Kind.USELESS if outcome.kind is Kind.USELESS else Kind.SPLIT,
-                    message=f"{outcome.message}, again and again, while others are answered",
-                    repeated=outcome.signature,
-                )
+                return _suspected(outcome)
             self._raise_if_hopeless(outcome, seen)
             self.usage.retries += 1
             if outcome.kind is Kind.WITHOUT:
@@ -209,6 +204,9 @@ class EmbeddingClient:
 
     async def _answers_others(self, failures: _Failures, inputs: Sequence[EmbeddingInput], urgent: bool) -> bool:
         """Whether the server answers other requests while this one fails. If there were none, one word is sent."""
+        if len(inputs) > 1 and failures.is_suspected:
+            # The larger request had this evidence, and a text that is rejected in the end needs its own.
+            return True
         # To reject a text takes newer evidence than to split a request.
         since = failures.last_at if len(inputs) == 1 else failures.since
         if failures.useless:
@@ -360,6 +358,11 @@ class _Failures:
         self._last, self.last_at = problem, now
 
     @property
+    def is_suspected(self) -> bool:
+        """Whether the larger request ended in the same way."""
+        return self._last is not None and self._last.signature == self.suspected
+
+    @property
     def useless(self) -> bool:
         """Whether the last answer had vectors, but no good one."""
         return self._last is not None and self._last.kind is Kind.USELESS
@@ -369,12 +372,25 @@ class _Failures:
         last = self._last
         if last is None or not last.may_be_of_text:
             return False
+        if last.kind is Kind.REFUSED:
+            return True
         billed = last.kind in (Kind.BROKEN, Kind.USELESS)
         if inputs > 1 or self.useless:
-            enough = 1 if last.signature == self.suspected else ALIKE_AND_BILLED if billed else ALIKE
+            enough = 1 if self.is_suspected else ALIKE_AND_BILLED if billed else ALIKE
         else:
             enough = ALIKE_ALONE
         return self.alike >= enough or (over and self._all_may_be)
+
+
+def _suspected(problem: Problem) -> Problem:
+    """What to do about a request that fails while the server answers others: one of its texts is the reason."""
+    again = "" if problem.kind is Kind.REFUSED else ", again and again"
+    return replace(
+        problem,
+        kind=Kind.USELESS if problem.kind is Kind.USELESS else Kind.SPLIT,
+        message=f"{problem.message}{again}, while others are answered",
+        repeated=problem.signature,
+    )
 
 
 def _weight(asked: EmbeddingInput) -> int:

@@ -99,6 +99,8 @@ class Problem:
     """Whether the message says that a text is wrong. Otherwise "input" in it may mean anything."""
     account: bool = False
     """Whether the request exceeds the account's limit, and not one of the API's."""
+    doubtful: bool = False
+    """Whether a refusal (Kind.REFUSED) may mean one of the texts, as of a content filter, and not the account."""
     unseen: bool = False
     """Whether the server never saw the request, so that no text can be the reason."""
     repeated: str | None = None
@@ -112,6 +114,8 @@ class Problem:
     @property
     def may_be_of_text(self) -> bool:
         """Whether one of the texts may be the reason for a failure whose message does not say so."""
+        if self.kind is Kind.REFUSED:
+            return self.doubtful
         asked_to_wait = self.wait_seconds is not None
         return self.kind in (Kind.RETRY, Kind.BROKEN, Kind.USELESS) and not self.unseen and not asked_to_wait
 

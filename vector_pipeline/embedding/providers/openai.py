@@ -52,6 +52,9 @@ _TOO_LARGE = regex.compile(
     regex.IGNORECASE,
 )
 
+# With these a content filter or a firewall refuses a request for what one of its texts says.
+_OF_FILTERS = (403, 405, 406, 415, 418, 451)
+
 # Messages among these that mean the request as a whole. Later requests can then be smaller from the start.
 _WHOLE_TOO_LARGE = regex.compile(
     r"batch size|array too long|array_above_max_length|max_tokens_per_request|maximum request size|"
@@ -142,7 +145,7 @@ class OpenAI:
             return Problem(Kind.RETRY, shown, wait_named(headers, message))
         if status in (400, 413, 422):
             return _judge_input(status, message, f"{message} {kind} {code}", code, shown)
-        return Problem(Kind.REFUSED, shown)
+        return Problem(Kind.REFUSED, shown, doubtful=status in _OF_FILTERS)
 
     def rate(self, headers: Mapping[str, str], message: str) -> RateHeaders:
         """See Provider."""
@@ -163,7 +166,7 @@ def _judge_input(status: int, message: str, all_of_it: str, code: str, shown: st
     named = _NAMED_INPUT.search(message)
     too_large = bool(_TOO_LARGE.search(all_of_it))
     if not (named or status in (413, 422) or too_large or "input" in message):
-        return Problem(Kind.REFUSED, shown)
+        return Problem(Kind.REFUSED, shown, doubtful=True)
     whole = not named and bool(_WHOLE_TOO_LARGE.search(all_of_it))
     culprit = int(named[1]) if named else None
     return Problem(Kind.SPLIT, shown, culprit=culprit, whole=whole, of_text=bool(named) or too_large)

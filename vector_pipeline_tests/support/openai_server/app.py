@@ -105,6 +105,11 @@ class Application:
         if self.config.poison == "500":
             message = "failed to encode response: json: unsupported value: NaN"
             return _json(*error(500, message, "api_error"))
+        if self.config.poison == "403":
+            return HTMLResponse("<html><h1>Sorry, you have been blocked</h1></html>", 403)
+        if self.config.poison == "filter":
+            message = "The response was filtered due to the prompt triggering the content management policy."
+            return _json(*error(400, message, code="content_filter"))
         if self.config.poison == "reset":
             return StreamingResponse(_broken(b"no answer"), headers={"content-length": "9"})
         if self.config.poison == "hang":

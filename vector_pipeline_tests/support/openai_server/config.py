@@ -21,6 +21,8 @@ Fault = Literal[
 
 Poison = Literal[
     "500",  # an error after the work, as of a model whose vector for the text is NaN
+    "403",  # a page of a firewall that takes the text for an attack
+    "filter",  # a 400 of a filter of contents
     "reset",  # the connection breaks before an answer
     "hang",  # no answer for `hang_seconds`
     "cut",  # a 200 whose JSON is cut short
