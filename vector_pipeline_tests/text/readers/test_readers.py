@@ -372,7 +372,12 @@ def test_quotes_of_tab_separated_text_are_text_unless_they_are_around_a_field() 
 
 
 @given(
-    st.lists(st.text(st.sampled_from("a\"' ,;한"), min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=30)
+    st.lists(
+        # A field of quotes alone may be an empty one.
+        st.text(st.sampled_from("a\"' ,;한"), min_size=1, max_size=12).filter(lambda text: text.strip('" ')),
+        min_size=1,
+        max_size=30,
+    )
 )
 def test_no_row_of_tab_separated_text_without_quoting_is_lost(texts: list[str]) -> None:
     data = "id\ttext\tnote\n" + "".join(f"{n}\t{text}\tx\n" for n, text in enumerate(texts))
