@@ -4,6 +4,7 @@
     ├── ConfigurationError      a setting, argument or environment is wrong: exit 2, nothing was done
     │   └── SpaceMismatch       settings name another model than the space that is active
     ├── SourceError             the source as a whole cannot be listed or opened
+    ├── StorageError            what is kept between the stages cannot be written: no room, or only read
     ├── FileRejected            one file cannot be read: the file is rejected, the rest goes on
     ├── DatabaseError           Postgres answered no, or lacks something the pipeline needs
     │   ├── DatabaseUnavailable Postgres cannot be reached (now); trying again may help

@@ -1,4 +1,8 @@
-"""A real Postgres for every test that asks for one: the embedded server, shared by all workers of a test run."""
+"""A real Postgres for every test that asks for one, shared by all workers of a test run.
+
+It is the embedded server, or, where TEST_DATABASE_URL names it, one of one's own; each test makes databases and roles of
+its own there and drops them, for which it takes a superuser.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fsspec
 import hypothesis
@@ -32,6 +37,8 @@ pytest_plugins = ["vector_pipeline_tests.support.pipelines"]
 ROOMS_OF_DAGSTER = {"cli", "defs", "local"}
 HOME_OF_RUN = "HOME_OF_TEST_RUN"
 SERVER_ENDS_SECONDS = 15.0
+
+OWN_SERVER = "TEST_DATABASE_URL"
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +76,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """The URL of a server that the workers of one run share."""
+    if OWN_SERVER in os.environ:
+        yield os.environ[OWN_SERVER]
+        return
     with EmbeddedServer.start(Path(os.environ[HOME_OF_RUN])) as server:
         yield server.url
 
@@ -78,8 +88,8 @@ def fresh_database_url(database_url: str) -> Iterator[str]:
     """The URL of an empty database of the test's own."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    yield database_url.replace("@/postgres?", f"@/{name}?")
+        connection.execute(sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name)))
+    yield urlsplit(database_url)._replace(path=f"/{name}").geturl()
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

@@ -13,7 +13,9 @@ def main() -> None:
     """Entry point of `vector-pipeline`."""
     gc.set_threshold(COLLECT_EVERY)
     from vector_pipeline.cli.commands import cli
+    from vector_pipeline.cli.output import show_every_character
 
+    show_every_character()
     try:
         cli()
     finally:

@@ -22,7 +22,7 @@ as_json = click.option("--json", "json_wanted", is_flag=True, help="One JSON obj
 
 
 class Commands(click.Group):
-    """Commands that end in a line: a PipelineError is exit 2, an interruption 130, and neither shows a traceback."""
+    """Commands that end in a line: an error is exit 2, an interruption 130, and neither shows a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
@@ -35,6 +35,13 @@ class Commands(click.Group):
             kept = "; what was paid for and loaded is kept, and the next run goes on from there"
             fail(f"interrupted{kept if ctx.invoked_subcommand == 'ingest' else ''}")
             ctx.exit(130)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 (the last door: nothing is shown as a traceback)
+            from vector_pipeline.cli.failures import line_of
+
+            fail(line_of(error))
+            ctx.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

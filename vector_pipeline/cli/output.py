@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -20,6 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vector_pipeline.redaction import hide
 from vector_pipeline.sources.base import printable
 
 # The counts that the bar is drawn from.
@@ -39,14 +41,23 @@ def harmless(line: str) -> str:
     return _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode(), line)
 
 
+def show_every_character() -> None:
+    """Have characters that a terminal's encoding lacks shown by their numbers, instead of ending in an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def fail(message: str) -> None:
     """One line on stderr, with the program's name as other commands have it."""
-    sys.stderr.write(wrapped(f"vector-pipeline: {printable(message)}", sys.stderr) + "\n")
+    sys.stderr.write(wrapped(f"vector-pipeline: {printable(hide(message))}", sys.stderr) + "\n")
 
 
 def emit_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout, text in any language as it is."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    # What the stream's encoding lacks is written as JSON writes it.
+    ascii_only = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(value, ensure_ascii=ascii_only, default=str)
     # All of them stand in strings, in which JSON has a form for each.
     _write(_OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 

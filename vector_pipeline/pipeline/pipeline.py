@@ -6,18 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vector_pipeline.embedding.providers.base import Provider
 from vector_pipeline.embedding.requests import RequestLimits
 from vector_pipeline.embedding.values import ClientConfig
-from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.formats.pool import ReaderLimits
 from vector_pipeline.pipeline.fingerprints import Fingerprints
+from vector_pipeline.pipeline.home import prepare_home, remember_database
 from vector_pipeline.pipeline.model import client_config, model_name, provider_of, request_limits
 from vector_pipeline.pipeline.scan_options import ScanOptions
-from vector_pipeline.settings import Settings, variable
+from vector_pipeline.settings import Settings
 from vector_pipeline.sources.selection import Choice
 from vector_pipeline.store.connection import Database, Owner
 from vector_pipeline.store.embedded.server import EmbeddedServer
@@ -29,9 +28,6 @@ from vector_pipeline.text.readers import ReaderOptions
 if TYPE_CHECKING:
     # Imported only where it is used, because an `ingest` that finds nothing to do does not need it.
     from vector_pipeline.pipeline.stage_files import StageFiles
-
-# This file in the home names the database that was used. If the variable is forgotten later, no empty one is started.
-USED_DATABASE = "used_database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,43 +165,16 @@ def open_pipeline(settings: Settings, *, progress: Callable[[str, int], None] | 
     """
     home = prepare_home(settings)
     if settings.database_url is not None:
-        database = Database(
-            settings.database_url.get_secret_value(), settings.db_schema, retry_seconds=settings.retry_seconds
-        )
+        url = settings.database_url.get_secret_value()
+        database = Database(url, settings.db_schema, retry_seconds=settings.retry_seconds)
         migrate(database)
-        _remember(home / USED_DATABASE, database.safe_url)
+        remember_database(home, database.safe_url)
         yield Pipeline(settings, database, progress)
         return
     server = EmbeddedServer.start(home)
     try:
-        database = Database(server.url, settings.db_schema, retry_seconds=settings.retry_seconds)
+        database = Database(server.url, settings.db_schema, embedded=True, retry_seconds=settings.retry_seconds)
         migrate(database)
         yield Pipeline(settings, database, progress)
     finally:
         server.close()
-
-
-def prepare_home(settings: Settings) -> Path:
-    """Create and check the home; returns its path. Raises ConfigurationError."""
-    home = settings.home.absolute()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        if not os.access(home, os.W_OK | os.X_OK):
-            raise PermissionError(13, "permission denied")
-        used = home / USED_DATABASE
-        if settings.uses_embedded_server and used.exists():
-            raise ConfigurationError(
-                f"{variable('database_url')} is not set, but {home} was last used with {used.read_text().strip()}: "
-                f"set it, or choose another {variable('home')} for the embedded server"
-            )
-    except OSError as error:
-        raise ConfigurationError(
-            f"{home} cannot be written ({error.strerror}); give this user the right to, or set {variable('home')} "
-            "to another folder"
-        ) from error
-    return home
-
-
-def _remember(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text() != text + "\n":
-        path.write_text(text + "\n")

@@ -38,7 +38,7 @@ def search(
 ) -> list[SearchResult]:
     """The k chunks that answer a question best. `Corpus.search` explains the arguments."""
     question = question_of(query, k, mode=mode, source=source, root=root, where=where, context=context)
-    with QuestionVectors(pipeline) as vectors, pipeline.database.connect(role="search") as connection:
+    with QuestionVectors(pipeline) as vectors, pipeline.database.connect(role="search", row_policies=True) as connection:
         return answer(pipeline, connection, vectors, question)
 
 

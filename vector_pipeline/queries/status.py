@@ -13,7 +13,7 @@ from vector_pipeline.store.space import count_missing, count_vectors, list_space
 
 def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
     """The state of the table, and of one file if a path is given."""
-    with pipeline.database.connect(role="status") as connection:
+    with pipeline.database.connect(role="status", row_policies=True) as connection:
         counts = manifest.count_files(connection)
         found: dict[str, Any] = {
             "database": pipeline.database.safe_url,

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self, cast
 import fsspec
 
 from vector_pipeline.errors import ConfigurationError, SourceError
+from vector_pipeline.redaction import holds_credentials, shown
 from vector_pipeline.sources.base import ListedFile, PassedOver
 
 # The extra of this package that brings a protocol's.
@@ -46,9 +47,9 @@ class RemoteSource:
     @classmethod
     def at(cls, url: str) -> Self:
         """The source at a URL. Raises ConfigurationError for an unknown protocol or a missing package."""
-        protocol, _, rest = url.partition("://")
-        if "@" in rest.partition("/")[0]:
-            raise ConfigurationError(f"source '{protocol}://…' holds credentials; leave them to the environment")
+        if holds_credentials(url):
+            raise ConfigurationError(f"source '{shown(url)}' holds credentials; leave them to the environment")
+        protocol = url.partition("://")[0]
         try:
             # Listings are never served from a cache: a scan has to see what is there now.
             filesystem, prefix = fsspec.url_to_fs(url, use_listings_cache=False)

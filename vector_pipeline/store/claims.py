@@ -75,16 +75,17 @@ class Claims:
     def _claim(self, connection: Connection, keys: list[uuid.UUID]) -> set[bytes]:
         connection.execute(
             "DELETE FROM embedding_claims c WHERE c.space = %(space)s AND c.content_hash = ANY(%(keys)s) AND "
-            "c.owner <> %(owner)s AND (c.claimed_at < now() - make_interval(secs => %(expiry)s) OR NOT EXISTS ("
-            "SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = %(class)s AND "
-            "l.objid = c.owner))",
+            "c.owner <> %(owner)s AND (c.claimed_at < pg_catalog.now() - %(expiry)s::float8 * interval '1 second' "
+            "OR NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 2 "
+            "AND l.classid = %(class)s::oid AND l.objid = c.owner::oid))",
             {"space": self._space, "keys": keys, "owner": self._owner, "expiry": self._expiry, "class": CLAIM_CLASS},
         )
         # Ours as well: an earlier try may have claimed them and lost the connection before it was told.
         rows = connection.execute(
             "INSERT INTO embedding_claims AS c (space, content_hash, owner) "
-            "SELECT %s, h, %s FROM unnest(%s::uuid[]) AS h "
-            "ON CONFLICT (space, content_hash) DO UPDATE SET claimed_at = now() WHERE c.owner = excluded.owner "
+            "SELECT %s, h, %s FROM pg_catalog.unnest(%s::uuid[]) AS h "
+            "ON CONFLICT (space, content_hash) DO UPDATE SET claimed_at = "
+            "pg_catalog.now() WHERE c.owner = excluded.owner "
             "RETURNING content_hash",
             (self._space, self._owner, keys),
         )
@@ -98,13 +99,14 @@ class Claims:
             keys = sorted(uuid.UUID(bytes=h) for h in self._held)
             with connection.transaction():
                 connection.execute(
-                    "UPDATE embedding_claims SET owner = %s, claimed_at = now() WHERE space = %s AND owner = %s",
+                    "UPDATE embedding_claims SET owner = %s, claimed_at = "
+                    "pg_catalog.now() WHERE space = %s AND owner = %s",
                     (owner, self._space, self._owner),
                 )
                 # The table is not logged: a crash of the server empties it.
                 connection.execute(
                     "INSERT INTO embedding_claims (space, content_hash, owner) SELECT %s, h, %s "
-                    "FROM unnest(%s::uuid[]) AS h ON CONFLICT DO NOTHING",
+                    "FROM pg_catalog.unnest(%s::uuid[]) AS h ON CONFLICT DO NOTHING",
                     (self._space, owner, keys),
                 )
         self._owner = owner

@@ -1,25 +1,65 @@
-"""Connections to the pipeline's database, and what is said when there are none to be had.
+"""Connections to the pipeline's database, the same whatever environment, role, database and server are set to.
 
 A Database is a value: where Postgres is and which schema is the pipeline's. Nothing is kept open by it.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from psycopg import conninfo, sql
+from psycopg import sql
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from vector_pipeline.redaction import hide
+from vector_pipeline.store import libpq
 from vector_pipeline.store.binary import register, register_vectors
+from vector_pipeline.store.failures import explain
 
 CONNECT_SECONDS = 10
-RETRY_SECONDS = 600.0
-SERVER_KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 SHARED_SCHEMA = "vector_pipeline_shared"
 """What all pipelines of a database share: the rate limits' state, money spent."""
+
+RETRY_SECONDS = 600.0
+"""How long a lost connection is tried to be had again, where nothing else is set."""
+
+# What a result depends on, or what would end a session that waits: a lock is held for as long as work lasts.
+# https://www.postgresql.org/docs/current/runtime-config-client.html
+_SETTINGS = {
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "xmlbinary": "base64",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    # What waits for a lock has to see what whoever held it has written.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_session_timeout": "0",
+    # A client that vanished without a word is noticed as soon, and its locks are free; no effect on a socket.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+# Of Postgres 17 and later.
+_TRANSACTION_TIMEOUT = {"transaction_timeout": "0"}
+
+# A server that vanished without a word is noticed within about a minute, whether it is waited for or written to.
+_VANISHED: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 # A run that was stopped in the middle of a transaction would keep its successor waiting: the server ends it after this.
@@ -35,10 +75,27 @@ class Owner:
 
 
 class Connection(psycopg.Connection[Any]):
-    """A session whose search_path begins with the pipeline's schema."""
+    """A session whose search_path begins with the pipeline's schema.
 
+    What Postgres reports and nobody handles leaves its `with` block as a DatabaseError of one line.
+    """
+
+    database: Database
     owner: Owner | None = None
     """The run on whose behalf it writes, as `fencing` checks in every transaction; None outside of runs."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        try:
+            super().__exit__(exc_type, exc_val, exc_tb)
+        except psycopg.Error as error:
+            raise self.database.explained(error) from error
+        if isinstance(exc_val, psycopg.Error):
+            raise self.database.explained(exc_val) from exc_val
 
 
 def commit_without_waiting(connection: Connection) -> None:
@@ -46,95 +103,135 @@ def commit_without_waiting(connection: Connection) -> None:
     connection.execute("SET synchronous_commit = off")
 
 
+def require_writable(connection: Connection) -> None:
+    """Raise DatabaseError where the database only reads: before work is begun that would wait for it to change."""
+    row = connection.execute("SHOW transaction_read_only").fetchone()
+    if row and row[0] == "on":
+        raise DatabaseError(
+            f"Postgres at {connection.database.safe_url} only reads: name the primary in DATABASE_URL, or let it take "
+            "writes again (default_transaction_read_only)"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where Postgres is, and which schema is the pipeline's own."""
+    """Where Postgres is, and which schema is the pipeline's own.
+
+    An `embedded` one is reached whatever libpq's variables (PGHOST and others) are set to.
+    """
 
     url: str = field(repr=False)
     schema: str = "public"
     owner: Owner | None = None
     """The run that the connections write for."""
+    embedded: bool = False
     retry_seconds: float = RETRY_SECONDS
     """How long work that can be repeated is tried again on new connections."""
 
     @property
     def safe_url(self) -> str:
-        """The URL without its password, for people to read."""
-        if "://" not in self.url:
-            return "(not a URL)"
-        address = urlsplit(self.url)
-        user, at, place = address.netloc.rpartition("@")
-        kept = [part for part in address.query.split("&") if part and "password" not in part.lower()]
-        return urlunsplit((address.scheme, f"{user.partition(':')[0]}{at}{place}", address.path, "&".join(kept), ""))
+        """The URL for people to read, without any part of its password."""
+        return libpq.shown(self.url)
 
     def owned_by(self, owner: Owner) -> Database:
         """The same database, for the run that owns an arrival to write in."""
         return replace(self, owner=owner)
 
-    def connect(self, *, role: str = "", autocommit: bool = True) -> Connection:
+    def connect(self, *, role: str = "", autocommit: bool = True, row_policies: bool = False) -> Connection:
         """A new connection whose search_path begins with the schema, with pgvector's types known if installed.
 
-        `role` is shown in pg_stat_activity. Close it, or use it as a context manager, which also closes it.
-        Raises ConfigurationError for a URL that is none, DatabaseUnavailable where Postgres does not answer, and
-        DatabaseError where it refuses.
+        `role` is shown in pg_stat_activity. Close it, or use it as a context manager, which also closes it and turns
+        what Postgres reports into a DatabaseError. With `row_policies` a statement sees what the policies of a table
+        let it see; without, it fails where they would hide a row, since a table that is kept in step has to be seen.
+        Raises ConfigurationError for a URL that is none or a database that is not in UTF-8, DatabaseUnavailable where
+        Postgres does not answer, and DatabaseError where it refuses.
         """
-        name = f"vector_pipeline {role}".strip()
         try:
-            connection = Connection.connect(
-                self.url,
-                autocommit=True,
-                connect_timeout=CONNECT_SECONDS,
-                application_name=name[:63],
-                # A server that vanished without a word is noticed within about a minute.
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=3,
-            )
-        except psycopg.ProgrammingError as error:
-            raise ConfigurationError(
-                "DATABASE_URL is not a Postgres URL; it looks like postgresql://user:password@host:5432/database"
-            ) from error
-        except psycopg.OperationalError as error:
-            raise self._explained(error) from None
+            connection = self._open(f"vector_pipeline {role}".strip())
+        except psycopg.Error as error:
+            raise self._refused(error) from None
+        connection.database, connection.owner = self, self.owner
         try:
-            self._prepare(connection)
+            self._prepare(connection, row_policies)
             connection.autocommit = autocommit
-            connection.owner = self.owner
+        except psycopg.Error as error:
+            connection.close()
+            raise self.explained(error) from error
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _prepare(self, connection: Connection) -> None:
-        with connection.pipeline():
-            types = connection.execute(
-                "SELECT n.nspname, t.typname, t.oid FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
-                "JOIN pg_type t ON t.typnamespace = n.oid AND t.typname IN ('vector', 'halfvec') "
-                "WHERE e.extname = 'vector'"
-            )
-            # What waits for a lock has to see what whoever held it has written, whatever a role's default is.
-            connection.execute("SET default_transaction_isolation = 'read committed'")
-            # A client that vanished without a word is noticed as soon, and its locks are free; no effect on a socket.
-            for name, value in SERVER_KEEPALIVES.items():
-                connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
-            if self.owner is not None:
-                connection.execute(
-                    sql.SQL("SET idle_in_transaction_session_timeout = {}").format(sql.Literal(IDLE_IN_TRANSACTION))
-                )
-            found = types.fetchall()
-            path = [self.schema, *(row[0] for row in found), "public"]
-            connection.execute(
-                sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys(path))))
-            )
-        register(connection)
-        register_vectors(connection, {name: oid for _, name, oid in found})
+    def reach(self) -> None:
+        """Connect and hang up. Raises psycopg.OperationalError, as the server's state makes it."""
+        self._open("vector_pipeline").close()
 
-    def _explained(self, error: psycopg.OperationalError) -> DatabaseError:
-        """One line for why a connection was refused, without the password, and what to do."""
-        said = " ".join(str(error).split())
-        password = conninfo.conninfo_to_dict(self.url).get("password")
-        if password:
-            said = said.replace(str(password), "***")
+    def _open(self, name: str) -> Connection:
+        parameters: dict[str, Any] = libpq.parameters(self.url)
+        if self.embedded:
+            parameters = {**libpq.neutral_parameters(), **parameters}
+        parameters |= {
+            "client_encoding": "utf8",
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": name[:63],
+            **_VANISHED,
+        }
+        with libpq.without_variables() if self.embedded else nullcontext():
+            return Connection.connect(autocommit=True, **parameters)
+
+    def explained(self, error: psycopg.Error) -> DatabaseError:
+        """What Postgres reports as one line with what to do, and no part of the password."""
+        return explain(error, self.safe_url, libpq.secrets(self.url))
+
+    def _prepare(self, connection: Connection, row_policies: bool) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"{self.safe_url} is in the encoding {encoding}, which cannot hold every text: make a database with "
+                "`CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0` and name it in DATABASE_URL"
+            )
+        settings = {
+            **_SETTINGS,
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION if self.owner else "0",
+            "row_security": "on" if row_policies else "off",
+        }
+        if connection.info.server_version >= 170_000:
+            settings |= _TRANSACTION_TIMEOUT
+        with connection.pipeline():
+            # First of all: a role's limit may be shorter than what follows takes.
+            connection.execute("SET statement_timeout = 0")
+            connection.execute("SET search_path = pg_catalog, pg_temp")
+            connection.execute(
+                "SELECT pg_catalog.set_config(s.name, s.value, false) "
+                "FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
+                (list(settings), list(settings.values())),
+            )
+            self.find_pgvector(connection)
+        register(connection)
+
+    def find_pgvector(self, connection: Connection) -> None:
+        """Set the search_path, to the pipeline's schema and pgvector's, and have a connection know pgvector's types.
+
+        Done at each connect; again where the extension has been installed since.
+        """
+        types = connection.execute(
+            "SELECT n.nspname, t.typname, t.oid FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+            "JOIN pg_type t ON t.typnamespace = n.oid AND t.typname IN ('vector', 'halfvec') WHERE e.extname = 'vector'"
+        ).fetchall()
+        # Others may make functions in a schema of the path, and one that fits better than Postgres's own is taken for
+        # it: the statements of this package name pg_catalog with every function.
+        path = dict.fromkeys([self.schema, *(row[0] for row in types), "pg_temp"])
+        connection.execute(sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, path))))
+        register_vectors(connection, {name: oid for _, name, oid in types})
+
+    def _refused(self, error: psycopg.Error) -> DatabaseError | ConfigurationError:
+        """One line for why there is no connection, and what to do."""
+        if libpq.is_ambiguous(self.url):
+            return ConfigurationError(
+                f"{self.safe_url} cannot be reached as it is written in DATABASE_URL: a sign in its user or password "
+                "ends them too soon; write @ as %40, / as %2F, ? as %3F and # as %23"
+            )
+        said = " ".join(hide(str(error), libpq.secrets(self.url)).split())[-200:]
         for sign, advice in (
             ("password authentication failed", "check user and password in DATABASE_URL"),
             ("no password supplied", "put the password into DATABASE_URL"),
@@ -142,7 +239,7 @@ class Database:
             ("no pg_hba.conf entry", "the server does not admit this user from here"),
         ):
             if sign in said:
-                return DatabaseError(f"Postgres at {self.safe_url} refuses: {said[-200:]}; {advice}")
+                return DatabaseError(f"Postgres at {self.safe_url} refuses: {said}; {advice}")
         return DatabaseUnavailable(
-            f"Postgres at {self.safe_url} does not answer ({said[-200:]}); is it running, and is DATABASE_URL right?"
+            f"Postgres at {self.safe_url} does not answer ({said}); is it running, and is DATABASE_URL right?"
         )

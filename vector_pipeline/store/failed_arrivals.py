@@ -46,8 +46,9 @@ def fail_attempt(
     with connection.transaction():
         noted = connection.execute(
             "UPDATE arrivals SET error = %(error)s, failure = %(failure)s, failed_run = %(run)s, "
-            "failed_at = clock_timestamp(), retry_at = clock_timestamp() + "
-            "least(%(longest)s, power(2, least(greatest(attempts, 1), 12) - 1)) * interval '1 minute' "
+            "failed_at = pg_catalog.clock_timestamp(), retry_at = pg_catalog.clock_timestamp() + "
+            "least(%(longest)s::float8, "
+            "pg_catalog.power(2::float8, (least(greatest(attempts, 1), 12) - 1)::float8)) * interval '1 minute' "
             "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
             {
                 "error": error[:2_000],
@@ -74,9 +75,9 @@ def failed_arrivals(connection: Connection, arrivals: Sequence[str] | None = Non
             SELECT a.key AS arrival, p.files::int, a.error, coalesce(a.failure, 'other') AS failure,
                    coalesce(a.failed_at, a.created_at) AS failed_at, a.failed_run,
                    coalesce(a.retry_at, a.created_at) AS retry_at,
-                   coalesce(a.retry_at <= clock_timestamp(), true) AS is_due
+                   coalesce(a.retry_at <= pg_catalog.clock_timestamp(), true) AS is_due
             FROM arrivals a
-            JOIN (SELECT arrival, count(*) AS files FROM source_files WHERE status = 'pending' GROUP BY 1) p
+            JOIN (SELECT arrival, pg_catalog.count(*) AS files FROM source_files WHERE status = 'pending' GROUP BY 1) p
                  ON p.arrival = a.key
             WHERE a.error IS NOT NULL AND (%(arrivals)s::text[] IS NULL OR a.key = ANY(%(arrivals)s))
             ORDER BY a.key
@@ -89,8 +90,8 @@ def failed_arrivals(connection: Connection, arrivals: Sequence[str] | None = Non
 def waiting_files(connection: Connection, older_than_seconds: float) -> int:
     """Files that are pending for longer than that without a failure: no run took them up."""
     row = connection.execute(
-        "SELECT count(*) FROM source_files s JOIN arrivals a ON a.key = s.arrival WHERE s.status = 'pending' "
-        "AND a.error IS NULL AND s.updated_at < now() - %s * interval '1 second'",
+        "SELECT pg_catalog.count(*) FROM source_files s JOIN arrivals a ON a.key = s.arrival WHERE s.status = 'pending' "
+        "AND a.error IS NULL AND s.updated_at < pg_catalog.now() - %s::float8 * interval '1 second'",
         (older_than_seconds,),
     ).fetchone()
     return int(row[0]) if row else 0

@@ -18,12 +18,13 @@ from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.grants import grant, grants_of
 from vector_pipeline.store.locks import try_lock_index
 from vector_pipeline.store.recall import measure_recall
 from vector_pipeline.store.sizes import bytes_on_disk
 from vector_pipeline.store.space import WORTH_AN_INDEX, Space, active_space, count_vectors, list_spaces
 from vector_pipeline.store.spaces import run_exclusively
-from vector_pipeline.store.view import create_view, drop_view, has_dependents
+from vector_pipeline.store.view import replace_view, stands_alone
 
 # Rows enter an existing graph one by one, at 135 to 430 a second. A new build runs at 300 to 3,200 rows a second.
 # If the landed rows exceed this share of the indexed ones, a new build is faster.
@@ -105,11 +106,11 @@ def _maintain(
     if stored + landing >= worth and (not exists or many):
         log(f"building the index of space {space.name} over {stored + landing:,} vectors")
         with _progress(database, connection, log):
-            if space.state == "active" and has_dependents(connection):
-                log("views depend on document_chunks: the index is built in place")
-                _build_in_place(connection, space, log)
-            else:
+            if stands_alone(connection, space):
                 _build_afresh(connection, space, stored + landing, log)
+            else:
+                log(f"a view or a row policy stands on {space.embeddings}: the index is built in place")
+                _build_in_place(connection, space, log)
         built = True
     elif landing:
         log(f"moving {landing:,} vectors of space {space.name} into the indexed table")
@@ -149,7 +150,7 @@ def _is_bloated(connection: Connection, space: Space, vectors: int) -> bool:
 
 def _has_index(connection: Connection, space: Space) -> bool:
     row = connection.execute(
-        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)",
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = pg_catalog.to_regclass(%s)::oid",
         (sql.Identifier(space.index).as_string(connection),),
     ).fetchone()
     return bool(row and row[0])
@@ -194,15 +195,16 @@ def _build_afresh(connection: Connection, space: Space, vectors: int, log: Calla
         # Locks are taken in the same order as by a search through the view, so the two cannot deadlock.
         active = active_space(connection)
         seen = active is not None and active.name == space.name
-        grants = drop_view(connection) if seen else []
+        if seen:
+            replace_view(connection, space, embeddings=fresh)
+        grants = grants_of(connection, space.embeddings)
         run("LOCK TABLE {embeddings}, {landing} IN ACCESS EXCLUSIVE MODE")
         run("DELETE FROM {landing} l USING {fresh} f WHERE l.content_hash = f.content_hash")
         run("DROP TABLE {embeddings}")
         run("ALTER TABLE {fresh} RENAME TO {embeddings}")
         run("ALTER INDEX {fresh_index} RENAME TO {index}")
         run("ALTER INDEX {fresh_key} RENAME TO {key}")
-        if seen:
-            create_view(connection, space, grants)
+        grant(connection, space.embeddings, grants)
 
     try:
         run_exclusively(connection, swap)
@@ -250,8 +252,8 @@ def _create_index(
     memory = build_memory(connection, space, vectors, log)
     connection.execute(sql.SQL("SET maintenance_work_mem = {}").format(sql.Literal(f"{memory}MB")))
     connection.execute(
-        "SELECT set_config('max_parallel_maintenance_workers', "
-        "least(%s, current_setting('max_parallel_workers')::int)::text, false)",
+        "SELECT pg_catalog.set_config('max_parallel_maintenance_workers', "
+        "least(%s, pg_catalog.current_setting('max_parallel_workers')::int)::text, false)",
         (vectors // VECTORS_PER_WORKER,),
     )
     try:
@@ -279,9 +281,10 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
     entry = space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES
     needed = max(MIN_BUILD_MEMORY_MB, (vectors * entry >> 20) * 5 // 4)
     row = connection.execute(
-        "SELECT greatest(pg_size_bytes(current_setting('maintenance_work_mem')), least(%s::bigint << 20, greatest("
-        "pg_size_bytes(current_setting('shared_buffers')), "
-        "pg_size_bytes(current_setting('effective_cache_size')) / 4))) >> 20",
+        "SELECT greatest(pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')), "
+        "least(%s::bigint << 20, greatest("
+        "pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')), "
+        "pg_catalog.pg_size_bytes(pg_catalog.current_setting('effective_cache_size')) / 4))) >> 20",
         (MAX_BUILD_MEMORY_MB,),
     ).fetchone()
     allowed = int(row[0]) if row else MIN_BUILD_MEMORY_MB

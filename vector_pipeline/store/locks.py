@@ -128,7 +128,7 @@ def alive(connection: Connection, runs: Sequence[str], *, settle_seconds: float 
     """Those of the Dagster runs that hold their lock; all of them while the server's start is too recent to tell."""
     settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds
     row = connection.execute(
-        "SELECT pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time() < %s * interval '1 second'",
+        "SELECT pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time() < %s::float8 * interval '1 second'",
         (settle_seconds,),
     ).fetchone()
     return set(runs) if row and row[0] else _held(connection, Lock.RUN, runs)

@@ -95,7 +95,7 @@ def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
 
 def count_present(connection: Connection, root: str) -> int:
     """Number of files of a root that are neither deleted nor on their way to it."""
-    query = "SELECT count(*) FROM source_files WHERE root = %s AND status <> 'deleted' AND NOT gone"
+    query = "SELECT pg_catalog.count(*) FROM source_files WHERE root = %s AND status <> 'deleted' AND NOT gone"
     row = connection.execute(query, (root,)).fetchone()
     return int(row[0]) if row else 0
 
@@ -123,7 +123,7 @@ def register_arrival(connection: Connection, root: str, trigger: str, changes: S
                  AS f (source_key, path, fingerprint, size, gone)
             ON CONFLICT (source_key) DO UPDATE SET
                 fingerprint = excluded.fingerprint, size = excluded.size, arrival = excluded.arrival,
-                status = 'pending', gone = excluded.gone, error = NULL, updated_at = now()
+                status = 'pending', gone = excluded.gone, error = NULL, updated_at = pg_catalog.now()
             """,
             (root, key, *columns),
         )
@@ -132,7 +132,7 @@ def register_arrival(connection: Connection, root: str, trigger: str, changes: S
 
 def _next_key(connection: Connection) -> str:
     """A key above every earlier one, even where this machine's clock is behind another's."""
-    row = connection.execute("SELECT max(key) FROM arrivals").fetchone()
+    row = connection.execute("SELECT pg_catalog.max(key) FROM arrivals").fetchone()
     last = row[0] if row and row[0] else ""
     second = max(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), last[:16])
     number = int(last[17:]) + 1 if last[:16] == second else 1
@@ -189,7 +189,8 @@ def pending_arrivals(connection: Connection) -> list[str]:
 def count_unfinished(connection: Connection) -> tuple[int, int]:
     """How many files are pending and how many rejected; reads no others."""
     query = (
-        "SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'rejected') "
+        "SELECT pg_catalog.count(*) FILTER (WHERE status = 'pending'), pg_catalog.count(*) FILTER (WHERE "
+        "status = 'rejected') "
         "FROM source_files WHERE status IN ('pending', 'rejected')"
     )
     row = connection.execute(query).fetchone()
@@ -217,7 +218,7 @@ def reject_files(connection: Connection, arrival: str, reasons: Mapping[tuple[uu
         return 0
     keys, fingerprints, texts = (list(column) for column in zip(*rows, strict=True))
     return connection.execute(
-        "UPDATE source_files s SET status = 'rejected', error = r.reason, updated_at = now() "
+        "UPDATE source_files s SET status = 'rejected', error = r.reason, updated_at = pg_catalog.now() "
         "FROM unnest(%(keys)s::uuid[], %(fingerprints)s::text[], %(reasons)s::text[]) "
         "AS r (source_key, fingerprint, reason) WHERE s.source_key = r.source_key AND "
         f"s.fingerprint = r.fingerprint AND s.arrival = %(arrival)s AND NOT s.gone AND {STILL_OWNED}",
@@ -233,7 +234,7 @@ def mark_stale_pending(connection: Connection, current: Sequence[str], limit: in
     They stay with the arrival that they have and their rows stay searchable until the new ones replace them.
     """
     return connection.execute(
-        "UPDATE source_files SET status = 'pending', updated_at = now() WHERE source_key IN ("
+        "UPDATE source_files SET status = 'pending', updated_at = pg_catalog.now() WHERE source_key IN ("
         "SELECT source_key FROM source_files WHERE status = 'loaded' AND (pipeline = ANY(%s)) IS NOT TRUE "
         "ORDER BY arrival LIMIT %s)",
         (list(current), limit),
@@ -242,12 +243,12 @@ def mark_stale_pending(connection: Connection, current: Sequence[str], limit: in
 
 def finish_attempt(connection: Connection, arrival: str) -> int:
     """Close an arrival that owns nothing pending any more; returns how many files are still pending."""
-    query = "SELECT count(*) FROM source_files WHERE arrival = %s AND status = 'pending'"
+    query = "SELECT pg_catalog.count(*) FROM source_files WHERE arrival = %s AND status = 'pending'"
     row = connection.execute(query, (arrival,)).fetchone()
     pending = int(row[0]) if row else 0
     if pending == 0:
         connection.execute(
-            "UPDATE arrivals SET finished_at = now(), error = NULL, retry_at = NULL, attempts = 0, "
+            "UPDATE arrivals SET finished_at = pg_catalog.now(), error = NULL, retry_at = NULL, attempts = 0, "
             "failed_at = NULL, failed_run = NULL, failure = NULL "
             "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
             numbered(connection, arrival),
@@ -261,8 +262,9 @@ def finished_arrivals(connection: Connection, older_than_days: float) -> list[st
     One whose files all went to later arrivals before a run of it finished counts from its beginning.
     """
     query = (
-        "SELECT key FROM arrivals a WHERE coalesce(finished_at, created_at) < now() - %s * interval '1 day' AND NOT "
-        "EXISTS (SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') ORDER BY key"
+        "SELECT key FROM arrivals a WHERE coalesce(finished_at, created_at) < "
+        "pg_catalog.now() - %s::float8 * interval '1 day' AND NOT EXISTS "
+        "(SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') ORDER BY key"
     )
     return [row[0] for row in connection.execute(query, (older_than_days,))]
 
@@ -280,7 +282,8 @@ class ManifestCounts:
 def count_files(connection: Connection, arrival: str | None = None) -> ManifestCounts:
     """Files by status, of one arrival or of all."""
     query = (
-        "SELECT status, count(*) FROM source_files WHERE %(arrival)s::text IS NULL OR arrival = %(arrival)s GROUP BY 1"
+        "SELECT status, pg_catalog.count(*) FROM source_files WHERE %(arrival)s::text IS NULL OR arrival = "
+        "%(arrival)s GROUP BY 1"
     )
     return ManifestCounts(**dict(connection.execute(query, {"arrival": arrival}).fetchall()))
 

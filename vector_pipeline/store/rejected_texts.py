@@ -18,7 +18,7 @@ def find_rejections(connection: Connection, spaces: Sequence[str] | None, hashes
     """
     rows = connection.execute(
         "SELECT content_hash, reason FROM rejected_texts WHERE (space = ANY(%(spaces)s) OR %(spaces)s::text[] IS NULL) "
-        "AND content_hash = ANY(%(hashes)s) AND rejected_at > now() - %(kept)s::interval",
+        "AND content_hash = ANY(%(hashes)s) AND rejected_at > pg_catalog.now() - %(kept)s::interval",
         {
             "spaces": None if spaces is None else list(spaces),
             "hashes": [uuid.UUID(bytes=h) for h in hashes],
@@ -34,6 +34,6 @@ def store_rejections(connection: Connection, space: str, refused: Mapping[bytes,
     connection.execute(
         "INSERT INTO rejected_texts (space, content_hash, reason) SELECT %s, r.hash, r.reason FROM "
         "unnest(%s::uuid[], %s::text[]) AS r (hash, reason) ON CONFLICT (space, content_hash) DO UPDATE SET "
-        "reason = excluded.reason, rejected_at = now()",
+        "reason = excluded.reason, rejected_at = pg_catalog.now()",
         (space, [uuid.UUID(bytes=key) for key in keys], [refused[key] for key in keys]),
     )

@@ -108,7 +108,7 @@ def _compared(
 
 def _lock(connection: Connection, batch: Sequence[SourceRows]) -> psycopg.Cursor[Any]:
     return connection.execute(
-        "SELECT uuid_send(source_key), arrival, fingerprint, gone OR status = 'deleted', "
+        "SELECT pg_catalog.uuid_send(source_key), arrival, fingerprint, gone OR status = 'deleted', "
         "EXISTS (SELECT FROM chunks c WHERE c.source_key = s.source_key) OR "
         "EXISTS (SELECT FROM chunk_sections c WHERE c.source_key = s.source_key) "
         "FROM source_files s WHERE source_key = ANY(%s) ORDER BY source_key FOR UPDATE",
@@ -190,14 +190,15 @@ def delete_rows(connection: Connection, ids: Sequence[bytes]) -> None:
             "WITH gone AS (DELETE FROM chunks WHERE id = ANY(%s) RETURNING id, content_hash) "
             "INSERT INTO unreferenced_hashes (content_hash) SELECT DISTINCT content_hash FROM gone g WHERE NOT EXISTS "
             "(SELECT FROM chunks c WHERE c.content_hash = g.content_hash AND c.id <> ALL(%s)) "
-            "ORDER BY 1 ON CONFLICT (content_hash) DO UPDATE SET since = now()",
+            "ORDER BY 1 ON CONFLICT (content_hash) DO UPDATE SET since = pg_catalog.now()",
             (UuidArray(ids), UuidArray(ids)),
         )
 
 
 def _mark_loaded(connection: Connection, arrival: str, sources: Sequence[SourceRows]) -> None:
     connection.execute(
-        "UPDATE source_files s SET status = 'loaded', error = NULL, loaded_at = now(), updated_at = now(), "
+        "UPDATE source_files s SET status = 'loaded', error = NULL, loaded_at = pg_catalog.now(), "
+        "updated_at = pg_catalog.now(), "
         "encoding = l.encoding, documents = l.documents, chunks = l.chunks, tokens = l.tokens, pipeline = l.pipeline "
         "FROM unnest(%s, %s::text[], %s::int[], %s::int[], %s::bigint[], %s::text[]) "
         "AS l (source_key, encoding, documents, chunks, tokens, pipeline) WHERE s.source_key = l.source_key",
@@ -228,13 +229,17 @@ def delete_sources(connection: Connection, arrival: str, source_keys: Sequence[u
             )
         ]
         ids = [
-            row[0] for row in connection.execute("SELECT uuid_send(id) FROM chunks WHERE source_key = ANY(%s)", (owned,))
+            row[0]
+            for row in connection.execute(
+                "SELECT pg_catalog.uuid_send(id) FROM chunks WHERE source_key = ANY(%s)", (owned,)
+            )
         ]
         delete_rows(connection, ids)
         connection.execute("DELETE FROM chunk_sections WHERE source_key = ANY(%s)", (owned,))
         connection.execute(
             "UPDATE source_files SET status = 'deleted', gone = false, fingerprint = '', bytes_hash = NULL, "
-            "documents = 0, chunks = 0, tokens = 0, error = NULL, updated_at = now() WHERE source_key = ANY(%s)",
+            "documents = 0, chunks = 0, tokens = 0, error = NULL, updated_at = pg_catalog.now() "
+            "WHERE source_key = ANY(%s)",
             (owned,),
         )
         return len(ids)

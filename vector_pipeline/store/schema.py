@@ -1,12 +1,16 @@
 """The pipeline's tables: numbered SQL files, applied once each, forward only, under a lock.
 
 Placeholders in the files: {schema} is the pipeline's schema, {shared} the one that pipelines share, {vector} the one
-that pgvector's types are in. All are quoted.
+that pgvector's types are in. All are quoted. What is shared is no part of a dump of the pipeline's schema: it is made
+again from the files that name {shared} and not {schema}, whose statements can all be repeated.
 """
 
 from __future__ import annotations
 
-import contextlib
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib import resources
 
 import psycopg
@@ -15,8 +19,10 @@ from psycopg import sql
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 from vector_pipeline.store.locks import lock_migrations
+from vector_pipeline.store.pooling import refuse_transaction_pooling
 from vector_pipeline.store.refusals import REFUSALS, refusal
-from vector_pipeline.store.space import CANDIDATES_TRIED
+from vector_pipeline.store.space import CANDIDATES_TRIED, Space
+from vector_pipeline.store.view import has_view, let_readers_read, replace_view
 
 # pgvector before this version could corrupt an HNSW index in VACUUM; iterative scans and halfvec are older.
 # https://github.com/pgvector/pgvector/blob/master/CHANGELOG.md
@@ -27,42 +33,100 @@ OLDEST_PGVECTOR = (0, 8)
 # and 20,000 rows, where it is 0.990 with the 100 that `search` starts from.
 SEARCH_SETTINGS = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(CANDIDATES_TRIED[0])}
 
+# The form of the shared tables, and of what is kept in them, that this package knows. A migration that changes it adds a
+# row to {shared}.versions: the new number, and the oldest that can work with it.
+SHARED_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What the database has, in one look."""
+
+    applied: frozenset[int]
+    shared_complete: bool
+    settings_lacking: tuple[str, ...]
+
 
 def migrate(database: Database) -> list[int]:
     """Bring the schema up to date; returns the numbers of the files that were applied, none where it is.
 
+    What lives outside a dump of the schema is looked after each time: the shared tables, the role's settings, and what
+    readers of the view may read.
     Raises DatabaseError where pgvector is missing or too old, where this role may not create what is needed, or
-    where the schema was made by a newer version of this package.
+    where the schema or what is shared was made by a newer version of this package; ConfigurationError where a proxy
+    between mixes sessions.
     """
     with database.connect(role="schema") as connection:
+        refuse_transaction_pooling(database, connection)
         files = _files()
-        if _applied(connection, database) == set(files):
-            return []
-        try:
-            applied = _apply(connection, database, files)
-        except REFUSALS as error:
-            raise refusal(connection, database, error) from error
-        _set_up_searches(connection)
+        standing = _standing(connection, database, files)
+        applied: list[int] = []
+        if standing.applied != set(files) or not standing.shared_complete:
+            try:
+                applied = _apply(connection, database, files)
+            except REFUSALS as error:
+                raise refusal(connection, database, error) from error
+        _check_shared_version(connection)
+        _keep_in_order(connection, standing.settings_lacking)
         return applied
 
 
-def _set_up_searches(connection: Connection) -> None:
+def _keep_in_order(connection: Connection, settings_lacking: Iterable[str]) -> None:
+    """What a dump does not hold, or somebody may have changed since; left as it is where this role may not."""
+    _set_up_searches(connection, settings_lacking)
+    with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction), connection.transaction():
+        space = _seen_space(connection)
+        if space is not None and has_view(connection):
+            let_readers_read(connection, space)
+
+
+_STANDING = """
+SELECT pg_catalog.to_regclass(%(migrations)s) IS NOT NULL,
+    (SELECT pg_catalog.count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = %(shared)s AND c.relname = ANY(%(tables)s::text[])) = %(expected)s::bigint,
+    ARRAY(
+        SELECT pg_catalog.unnest(s.setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+        WHERE d.datname = pg_catalog.current_database()
+        AND s.setrole IN (0::oid, (SELECT oid FROM pg_roles WHERE rolname = current_user))
+    )
+"""
+
+
+def _standing(connection: Connection, database: Database, files: dict[int, str]) -> _Standing:
+    table = sql.Identifier(database.schema, "vector_pipeline_migrations")
+    tables = set(_shared_tables(files.values()))
+    row = connection.execute(
+        _STANDING,
+        {
+            "migrations": table.as_string(connection),
+            "shared": SHARED_SCHEMA,
+            "tables": list(tables),
+            "expected": len(tables),
+        },
+    ).fetchone()
+    assert row is not None
+    exists, shared_complete, settings = row
+    applied = connection.execute(sql.SQL("SELECT number FROM {}").format(table)).fetchall() if exists else []
+    lacking = SEARCH_SETTINGS.keys() - {setting.partition("=")[0] for setting in settings}
+    return _Standing(frozenset(number for (number,) in applied), shared_complete, tuple(sorted(lacking)))
+
+
+def _set_up_searches(connection: Connection, lacking: Iterable[str]) -> None:
     """Have this role's plain `ORDER BY embedding <=> $1 LIMIT k` find the nearest k, where that may be set.
 
     Whoever set something else keeps it; roles that may not have it set call the function search_chunks.
     """
-    row = connection.execute("SELECT current_database(), '[1]'::vector").fetchone()  # loads pgvector: it knows the names
-    assert row is not None
-    standing = connection.execute(
-        "SELECT unnest(s.setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
-        "WHERE d.datname = current_database() AND s.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = "
-        "current_user))"
-    ).fetchall()
-    for name in SEARCH_SETTINGS.keys() - {setting.partition("=")[0] for (setting,) in standing}:
-        # Another process may be setting it at this moment.
-        with contextlib.suppress(
-            psycopg.errors.InsufficientPrivilege, psycopg.errors.InternalError_, psycopg.errors.UniqueViolation
+    for name in lacking:
+        # Another process may be setting it at this moment, and a standby takes none.
+        with suppress(
+            psycopg.errors.InsufficientPrivilege,
+            psycopg.errors.InternalError_,
+            psycopg.errors.UniqueViolation,
+            psycopg.errors.ReadOnlySqlTransaction,
         ):
+            # The first loads pgvector: it knows the names.
+            row = connection.execute("SELECT pg_catalog.current_database(), '[1]'::vector").fetchone()
+            assert row is not None
             connection.execute(
                 sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}").format(
                     sql.Identifier(row[0]), sql.Identifier(*name.split(".")), sql.Literal(SEARCH_SETTINGS[name])
@@ -75,19 +139,12 @@ def _files() -> dict[int, str]:
     return {int(f.name[:3]): f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".sql")}
 
 
-def _applied(connection: Connection, database: Database) -> set[int]:
-    table = sql.Identifier(database.schema, "vector_pipeline_migrations")
-    row = connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),)).fetchone()
-    if not row or row[0] is None:
-        return set()
-    return {row[0] for row in connection.execute(sql.SQL("SELECT number FROM {}").format(table))}
-
-
 def _apply(connection: Connection, database: Database, files: dict[int, str]) -> list[int]:
     # One lock for the database, not for the schema: pgvector and the shared schema are common to all pipelines.
     with connection.transaction():
         lock_migrations(connection)
         vector = _ensure_pgvector(connection, database)
+        database.find_pgvector(connection)
         for name in (database.schema, SHARED_SCHEMA):
             exists = connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
             if exists is None:
@@ -95,26 +152,74 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
         table = sql.Identifier(database.schema, "vector_pipeline_migrations")
         connection.execute(
             sql.SQL(
-                "CREATE TABLE IF NOT EXISTS {} (number integer PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+                "CREATE TABLE IF NOT EXISTS {} (number integer PRIMARY KEY, "
+                "applied_at timestamptz DEFAULT pg_catalog.now())"
             ).format(table)
         )
-        applied = _applied(connection, database)
-        if applied - set(files):
+        # Looked at again under the lock.
+        standing = _standing(connection, database, files)
+        if standing.applied - set(files):
             raise DatabaseError(
                 f"schema '{database.schema}' of {database.safe_url} was made by a newer version of vector-pipeline; "
                 "upgrade the package"
             )
-        fresh = sorted(set(files) - applied)
+        fresh = sorted(set(files) - standing.applied)
+        again = [] if standing.shared_complete else [n for n in sorted(standing.applied) if _is_shared(files[n])]
+        _run(connection, database, vector, [files[number] for number in sorted([*fresh, *again])])
         for number in fresh:
-            statements = sql.SQL(files[number]).format(
+            # No parameter, for which a % in a schema's name would be taken.
+            connection.execute(sql.SQL("INSERT INTO {} (number) VALUES ({})").format(table, sql.Literal(number)))
+        space = _seen_space(connection) if fresh else None
+        if space is not None:
+            replace_view(connection, space)
+        return fresh
+
+
+def _seen_space(connection: Connection) -> Space | None:
+    """The space that the view shows, by the columns that every version of the table has."""
+    row = connection.execute(
+        "SELECT name, model, dimensions, element_type, state FROM spaces WHERE state = 'active'"
+    ).fetchone()
+    return Space(*row) if row else None
+
+
+def _is_shared(file: str) -> bool:
+    """Whether a file is about what is shared alone, and can be run again."""
+    return "{shared}" in file and "{schema}" not in file
+
+
+def _shared_tables(files: Iterable[str]) -> list[str]:
+    return [table for file in files for table in re.findall(r"CREATE TABLE IF NOT EXISTS \{shared\}\.(\w+)", file)]
+
+
+def _run(connection: Connection, database: Database, vector: str, files: Iterable[str]) -> None:
+    """Run files on a search_path that has Postgres's own functions and nothing else: they name every schema."""
+    path = connection.execute("SHOW search_path").fetchone()
+    assert path is not None
+    connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+    for file in files:
+        connection.execute(
+            sql.SQL(file).format(
                 schema=sql.Identifier(database.schema),
                 shared=sql.Identifier(SHARED_SCHEMA),
                 vector=sql.Identifier(vector),
             )
-            connection.execute(statements)
-            # No parameter, for which a % in a schema's name would be taken.
-            connection.execute(sql.SQL("INSERT INTO {} (number) VALUES ({})").format(table, sql.Literal(number)))
-        return fresh
+        )
+    connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", path)
+
+
+def _check_shared_version(connection: Connection) -> None:
+    """Raise DatabaseError where another pipeline's newer package keeps what this one would go wrong on."""
+    versions = sql.Identifier(SHARED_SCHEMA, "versions")
+    exists = connection.execute("SELECT pg_catalog.to_regclass(%s)", (versions.as_string(connection),)).fetchone()
+    if exists is None or exists[0] is None:
+        return
+    row = connection.execute(sql.SQL("SELECT pg_catalog.max(readable_from) FROM {}").format(versions)).fetchone()
+    if row and row[0] is not None and row[0] > SHARED_VERSION:
+        raise DatabaseError(
+            f"schema {SHARED_SCHEMA} was made by a newer version of vector-pipeline, of another pipeline in this "
+            "database; upgrade the package"
+        )
 
 
 def _ensure_pgvector(connection: Connection, database: Database) -> str:

@@ -195,11 +195,11 @@ def select_standing(connection: Connection, source_keys: Iterable[bytes]) -> psy
     """Select the sections of files as the table has them, for `standing_of`. Fetching from the cursor waits for them."""
     # An index-only scan counts the rows.
     return connection.execute(
-        "SELECT uuid_send(section), uuid_send(coalesce(s.source_key, c.source_key)), s.document_id, "
-        "uuid_send(s.digest), coalesce(s.chunk_index, 0), coalesce(s.start_char, 0), coalesce(s.first_index, 0), "
-        "coalesce(s.first_start, 0), coalesce(c.rows, 0) "
+        "SELECT pg_catalog.uuid_send(section), pg_catalog.uuid_send(coalesce(s.source_key, c.source_key)), "
+        "s.document_id, pg_catalog.uuid_send(s.digest), coalesce(s.chunk_index, 0), coalesce(s.start_char, 0), "
+        "coalesce(s.first_index, 0), coalesce(s.first_start, 0), coalesce(c.rows, 0) "
         "FROM (SELECT * FROM chunk_sections WHERE source_key = ANY(%(sources)s)) s FULL JOIN "
-        "(SELECT source_key, section, count(*)::int AS rows FROM chunks WHERE source_key = ANY(%(sources)s) "
+        "(SELECT source_key, section, pg_catalog.count(*)::int AS rows FROM chunks WHERE source_key = ANY(%(sources)s) "
         "AND section IS NOT NULL GROUP BY source_key, section) c USING (section) ORDER BY s.chunk_index",
         {"sources": UuidArray(source_keys)},
     )
@@ -281,7 +281,7 @@ def _take_over(stale: Sequence[Standing], compared: Sequence[Section]) -> list[b
 # The server compares the rows of short documents, so only rows that differ are sent. All rows of a changed section are
 # sent, because this side chooses the origin with which most of them need no change.
 _DIFFERENCES = """
-SELECT uuid_send(c.id), n.number::int, n.section = c.section, c.chunk_index, c.start_char, c.end_char,
+SELECT pg_catalog.uuid_send(c.id), n.number::int, n.section = c.section, c.chunk_index, c.start_char, c.end_char,
     (n.token_count, n.metadata) IS DISTINCT FROM (c.token_count, c.metadata)
 FROM unnest(%(ids)s, %(sections)s, %(indexes)s, %(starts)s, %(ends)s, %(tokens)s, %(metadata)s::jsonb[])
 WITH ORDINALITY AS n (id, section, chunk_index, start_char, end_char, token_count, metadata, number)
@@ -348,7 +348,7 @@ def write_places(connection: Connection, changes: Changes) -> None:
             "ON CONFLICT (section) DO UPDATE SET digest = excluded.digest, chunk_index = excluded.chunk_index, "
             "start_char = excluded.start_char, first_index = excluded.first_index, first_start = excluded.first_start, "
             "updated_at = CASE WHEN (s.chunk_index, s.start_char) = (excluded.chunk_index, excluded.start_char) "
-            "THEN s.updated_at ELSE now() END",
+            "THEN s.updated_at ELSE pg_catalog.now() END",
             (
                 UuidArray([section.key for section in sections]),
                 UuidArray([section.source.source_key for section in sections]),
@@ -363,8 +363,9 @@ def write_places(connection: Connection, changes: Changes) -> None:
     if changes.moved:
         connection.execute(
             "UPDATE chunks c SET section = nullif(m.section, %(none)s), chunk_index = m.i, start_char = m.s, "
-            "end_char = m.e, token_count = m.t, metadata = m.m, updated_at = now() "
-            "FROM unnest(%(ids)s, %(sections)s, %(indexes)s, %(starts)s, %(ends)s, %(tokens)s, %(metadata)s::jsonb[]) "
+            "end_char = m.e, token_count = m.t, metadata = m.m, updated_at = pg_catalog.now() "
+            "FROM unnest(%(ids)s, %(sections)s, %(indexes)s, %(starts)s, %(ends)s, %(tokens)s, "
+            "%(metadata)s::jsonb[]) "
             "AS m (id, section, i, s, e, t, m) WHERE c.id = m.id",
             _columns(changes.moved),
         )

@@ -7,7 +7,7 @@ from vector_pipeline.store.connection import Connection
 
 def count_chunks(connection: Connection) -> int:
     """Number of rows that the view shows."""
-    row = connection.execute("SELECT count(*) FROM chunks").fetchone()
+    row = connection.execute("SELECT pg_catalog.count(*) FROM chunks").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -27,7 +27,8 @@ def about_how_many_chunks(connection: Connection) -> int:
 def bytes_on_disk(connection: Connection, *relations: str) -> int:
     """Bytes of tables with their b-trees and TOAST, or of indexes; a relation that does not exist counts 0."""
     row = connection.execute(
-        "SELECT sum(pg_total_relation_size(to_regclass(quote_ident(name))))::bigint FROM unnest(%s::text[]) AS name",
+        "SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(pg_catalog.to_regclass(pg_catalog.quote_ident(name)))) "
+        "FROM pg_catalog.unnest(%s::text[]) AS name",
         (list(relations),),
     ).fetchone()
     return int(row[0] or 0) if row else 0

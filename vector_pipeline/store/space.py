@@ -96,14 +96,14 @@ def get_space(connection: Connection, name: str) -> Space:
 
 def count_vectors(connection: Connection, table: str) -> int:
     """Rows of one of a space's tables."""
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+    row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(table))).fetchone()
     return int(row[0]) if row else 0
 
 
 def count_missing(connection: Connection, space: Space) -> int:
     """Distinct texts in the chunks that have no vector in a space."""
     query = sql.SQL(
-        "SELECT count(DISTINCT content_hash) FROM chunks c WHERE NOT EXISTS "
+        "SELECT pg_catalog.count(DISTINCT content_hash) FROM chunks c WHERE NOT EXISTS "
         "(SELECT FROM {} e WHERE e.content_hash = c.content_hash) AND NOT EXISTS "
         "(SELECT FROM {} l WHERE l.content_hash = c.content_hash)"
     ).format(sql.Identifier(space.embeddings), sql.Identifier(space.landing))

@@ -178,7 +178,7 @@ def _create(connection: Connection, model: str, dimensions: int, state: State) -
             connection.execute(
                 sql.SQL(
                     "CREATE TABLE {} (content_hash uuid PRIMARY KEY, embedding {} NOT NULL, "
-                    "created_at timestamptz NOT NULL DEFAULT now()) WITH (toast_tuple_target = {})"
+                    "created_at timestamptz NOT NULL DEFAULT pg_catalog.now()) WITH (toast_tuple_target = {})"
                 ).format(
                     sql.Identifier(table),
                     sql.SQL(f"{element_type}({dimensions:d})"),

@@ -28,7 +28,7 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
             statement = sql.SQL(
                 "DELETE FROM {table} WHERE content_hash IN (SELECT e.content_hash FROM {table} e "
                 "LEFT JOIN unreferenced_hashes u USING (content_hash) "
-                "WHERE greatest(u.since, e.created_at) < now() - %s * interval '1 second' "
+                "WHERE greatest(u.since, e.created_at) < pg_catalog.now() - %s::float8 * interval '1 second' "
                 "AND NOT EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash) LIMIT %s)"
             ).format(table=sql.Identifier(table))
             while True:
@@ -42,7 +42,8 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
             if removed > MANY * count_vectors(connection, table):
                 connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(table)))
     connection.execute(
-        "DELETE FROM unreferenced_hashes WHERE since < now() - (%s + 86400) * interval '1 second'", (grace_seconds,)
+        "DELETE FROM unreferenced_hashes WHERE since < pg_catalog.now() - %s::float8 * interval '1 second'",
+        (grace_seconds + 86_400,),
     )
     return total
 
@@ -50,7 +51,7 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
 def orphans(connection: Connection) -> int:
     """The number of chunk rows whose file is not in the manifest, or is deleted there."""
     row = connection.execute(
-        "SELECT count(*) FROM chunks c WHERE NOT EXISTS (SELECT FROM source_files s WHERE "
+        "SELECT pg_catalog.count(*) FROM chunks c WHERE NOT EXISTS (SELECT FROM source_files s WHERE "
         "s.source_key = c.source_key AND s.status <> 'deleted')"
     ).fetchone()
     return int(row[0]) if row else 0
@@ -59,7 +60,8 @@ def orphans(connection: Connection) -> int:
 def count_mismatches(connection: Connection) -> list[tuple[str, int, int]]:
     """Loaded files with another number of rows than the manifest says: (path, rows by manifest, rows in the table)."""
     rows = connection.execute(
-        "SELECT s.path, s.chunks, count(c.id) FROM source_files s LEFT JOIN chunks c USING (source_key) "
-        "WHERE s.status = 'loaded' GROUP BY s.source_key HAVING s.chunks <> count(c.id) ORDER BY s.path LIMIT 100"
+        "SELECT s.path, s.chunks, pg_catalog.count(c.id) FROM source_files s LEFT JOIN chunks c USING (source_key) "
+        "WHERE s.status = 'loaded' GROUP BY s.source_key HAVING s.chunks <> pg_catalog.count(c.id) "
+        "ORDER BY s.path LIMIT 100"
     )
     return [(row[0], row[1], row[2]) for row in rows]

@@ -21,8 +21,8 @@ ROWS_IN_BLOCK = 64
 def select_missing(connection: Connection, space: Space, hashes: Iterable[bytes]) -> psycopg.Cursor[tuple[bytes]]:
     """Select the hashes that have no vector in a space. In pipeline mode, fetching from the cursor waits for them."""
     query = sql.SQL(
-        "SELECT uuid_send(h) FROM unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM {} e WHERE e.content_hash = h) "
-        "AND NOT EXISTS (SELECT FROM {} l WHERE l.content_hash = h)"
+        "SELECT pg_catalog.uuid_send(h) FROM pg_catalog.unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM {} e "
+        "WHERE e.content_hash = h) AND NOT EXISTS (SELECT FROM {} l WHERE l.content_hash = h)"
     ).format(sql.Identifier(space.embeddings), sql.Identifier(space.landing))
     return connection.execute(query, (UuidArray(hashes),), prepare=True)
 

@@ -1,83 +1,162 @@
-"""The view `document_chunks`: chunks with the vectors of the active space, and who may read it."""
+"""The view `document_chunks`: chunks with the vectors of the active space, and who may read it.
+
+It reads with its reader's rights (security_invoker), so that row policies on the tables hold for whoever searches.
+For that a reader needs the right to read what the view is made of: who may read the view is given it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
-from vector_pipeline.store.columns import SHOWN
+from vector_pipeline.store.columns import BENEATH, JOINED, SHOWN
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.grants import Grant, grant, grants_of
 from vector_pipeline.store.space import Space
 
-# Role (None: everybody), privilege, whether it may be passed on, and the column that it is for (None: all).
-Grant = tuple[str | None, str, bool, str | None]
+VIEW = "document_chunks"
+INVOKER = "security_invoker"
 
 _SELECTED = sql.SQL(", ").join(
     sql.SQL("{} AS {}").format(sql.SQL(column.shown), sql.Identifier(column.name)) for column in SHOWN
 )
 
 
-def replace_view(connection: Connection, space: Space) -> None:
-    """Point `document_chunks` at a space, keeping its grants; inside a transaction. Raises as `drop_view` does."""
-    create_view(connection, space, drop_view(connection))
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """What a view has beside its query, and would lose where it is made anew."""
+
+    owner: str | None = None
+    options: tuple[str, ...] = ()
+    """As pg_class has them: 'security_barrier=true'."""
+    grants: tuple[Grant, ...] = ()
 
 
-def drop_view(connection: Connection) -> list[Grant]:
-    """Drop the view, which has to be made anew since the type of its vector may change; returns its grants.
+def replace_view(connection: Connection, space: Space, embeddings: str | None = None) -> None:
+    """Point `document_chunks` at a space; its owner, options and grants stay. Inside a transaction.
 
-    Raises DatabaseError where other objects depend on it.
+    `embeddings` is what is to be the space's indexed table, where that has another name yet.
+
+    Where the columns stay what they are, so does the view, with all that stands on it. Raises DatabaseError where it
+    has to be dropped and other objects depend on it.
     """
-    grants = connection.execute(
-        "SELECT r.rolname, a.privilege_type, a.is_grantable, a.attname FROM ("
-        "SELECT relowner, (aclexplode(relacl)).*, NULL AS attname FROM pg_class "
-        "WHERE oid = to_regclass('document_chunks') UNION ALL "
-        "SELECT relowner, (aclexplode(attacl)).*, attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid "
-        "WHERE attrelid = to_regclass('document_chunks')"
-        ") a LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE a.grantee <> a.relowner"
-    ).fetchall()
+    state = _state(connection)
     try:
-        connection.execute("DROP VIEW IF EXISTS document_chunks")
-    except psycopg.errors.DependentObjectsStillExist as error:
-        raise DatabaseError(
-            f"other objects depend on the view document_chunks ({error.diag.message_detail}); drop them, switch, and "
-            "make them again"
-        ) from error
-    return grants
-
-
-def create_view(connection: Connection, space: Space, grants: Sequence[Grant]) -> None:
-    """Make the view of a space, which is not there, with some grants."""
-    connection.execute(
-        sql.SQL(
-            "CREATE VIEW document_chunks AS SELECT {} FROM (SELECT content_hash, embedding FROM {} UNION ALL "
-            "SELECT content_hash, embedding FROM {}) e JOIN placed_chunks c USING (content_hash)"
-        ).format(_SELECTED, sql.Identifier(space.embeddings), sql.Identifier(space.landing))
-    )
+        with connection.transaction():
+            connection.execute(_definition(space, embeddings, state, replace=True))
+    except psycopg.errors.InvalidTableDefinition:
+        # The vector's type is another, or a column is no longer where it was.
+        _drop(connection)
+        connection.execute(_definition(space, embeddings, state, replace=False))
+        grant(connection, VIEW, state.grants)
+        if state.owner is not None:
+            _give_back(connection, state.owner)
     connection.execute(
         sql.SQL("COMMENT ON VIEW document_chunks IS {}").format(
             f"Chunks with their vectors: {space.model}, {space.dimensions} dimensions. "
             "Nearest first: ORDER BY embedding <=> $1 LIMIT k"
         )
     )
-    for grantee, privilege, grantable, column in grants:
-        connection.execute(
-            sql.SQL("GRANT {}{} ON document_chunks TO {}{}").format(
-                sql.SQL(privilege),
-                sql.SQL("") if column is None else sql.SQL(" ({})").format(sql.Identifier(column)),
-                sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee),
-                sql.SQL(" WITH GRANT OPTION" if grantable else ""),
+    let_readers_read(connection, space)
+
+
+def let_readers_read(connection: Connection, space: Space) -> None:
+    """Give whoever may read the whole view the right to read what it is made of, where it is lacking."""
+    if f"{INVOKER}=true" not in _state(connection).options:
+        return
+    beneath = {**BENEATH, space.embeddings: (), space.landing: ()}
+    parts = [(table, column) for table, columns in beneath.items() for column in columns or ("",)]
+    lacking = connection.execute(
+        "SELECT DISTINCT t.name, t.part, r.rolname FROM ("
+        "SELECT (pg_catalog.aclexplode(relacl)).*, relowner FROM pg_class "
+        "WHERE oid = pg_catalog.to_regclass('document_chunks')::oid) a "
+        "LEFT JOIN pg_roles r ON r.oid = a.grantee CROSS JOIN unnest(%s::text[], %s::text[]) AS t (name, part) "
+        "CROSS JOIN LATERAL (SELECT coalesce(r.rolname, 'public'::name) AS name, "
+        "pg_catalog.to_regclass(pg_catalog.quote_ident(t.name))::oid AS oid) AS p (role, relation) "
+        "WHERE a.privilege_type = 'SELECT' AND a.grantee <> a.relowner AND NOT CASE WHEN t.part = '' "
+        "THEN pg_catalog.has_table_privilege(p.role, p.relation, 'SELECT') "
+        "ELSE pg_catalog.has_column_privilege(p.role, p.relation, t.part, 'SELECT') END",
+        ([table for table, _ in parts], [column for _, column in parts]),
+    ).fetchall()
+    for table, column, reader in lacking:
+        grant(connection, table, [Grant(reader, "SELECT", False, column or None)])
+
+
+def has_view(connection: Connection) -> bool:
+    """Whether there is a view: there is none before the first space."""
+    row = connection.execute("SELECT pg_catalog.to_regclass('document_chunks')").fetchone()
+    return bool(row and row[0])
+
+
+def _state(connection: Connection) -> ViewState:
+    row = connection.execute(
+        "SELECT pg_catalog.pg_get_userbyid(relowner), coalesce(reloptions, ARRAY[]::text[]) FROM pg_class "
+        "WHERE oid = pg_catalog.to_regclass('document_chunks')::oid"
+    ).fetchone()
+    if row is None:
+        return ViewState(options=(f"{INVOKER}=true",))
+    grants = tuple(grants_of(connection, VIEW))
+    options = list(row[1])
+    # Somebody's own choice stays. A role that may read some columns alone would lose the view, or be given the tables.
+    if not any(option.startswith(f"{INVOKER}=") for option in options) and all(g.column is None for g in grants):
+        options.append(f"{INVOKER}=true")
+    return ViewState(row[0], tuple(options), grants)
+
+
+def _definition(space: Space, embeddings: str | None, state: ViewState, *, replace: bool) -> sql.Composed:
+    options = (option.partition("=") for option in state.options)
+    return sql.SQL(
+        "CREATE {} VIEW document_chunks {} AS SELECT {} FROM (SELECT content_hash, embedding FROM {} UNION ALL "
+        "SELECT content_hash, embedding FROM {}) e {}"
+    ).format(
+        sql.SQL("OR REPLACE" if replace else ""),
+        sql.SQL("WITH ({})").format(
+            sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, _, value in options
             )
         )
+        if state.options
+        else sql.SQL(""),
+        _SELECTED,
+        sql.Identifier(embeddings or space.embeddings),
+        sql.Identifier(space.landing),
+        sql.SQL(JOINED),
+    )
 
 
-def has_dependents(connection: Connection) -> bool:
-    """Whether views or functions of somebody else's stand on `document_chunks`, which then cannot be made anew."""
+def _drop(connection: Connection) -> None:
+    try:
+        connection.execute("DROP VIEW document_chunks")
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise DatabaseError(
+            f"other objects depend on the view document_chunks ({error.diag.message_detail}); drop them, switch, and "
+            "make them again"
+        ) from error
+
+
+def _give_back(connection: Connection, owner: str) -> None:
+    row = connection.execute("SELECT current_user").fetchone()
+    if row and row[0] != owner:
+        # A role that is no member of the owner's may not; the view is then its own.
+        with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(sql.SQL("ALTER VIEW document_chunks OWNER TO {}").format(sql.Identifier(owner)))
+
+
+def stands_alone(connection: Connection, space: Space) -> bool:
+    """Whether nothing but the view refers to a space's indexed table, so that another table can take its place.
+
+    Views of somebody else's would stand in the way, and row policies be lost.
+    """
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND "
-        "r.oid = d.objid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass('document_chunks') "
-        "AND d.deptype = 'n' AND r.ev_class IS DISTINCT FROM d.refobjid)"
+        "SELECT EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass::oid "
+        "AND r.oid = d.objid WHERE d.refclassid = 'pg_class'::regclass::oid AND d.refobjid = t.oid "
+        "AND d.deptype = 'n' AND r.ev_class IS DISTINCT FROM pg_catalog.to_regclass('document_chunks')::oid) "
+        "OR t.relrowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = t.oid) "
+        "FROM pg_class t WHERE t.oid = pg_catalog.to_regclass(%s)::oid",
+        (sql.Identifier(space.embeddings).as_string(connection),),
     ).fetchone()
-    return bool(row and row[0])
+    return not (row and row[0])

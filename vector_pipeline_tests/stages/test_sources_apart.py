@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.pipeline.pipeline import open_pipeline, prepare_home
+from vector_pipeline.pipeline.home import prepare_home
+from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.queries.forget import forget_root
 from vector_pipeline.settings import Settings

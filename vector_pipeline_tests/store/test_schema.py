@@ -17,9 +17,11 @@ from vector_pipeline.store.connection import SHARED_SCHEMA, Database
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.rows import LoadOutcome, load_sources
 from vector_pipeline.store.search.by_vector import search
+from vector_pipeline.store.shared import spending
 from vector_pipeline.store.space import list_spaces
 from vector_pipeline.store.spaces import start_space, switch_space
 from vector_pipeline.store.sweep import sweep
+from vector_pipeline_tests.support.addresses import as_role
 from vector_pipeline_tests.support.corpus import embed, load, own, rows_of, scalar, vectors_of
 
 ODD = """My "odd" schema's 100% 이름 {0}"""
@@ -31,7 +33,7 @@ def tenant(fresh_database_url: str) -> Iterator[Database]:
     name = f"tenant_{fresh_database_url.split('/test_')[1][:12]}"
     role = sql.Identifier(name)
     with psycopg.connect(fresh_database_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'tenant'").format(role))
         admin.execute("CREATE EXTENSION vector")
         for made in (ODD, SHARED_SCHEMA):
             admin.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(made), role))
@@ -40,7 +42,7 @@ def tenant(fresh_database_url: str) -> Iterator[Database]:
             admin.execute(sql.SQL("REVOKE ALL ON {} FROM PUBLIC").format(place))
         admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(admin.info.dbname), role))
         admin.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))  # where pgvector's types are
-    yield Database(fresh_database_url.replace("://postgres", f"://{name}"), ODD)
+    yield Database(as_role(fresh_database_url, name, "tenant"), ODD)
     with psycopg.connect(fresh_database_url, autocommit=True) as admin:
         admin.execute(sql.SQL("DROP OWNED BY {}").format(role))
         admin.execute(sql.SQL("DROP ROLE {}").format(role))
@@ -179,3 +181,46 @@ def test_migrations_are_numbered_one_after_the_other() -> None:
     folder = resources.files("vector_pipeline.store") / "migrations"
     numbers = sorted(int(file.name[:3]) for file in folder.iterdir() if file.name.endswith(".sql"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_what_is_shared_is_made_again_where_a_dump_of_the_schema_alone_was_restored(fresh_database_url: str) -> None:
+    database = Database(fresh_database_url)
+    schema.migrate(database)
+    with database.connect() as connection:
+        connection.execute(f"DROP SCHEMA {SHARED_SCHEMA} CASCADE".encode())
+    assert schema.migrate(database) == []
+    with database.connect() as connection:
+        assert spending.record(connection, "m", 0.5, 3) == 0.5
+        assert load(connection, "A1", {"a.txt": ["text"]}).rows == 1
+
+
+def test_each_shared_table_is_made_by_a_file_that_can_be_run_again() -> None:
+    files = schema._files().values()
+    made = set(schema._shared_tables(text for text in files if schema._is_shared(text)))
+    assert made == set(schema._shared_tables(files))
+
+
+def test_what_a_newer_version_shares_is_refused_where_this_one_cannot_work_with_it(fresh_database_url: str) -> None:
+    database = Database(fresh_database_url)
+    schema.migrate(database)
+    versions = f"INSERT INTO {SHARED_SCHEMA}.versions (version, readable_from) VALUES"
+    with database.connect() as connection:
+        connection.execute(f"{versions} (8, {schema.SHARED_VERSION})".encode())
+    schema.migrate(database)
+    with database.connect() as connection:
+        connection.execute(f"{versions} (9, {schema.SHARED_VERSION + 1})".encode())
+    with pytest.raises(DatabaseError, match="vector_pipeline_shared was made by a newer version"):
+        schema.migrate(database)
+
+
+def test_settings_for_searches_are_set_again_where_they_were_lost(fresh_database_url: str) -> None:
+    """They are no part of a dump, and another role has none."""
+    schema.migrate(Database(fresh_database_url))
+    with psycopg.connect(fresh_database_url, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} RESET ALL").format(name))
+    schema.migrate(Database(fresh_database_url))
+    with psycopg.connect(fresh_database_url) as anyone:
+        anyone.execute("SELECT '[1]'::vector")
+        assert anyone.execute("SHOW hnsw.iterative_scan").fetchone() == ("relaxed_order",)
+        assert anyone.execute("SHOW hnsw.ef_search").fetchone() == ("100",)

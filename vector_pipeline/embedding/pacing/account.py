@@ -19,7 +19,7 @@ Example with 1,000,000 tokens per minute (16,667 in a second) as a preset:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from vector_pipeline.embedding.pacing.limits import Limits, RateHeaders
@@ -191,14 +191,20 @@ class Account:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The account that `as_json` described."""
+        """The account that `as_json` described, of whatever version: fields that this one does not know are left out."""
         meters = {name: _meter(values.get(name)) for name in ("tokens", "requests", "day")}
         width = values.get("width")
-        return cls(**{**values, **meters, "width": LearnedWidth(**width) if width else None})
+        learned = LearnedWidth(**_known(LearnedWidth, width)) if width else None
+        return cls(**_known(cls, {**values, **meters, "width": learned}))
 
 
 def _meter(values: dict[str, Any] | None) -> Meter | None:
     if values is None:
         return None
     mark = values.get("mark")
-    return Meter(**{**values, "mark": tuple(mark) if mark else None})
+    return Meter(**_known(Meter, {**values, "mark": tuple(mark) if mark else None}))
+
+
+def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}

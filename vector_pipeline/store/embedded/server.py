@@ -23,6 +23,7 @@ from urllib.parse import quote
 import psycopg
 
 from vector_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded import supervisor
 
 START_SECONDS = 120.0
@@ -49,7 +50,7 @@ class EmbeddedServer:
         """
         layout = supervisor.Layout(str(home.absolute()))
         try:
-            Path(layout.folder).mkdir(parents=True, exist_ok=True)
+            Path(layout.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
             # Taken before looking for the server: whoever stops it has this lock exclusively.
             users = _open_lock(layout.users)
         except OSError as error:
@@ -60,12 +61,11 @@ class EmbeddedServer:
         fcntl.flock(users, fcntl.LOCK_SH)
         try:
             _check_socket_folder(layout)
-            url = f"postgresql://postgres@/postgres?host={quote(layout.socket_folder, safe='')}"
             with _open_lock(layout.starting) as starting:
                 fcntl.flock(starting, fcntl.LOCK_EX)
-                if not _comes_up(url):
-                    _start(layout, url)
-            return cls(url, users)
+                if not _comes_up(layout):
+                    _start(layout)
+            return cls(_url(layout), users)
         except BaseException:
             users.close()
             raise
@@ -85,8 +85,10 @@ class EmbeddedServer:
 
 def _check_socket_folder(layout: supervisor.Layout) -> None:
     """Make the folder for the socket; one that somebody else has made is refused, since anything may listen there."""
+    if layout.socket_folder in (layout.folder, layout.data):
+        return
     with contextlib.suppress(FileExistsError):
-        Path(layout.socket_folder).mkdir()
+        Path(layout.socket_folder).mkdir(mode=0o700)
     found = os.lstat(layout.socket_folder)
     if stat.S_ISLNK(found.st_mode) or found.st_uid not in (os.geteuid(), supervisor.server_uid(layout)):
         raise ConfigurationError(
@@ -95,35 +97,41 @@ def _check_socket_folder(layout: supervisor.Layout) -> None:
         )
 
 
+def _url(layout: supervisor.Layout) -> str:
+    password = layout.read_password()
+    user = "postgres" if password is None else f"postgres:{password}"
+    return f"postgresql://{user}@/postgres?host={quote(layout.socket_folder, safe='')}&port={supervisor.PORT}"
+
+
 def _open_lock(path: str) -> IO[bytes]:
     # Not inherited by children: a lock must not outlive its user in a process that the user started.
-    return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "rb")  # noqa: PTH123
+    return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb")  # noqa: PTH123
 
 
-def _state(url: str) -> Literal["up", "changing", "down"]:
+def _state(layout: supervisor.Layout) -> Literal["up", "changing", "down"]:
     """Whether the server answers; `changing` where it is recovering from a crash, or shutting down."""
     try:
-        psycopg.connect(url, connect_timeout=5).close()
+        Database(_url(layout), embedded=True).reach()
     except psycopg.OperationalError as error:
         # SQLSTATE 57P03, which psycopg does not pass on for an attempt to connect.
         return "changing" if "the database system is" in str(error) else "down"
     return "up"
 
 
-def _comes_up(url: str) -> bool:
+def _comes_up(layout: supervisor.Layout) -> bool:
     """Whether there is a server: one that restarts itself after a crash is waited for, and not started beside."""
     deadline = time.monotonic() + START_SECONDS
-    while (state := _state(url)) == "changing" and time.monotonic() < deadline:
+    while (state := _state(layout)) == "changing" and time.monotonic() < deadline:
         time.sleep(0.05)
     return state == "up"
 
 
-def _start(layout: supervisor.Layout, url: str) -> None:
+def _start(layout: supervisor.Layout) -> None:
     """Start a supervisor and wait until its server answers; called under the lock for starting."""
     binaries = _binaries()
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}
     log = layout.log
-    with open(log, "ab") as sink:  # noqa: PTH123
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as sink:
         process = subprocess.Popen(
             [sys.executable, "-I", supervisor.__file__, layout.home, str(binaries)],
             stdin=subprocess.DEVNULL,
@@ -134,7 +142,7 @@ def _start(layout: supervisor.Layout, url: str) -> None:
             env=environment,
         )
     deadline = time.monotonic() + START_SECONDS
-    while (state := _state(url)) != "up":
+    while (state := _state(layout)) != "up":
         ended = process.poll() is not None and state == "down"
         if ended or time.monotonic() > deadline:
             raise DatabaseUnavailable(

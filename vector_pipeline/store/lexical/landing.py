@@ -14,7 +14,8 @@ from vector_pipeline.text.terms import frequencies
 def select_uncut(connection: Connection, hashes: Iterable[bytes]) -> set[bytes]:
     """Those of the hashes whose texts have no terms yet."""
     rows = connection.execute(
-        "SELECT uuid_send(h) FROM unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM lexical_texts t WHERE "
+        "SELECT pg_catalog.uuid_send(h) FROM pg_catalog.unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM "
+        "lexical_texts t WHERE "
         "t.content_hash = h) AND NOT EXISTS (SELECT FROM lexical_landing l WHERE l.content_hash = h)",
         (UuidArray(hashes),),
         prepare=True,

@@ -78,7 +78,7 @@ def maintain_lexical(database: Database, *, log: Callable[[str], None] = lambda 
 
 def count_landing(connection: Connection) -> int:
     """Texts that have landed and are in no segment."""
-    row = connection.execute("SELECT count(*) FROM lexical_landing").fetchone()
+    row = connection.execute("SELECT pg_catalog.count(*) FROM lexical_landing").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -101,7 +101,7 @@ def _cut_some(connection: Connection, after: uuid.UUID) -> int:
     with connection.transaction():
         lock_in_transaction(connection, Lock.LOADS, shared=True)
         rows = connection.execute(
-            "SELECT id, uuid_send(content_hash), page_content FROM chunks WHERE id > %s ORDER BY id LIMIT %s",
+            "SELECT id, pg_catalog.uuid_send(content_hash), page_content FROM chunks WHERE id > %s ORDER BY id LIMIT %s",
             (after, BACKLOG_AT_ONCE),
         ).fetchall()
         if not rows:
@@ -139,7 +139,7 @@ def worth_merging(segments: list[Segment]) -> list[Segment]:
 
 def _many_unreferenced(connection: Connection, segments: list[Segment]) -> bool:
     row = connection.execute(
-        "SELECT count(*) FROM unreferenced_hashes JOIN lexical_texts USING (content_hash)"
+        "SELECT pg_catalog.count(*) FROM unreferenced_hashes JOIN lexical_texts USING (content_hash)"
     ).fetchone()
     texts = sum(segment.texts for segment in segments)
     return bool(row and texts <= MAX_TEXTS_IN_SEGMENT and row[0] > MAX_UNREFERENCED_SHARE * texts)

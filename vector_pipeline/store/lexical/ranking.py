@@ -57,7 +57,7 @@ class WordRanking:
     def _best_of_segments(self, count: int) -> Iterator[tuple[bytes, float]]:
         places = [(key, ordinal) for key, scores in self._scores.items() for ordinal in _highest(scores, count)]
         rows = self._connection.execute(
-            "SELECT uuid_send(content_hash), segment, ordinal FROM lexical_texts "
+            "SELECT pg_catalog.uuid_send(content_hash), segment, ordinal FROM lexical_texts "
             "JOIN unnest(%s::int[], %s::int[]) AS u (segment, ordinal) USING (segment, ordinal)",
             ([key for key, _ in places], [ordinal for _, ordinal in places]),
         )
@@ -68,7 +68,7 @@ class WordRanking:
         """The scores of some texts; 0 for one that has no term of the question."""
         found = dict.fromkeys(hashes, 0.0)
         rows = self._connection.execute(
-            "SELECT uuid_send(content_hash), segment, ordinal FROM lexical_texts "
+            "SELECT pg_catalog.uuid_send(content_hash), segment, ordinal FROM lexical_texts "
             "WHERE content_hash = ANY(%s) AND segment = ANY(%s)",
             (UuidArray(hashes), list(self._scores)),
         )
@@ -83,7 +83,9 @@ def rank_words(connection: Connection, terms: Sequence[str]) -> WordRanking:
     with connection.pipeline():
         stored = _select_postings(connection, terms)
         landing = _select_landing(connection, terms)
-        totals = connection.execute("SELECT count(*), coalesce(sum(length), 0) FROM lexical_landing")
+        totals = connection.execute(
+            "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(length), 0) FROM lexical_landing"
+        )
         found = connection.execute("SELECT segment, texts, length, lengths FROM lexical_segments", binary=True)
         postings = [_Postings(*row) for row in stored]
         landed = [_Landed(*row) for row in landing]
@@ -145,7 +147,7 @@ def _select_postings(connection: Connection, terms: Sequence[str]) -> psycopg.Cu
 def _select_landing(connection: Connection, terms: Sequence[str]) -> psycopg.Cursor[tuple[bytes, int, list[int]]]:
     counts = sql.SQL(", ").join(sql.SQL("coalesce((terms ->> {})::int, 0)").format(sql.Literal(t)) for t in terms)
     query = sql.SQL(
-        "SELECT uuid_send(content_hash), length, ARRAY[{}]::int[] FROM lexical_landing WHERE terms ?| {}"
+        "SELECT pg_catalog.uuid_send(content_hash), length, ARRAY[{}]::int[] FROM lexical_landing WHERE terms ?| {}"
     ).format(counts, sql.Placeholder())
     return connection.execute(query, (TextArray(terms),), binary=True)
 

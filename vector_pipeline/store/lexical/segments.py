@@ -49,7 +49,8 @@ def flush_landing(connection: Connection) -> int:
         with connection.cursor(name="lexical_landing") as rows:
             rows.itersize = TERMS_FETCHED
             rows.execute(
-                "SELECT uuid_send(l.content_hash), l.length, l.terms::text, t.segment IS NULL FROM lexical_landing l "
+                "SELECT pg_catalog.uuid_send(l.content_hash), l.length, l.terms::text, t.segment IS NULL "
+                "FROM lexical_landing l "
                 "LEFT JOIN lexical_texts t USING (content_hash) LIMIT %s",
                 (LANDED_AT_ONCE,),
             )
@@ -99,7 +100,7 @@ class _Placed:
 
 def _placed(connection: Connection, segment: int) -> _Placed:
     rows = connection.execute(
-        "SELECT uuid_send(content_hash), EXISTS (SELECT FROM chunks c WHERE c.content_hash = t.content_hash) "
+        "SELECT pg_catalog.uuid_send(content_hash), EXISTS (SELECT FROM chunks c WHERE c.content_hash = t.content_hash) "
         "FROM lexical_texts t WHERE segment = %s ORDER BY ordinal",
         (segment,),
     ).fetchall()

@@ -82,7 +82,7 @@ def distances(connection: Connection, space: Space, query: Vector, hashes: Colle
 
 
 _NEAREST_BY_INDEX = """
-    SELECT uuid_send(e.content_hash), e.embedding <=> %(query)s AS distance
+    SELECT pg_catalog.uuid_send(e.content_hash), e.embedding <=> %(query)s AS distance
     FROM (SELECT content_hash, embedding FROM {embeddings}
           UNION ALL SELECT content_hash, embedding FROM {landing}) e
     WHERE EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash {condition})
@@ -97,13 +97,15 @@ _NEAREST_EXACTLY = """
         UNION ALL
         SELECT content_hash, embedding <=> %(query)s FROM {landing} JOIN texts USING (content_hash)
     )
-    SELECT uuid_send(content_hash), distance FROM measured ORDER BY distance LIMIT %(k)s
+    SELECT pg_catalog.uuid_send(content_hash), distance FROM measured ORDER BY distance LIMIT %(k)s
 """
 
 _DISTANCES = """
-    SELECT uuid_send(content_hash), embedding <=> %(query)s FROM {embeddings} WHERE content_hash = ANY(%(hashes)s)
+    SELECT pg_catalog.uuid_send(content_hash), embedding <=> %(query)s FROM {embeddings}
+    WHERE content_hash = ANY(%(hashes)s)
     UNION ALL
-    SELECT uuid_send(content_hash), embedding <=> %(query)s FROM {landing} WHERE content_hash = ANY(%(hashes)s)
+    SELECT pg_catalog.uuid_send(content_hash), embedding <=> %(query)s FROM {landing}
+    WHERE content_hash = ANY(%(hashes)s)
 """
 
 

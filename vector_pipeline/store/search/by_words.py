@@ -65,10 +65,11 @@ class WordSearch:
 
     def _passing(self, hashes: Collection[bytes], phrases: Collection[str]) -> set[bytes]:
         """Those of the texts that some file holds, that pass the filter and hold the phrases."""
-        content = "min(c.page_content)" if phrases else "NULL"
+        content = "pg_catalog.min(c.page_content)" if phrases else "NULL"
         rows = self.connection.execute(
             sql.SQL(
-                "SELECT uuid_send(c.content_hash), {} FROM chunks c WHERE c.content_hash = ANY(%(hashes)s) {} "
+                "SELECT pg_catalog.uuid_send(c.content_hash), {} FROM chunks "
+                "c WHERE c.content_hash = ANY(%(hashes)s) {} "
                 "GROUP BY c.content_hash"
             ).format(sql.SQL(content), self.limits.condition),
             {"hashes": UuidArray(hashes), **self.limits.values},

@@ -62,7 +62,7 @@ class Filter:
 
     def few_texts(self, connection: Connection) -> list[bytes] | None:
         """The hashes of all texts that pass, where they are of few chunks; None where they are many."""
-        query = sql.SQL("SELECT uuid_send(c.content_hash) FROM chunks c WHERE true {} LIMIT {}").format(
+        query = sql.SQL("SELECT pg_catalog.uuid_send(c.content_hash) FROM chunks c WHERE true {} LIMIT {}").format(
             self.condition, sql.Literal(FEW + 1)
         )
         rows = connection.execute(query, self.values).fetchall()

@@ -50,9 +50,9 @@ class Found:
 _PLACES = """
     SELECT u.place, c.copy, c.source_key, coalesce(f.root, ''), c.source, c.document_id, c.chunk_index,
            c.start_char, c.end_char, c.page_content, c.metadata
-    FROM unnest(%(hashes)s) WITH ORDINALITY AS u (content_hash, place)
+    FROM pg_catalog.unnest(%(hashes)s) WITH ORDINALITY AS u (content_hash, place)
     CROSS JOIN LATERAL (
-        SELECT *, row_number() OVER (ORDER BY c.source, c.document_id, c.chunk_index) AS copy
+        SELECT *, pg_catalog.row_number() OVER (ORDER BY c.source, c.document_id, c.chunk_index) AS copy
         FROM placed_chunks c WHERE c.content_hash = u.content_hash {condition}
         ORDER BY c.source, c.document_id, c.chunk_index LIMIT {copies}
     ) c

@@ -21,9 +21,10 @@ def note_answer(connection: Connection, bucket: str) -> None:
     """
     connection.execute(
         sql.SQL(
-            "INSERT INTO {} AS a (bucket, answered_at) VALUES (%s, clock_timestamp()) ON CONFLICT (bucket) DO UPDATE "
+            "INSERT INTO {} AS a (bucket, answered_at) VALUES (%s, pg_catalog.clock_timestamp()) ON "
+            "CONFLICT (bucket) DO UPDATE "
             "SET answered_at = excluded.answered_at "
-            "WHERE a.answered_at < excluded.answered_at - %s * interval '1 second'"
+            "WHERE a.answered_at < excluded.answered_at - %s::float8 * interval '1 second'"
         ).format(_TABLE),
         (bucket, EVERY_SECONDS),
     )

@@ -22,9 +22,9 @@ _QUEUES = sql.Identifier(SHARED_SCHEMA, "batch_queues")
 def tokens_out(connection: Connection, owner: str) -> dict[str, int]:
     """The tokens in unfinished batches of a pipeline, by the name of their space."""
     rows = connection.execute(
-        sql.SQL("SELECT space, sum(tokens)::bigint FROM {} WHERE owner = %s AND state <> 'finished' GROUP BY 1").format(
-            _BATCHES
-        ),
+        sql.SQL(
+            "SELECT space, pg_catalog.sum(tokens)::bigint FROM {} WHERE owner = %s AND state <> 'finished' GROUP BY 1"
+        ).format(_BATCHES),
         (owner,),
     )
     return dict(rows.fetchall())
@@ -67,7 +67,7 @@ class PostgresBatchLedger:
 
     def submitted(self, key: str, batch_id: str) -> None:
         """See BatchLedger."""
-        self._set(key, "state = 'submitted', submitted_at = now(), error = NULL, batch_id = %s", batch_id)
+        self._set(key, "state = 'submitted', submitted_at = pg_catalog.now(), error = NULL, batch_id = %s", batch_id)
 
     def refused(self, key: str, lines: Sequence[int]) -> None:
         """See BatchLedger."""
@@ -85,7 +85,9 @@ class PostgresBatchLedger:
     def finished(self, key: str, outcome: str, error: str | None) -> None:
         """See BatchLedger. It deletes the batch's lines, except those that the API refused or failed to answer."""
         with self._connection.transaction():
-            self._set(key, "state = 'finished', finished_at = now(), outcome = %s, error = %s", outcome, error)
+            self._set(
+                key, "state = 'finished', finished_at = pg_catalog.now(), outcome = %s, error = %s", outcome, error
+            )
             self._connection.execute(
                 sql.SQL("DELETE FROM {} WHERE batch = %s AND NOT refused AND NOT failed").format(_LINES), (key,)
             )
@@ -95,7 +97,7 @@ class PostgresBatchLedger:
         rows = self._connection.execute(
             sql.SQL(
                 "SELECT key::text, space, state, file_id, batch_id, inputs, tokens, "
-                "coalesce(extract(epoch FROM now() - submitted_at) / 3600, 0)::float8 FROM {} "
+                "coalesce(extract(epoch FROM pg_catalog.now() - submitted_at) / 3600::numeric, 0)::float8 FROM {} "
                 "WHERE owner = %s AND bucket = %s AND state <> 'finished' ORDER BY created_at, key"
             ).format(_BATCHES),
             (self._owner, self._bucket),
@@ -115,9 +117,9 @@ class PostgresBatchLedger:
     def queued_tokens(self, bucket: str) -> int:
         """See BatchLedger."""
         row = self._connection.execute(
-            sql.SQL("SELECT coalesce(sum(tokens), 0)::bigint FROM {} WHERE bucket = %s AND state <> 'finished'").format(
-                _BATCHES
-            ),
+            sql.SQL(
+                "SELECT coalesce(pg_catalog.sum(tokens), 0)::bigint FROM {} WHERE bucket = %s AND state <> 'finished'"
+            ).format(_BATCHES),
             (bucket,),
         ).fetchone()
         return int(row[0]) if row else 0
@@ -125,7 +127,7 @@ class PostgresBatchLedger:
     def queue(self, bucket: str) -> Queue:
         """See BatchLedger. A limit is used for a week; after that the account's may have been raised."""
         query = sql.SQL(
-            "SELECT CASE WHEN stated_at > now() - interval '7 days' THEN limit_tokens END, part_tokens "
+            "SELECT CASE WHEN stated_at > pg_catalog.now() - interval '7 days' THEN limit_tokens END, part_tokens "
             "FROM {} WHERE bucket = %s"
         ).format(_QUEUES)
         row = self._connection.execute(query, (bucket,)).fetchone()
@@ -135,7 +137,8 @@ class PostgresBatchLedger:
         """See BatchLedger."""
         query = sql.SQL(
             "INSERT INTO {} AS q (bucket, limit_tokens, stated_at, part_tokens) "
-            "VALUES (%(bucket)s, %(limit)s, CASE WHEN %(limit)s::bigint IS NOT NULL THEN now() END, %(part)s) "
+            "VALUES (%(bucket)s, %(limit)s, CASE WHEN %(limit)s::bigint IS "
+            "NOT NULL THEN pg_catalog.now() END, %(part)s) "
             "ON CONFLICT (bucket) DO UPDATE SET limit_tokens = coalesce(excluded.limit_tokens, q.limit_tokens), "
             "stated_at = coalesce(excluded.stated_at, q.stated_at), part_tokens = excluded.part_tokens"
         ).format(_QUEUES)
@@ -155,9 +158,9 @@ class PostgresBatchLedger:
     def last_finished(self) -> str:
         """The time when the last batch of the pipeline was finished, as Postgres prints it; empty if none ever was."""
         row = self._connection.execute(
-            sql.SQL("SELECT coalesce(max(finished_at)::text, '') FROM {} WHERE owner = %s AND bucket = %s").format(
-                _BATCHES
-            ),
+            sql.SQL(
+                "SELECT coalesce(pg_catalog.max(finished_at)::text, '') FROM {} WHERE owner = %s AND bucket = %s"
+            ).format(_BATCHES),
             (self._owner, self._bucket),
         ).fetchone()
         return str(row[0]) if row else ""
@@ -168,7 +171,9 @@ class PostgresBatchLedger:
 
     def to_send_singly(self, space: str, hashes: Sequence[bytes]) -> set[bytes]:
         """The hashes whose line was refused, or failed twice. Ordinary requests find out which text is the cause."""
-        return self._among(space, hashes, "(l.refused OR l.failed)", "HAVING bool_or(l.refused) OR count(*) > 1")
+        return self._among(
+            space, hashes, "(l.refused OR l.failed)", "HAVING bool_or(l.refused) OR pg_catalog.count(*) > 1"
+        )
 
     def _among(
         self, space: str, hashes: Sequence[bytes], condition: LiteralString, having: LiteralString = ""
@@ -179,7 +184,7 @@ class PostgresBatchLedger:
         rows = self._connection.execute(
             # The first condition on hashes uses the index; the second picks them from their lines.
             sql.SQL(
-                "SELECT h FROM {batches} b JOIN {lines} l ON l.batch = b.key, unnest(l.hashes) h "
+                "SELECT h FROM {batches} b JOIN {lines} l ON l.batch = b.key, pg_catalog.unnest(l.hashes) h "
                 "WHERE b.owner = %s AND b.space = %s AND b.bucket = %s AND {condition} "
                 "AND l.hashes && %s::uuid[] AND h = ANY(%s) GROUP BY h {having}"
             ).format(batches=_BATCHES, lines=_LINES, condition=sql.SQL(condition), having=sql.SQL(having)),

@@ -37,11 +37,12 @@ MAX_ATTEMPTS = 200
 CLOCK_TOLERANCE_SECONDS = 60.0
 
 _TABLE = sql.Identifier(SHARED_SCHEMA, "pacing")
-_READ = sql.SQL("SELECT version, state, extract(epoch FROM clock_timestamp())::float8 FROM {} WHERE bucket = %s").format(
-    _TABLE
-)
+_READ = sql.SQL(
+    "SELECT version, state, extract(epoch FROM pg_catalog.clock_timestamp())::float8 FROM {} WHERE bucket = %s"
+).format(_TABLE)
 _WRITE = sql.SQL(
-    "UPDATE {} SET version = version + 1, state = %s, updated_at = clock_timestamp() WHERE bucket = %s AND version = %s"
+    "UPDATE {} SET version = version + 1, state = %s, updated_at = pg_catalog.clock_timestamp() WHERE "
+    "bucket = %s AND version = %s"
 ).format(_TABLE)
 _CREATE = sql.SQL("INSERT INTO {} (bucket) VALUES (%s) ON CONFLICT DO NOTHING").format(_TABLE)
 

@@ -295,3 +295,11 @@ def test_what_an_answer_stated_outlives_a_preset() -> None:
     account.settle(ticket, RateHeaders(5_000_000, 4_000_000, 500, 400), wait)
     account.expect(Limits(), wait)
     assert account.limits == Limits(5_000_000, 500)
+
+
+def test_what_another_version_kept_beside_is_left_out() -> None:
+    account = Account.new(Limits(1_000, 10, None), 0.0)
+    stored = orjson.loads(orjson.dumps(account))
+    stored["of_a_later_version"] = 1
+    stored["tokens"]["of_a_later_version"] = [2]
+    assert Account.from_json(stored) == account

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import psycopg
 import pytest
 
 from vector_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.embedded.supervisor import Layout
 
@@ -205,7 +208,8 @@ def test_a_folder_for_the_socket_that_somebody_else_made_is_refused(home: Path) 
 
 def test_nobody_else_on_the_machine_may_connect(home: Path) -> None:
     with EmbeddedServer.start(home):
-        assert stat.S_IMODE((home / "postgres" / ".s.PGSQL.5432").stat().st_mode) == 0o700
+        folder = Path(Layout(str(home)).socket_folder)
+        assert stat.S_IMODE((folder / ".s.PGSQL.5432").stat().st_mode) == 0o700
 
 
 def test_a_home_that_cannot_be_written_is_one_clear_line(home: Path) -> None:
@@ -221,3 +225,99 @@ def test_a_server_that_does_not_start_says_why(home: Path) -> None:
         config.write("no such setting\n")
     with pytest.raises(DatabaseUnavailable, match=r"does not start: FATAL: .*postgresql.conf"):
         EmbeddedServer.start(home)
+
+
+def _refused_to(uid: int, attempt: Callable[[], object]) -> bool:
+    """Whether the system does not let another user of the machine do something."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            attempt()
+        except PermissionError:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+
+
+def test_nobody_gets_in_without_the_password(home: Path) -> None:
+    layout = Layout(str(home))
+    with EmbeddedServer.start(home) as server:
+        assert server.url.count(Path(layout.password).read_text()) == 1
+        assert stat.S_IMODE(Path(layout.password).stat().st_mode) == 0o600
+        without = server.url.replace(f":{Path(layout.password).read_text()}@", "@")
+        with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+            psycopg.connect(without, passfile="/dev/null")
+
+
+@as_root
+def test_no_other_user_reaches_the_server_its_files_or_its_locks(home: Path) -> None:
+    home.chmod(0o755)  # even so
+    layout = Layout(str(home))
+    socket_path = f"{layout.socket_folder}/.s.PGSQL.5432"
+    with EmbeddedServer.start(home):
+        owner = Path(layout.data).stat().st_uid
+        with pytest.raises(KeyError):
+            pwd.getpwuid(owner)  # a user that no account has
+        nobody = pwd.getpwnam("nobody").pw_uid
+        assert not _refused_to(0, lambda: socket.socket(socket.AF_UNIX).connect(socket_path))
+        assert _refused_to(nobody, lambda: socket.socket(socket.AF_UNIX).connect(socket_path))
+        for path in (layout.users, layout.starting, layout.password, layout.log):
+            assert _refused_to(nobody, lambda path=path: Path(path).read_bytes())  # type: ignore[misc]
+
+
+@as_root
+def test_folders_above_a_home_stay_as_they_are(home: Path) -> None:
+    closed = home / "closed"
+    closed.mkdir(mode=0o700)
+    deep = closed / "home"
+    deep.mkdir(mode=0o700)
+    with EmbeddedServer.start(deep) as server:
+        psycopg.connect(server.url).close()
+        assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+        assert stat.S_IMODE(deep.stat().st_mode) == 0o700
+    _eventually(lambda: _postmaster(deep) is None)
+
+
+@as_root
+def test_a_server_of_an_earlier_version_is_taken_over(home: Path) -> None:
+    """It let every process of `nobody` in, and its files were that user's."""
+    layout = Layout(str(home))
+    with EmbeddedServer.start(home) as server, psycopg.connect(server.url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1")
+    _eventually(lambda: _postmaster(home) is None)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    Path(layout.password).unlink()
+    (Path(layout.data) / "pg_hba.conf").write_text("local all all trust\n")
+    for place, folders, files in os.walk(layout.folder):
+        for name in (".", *folders, *files):
+            os.chown(f"{place}/{name}", nobody, nobody)
+    with EmbeddedServer.start(home) as server:
+        assert _count(server) == 1
+        assert Path(layout.data).stat().st_uid not in (0, nobody)
+        assert Path(layout.folder).stat().st_uid == 0
+
+
+def test_variables_of_libpq_neither_steer_nor_stop_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "PGHOST": "nowhere.invalid",
+        "PGHOSTADDR": "192.0.2.1",
+        "PGPORT": "1",
+        "PGSERVICE": "reports",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGOPTIONS": "-c default_transaction_read_only=on",
+        "PGUSER": "somebody",
+        "PGDATABASE": "else",
+        "PGTZ": "Nowhere/City",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with EmbeddedServer.start(home) as server, EmbeddedServer.start(home) as again:
+        assert server.url == again.url
+        with Database(server.url, embedded=True).connect() as connection:
+            connection.execute("CREATE TABLE writable (x int)")

@@ -1,0 +1,82 @@
+"""What may be shown of a URL, and of a text that may quote one: no part of a password, key or token.
+
+Nothing is cut out of a URL's text where two readers may disagree on what the password is. `user:pa/ss@host` is a host
+named `user` to one and a password to another, so everything up to the last `@` is hidden there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, unquote
+
+HIDDEN = "***"
+SHORT = 6
+
+# Parameters whose values say how and never as whom: shown, where the values of all others are hidden.
+HARMLESS = frozenset({"api-version", "connect_timeout", "region", "sslmode", "target_session_attrs"})
+
+# Parameters of URLs that are credentials: SAS and presigned URLs, tokens.
+_CREDENTIAL = re.compile(r"(^|[-_.])(sig|signature|token|secret|password|passwd|pwd|credential|key)($|[-_.])", re.I)
+
+# A user without a password, as addresses of databases are shown; and what a message gives for an example.
+_PLAIN = re.compile(r"postgres(ql)?://(user:password|[^:/?#@]*)@[^@?#]*$")
+
+# A URL inside a text ends at white space or a quote.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+
+
+def shown(url: str) -> str:
+    """A URL for people: no user information, no fragment, and of the query only the values that are harmless."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    # Everything before the last @ may be a part of a password, unless the authority has neither @ nor a strange port.
+    if _may_hold_credentials(rest):
+        rest = f"{HIDDEN}@{rest.rpartition('@')[2]}"
+    place, question_mark, query = rest.partition("#")[0].partition("?")
+    if question_mark:
+        place += "?" + "&".join(map(_shown_parameter, query.split("&")))
+    return f"{scheme}://{place}"
+
+
+def holds_credentials(url: str) -> bool:
+    """Whether a URL holds a user, a password, a key or a token; also one behind another, as fsspec chains them."""
+    for part in url.split("::"):
+        _, separator, rest = part.partition("://")
+        if not separator:
+            continue
+        if _may_hold_credentials(rest):
+            return True
+        names = (parameter.partition("=")[0] for parameter in rest.partition("?")[2].split("&"))
+        if any(map(_CREDENTIAL.search, names)):
+            return True
+    return False
+
+
+def hide(text: str, secrets: Iterable[str] = ()) -> str:
+    """A text without some secrets, however they are spelled, and with its URLs as `shown` has them."""
+    for secret in sorted({s for known in secrets for s in _spellings(known) if s}, key=len, reverse=True):
+        # A short one is a word's part in any text: hidden where it stands by itself.
+        alone = r"\b" if len(secret) < SHORT and secret.isalnum() else ""
+        text = re.sub(alone + re.escape(secret) + alone, HIDDEN, text)
+    return _URL.sub(lambda found: found.group() if _PLAIN.match(found.group()) else shown(found.group()), text)
+
+
+def _may_hold_credentials(rest: str) -> bool:
+    if "@" not in rest:
+        return False
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    # Without a colon it is a host, and the @ stands in a path; with one it may be the beginning of `user:pa/ss@host`.
+    return "@" in authority or ":" in authority.rpartition("]")[2]
+
+
+def _shown_parameter(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    if name.lower() in HARMLESS:
+        return parameter
+    return f"{name}={HIDDEN}" if equals else HIDDEN
+
+
+def _spellings(secret: str) -> set[str]:
+    return {secret, unquote(secret), quote(secret, safe=""), quote(secret)}

@@ -1,0 +1,138 @@
+"""What libpq understands of a database's URL, what of it may be shown, and the variables that libpq reads itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import psycopg
+from psycopg import conninfo, pq
+
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.redaction import HIDDEN
+
+SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key", "passfile")
+"""Parameters of which no part is shown."""
+
+# Parameters that are shown behind the question mark; of others it is not known whether they are secret.
+_SHOWN = ("hostaddr", "service", "sslmode", "target_session_attrs")
+
+# Variables that libpq reads and for which there is no parameter to put in their place.
+# https://www.postgresql.org/docs/current/libpq-envars.html
+_WITHOUT_PARAMETER = ("PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGDATESTYLE", "PGTZ", "PGGEQO")
+
+# What stands for "not set" where neither libpq's default nor an empty value does.
+_NEUTRAL = {
+    "sslcertmode": "allow",
+    "min_protocol_version": "3.0",
+    "max_protocol_version": "latest",
+    # The embedded server's ways; one that a version before 0.2 started asks for no password.
+    "require_auth": "scram-sha-256,none",
+}
+
+_PLAIN = re.compile(r"[\w.,:-]+")
+
+# Held while variables are out of the environment, so that two threads put back what was there before both.
+_ENVIRONMENT = threading.RLock()
+
+
+def parameters(url: str) -> dict[str, str]:
+    """The parameters of a URL or a line of `name=value`, as libpq understands them.
+
+    Raises ConfigurationError, which says what is wrong and nothing of what the URL holds.
+    """
+    try:
+        return {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items() if value is not None}
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(_what_is_wrong(url, str(error))) from None
+
+
+def shown(url: str) -> str:
+    """A database's URL for people: user, host, port and database, built from what libpq understood of it."""
+    if is_ambiguous(url):
+        # libpq may have taken a part of the password for the host: nothing that it understood can be shown.
+        return f"postgresql://{HIDDEN}" + ("" if "?" in url else f"@{url.rpartition('@')[2]}")
+    try:
+        found = parameters(url)
+    except ConfigurationError:
+        return f"postgresql://{HIDDEN}"
+    host, port = found.get("host", ""), found.get("port", "")
+    behind = {name: found[name] for name in _SHOWN if _PLAIN.fullmatch(found.get(name, ""))}
+    if "/" in host:
+        place, behind = "", {"host": host, **({"port": port} if port else {}), **behind}
+    else:
+        place = _places(host, port)
+    user = f"{quote(found['user'], safe='')}@" if found.get("user") else ""
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in behind.items())
+    return f"postgresql://{user}{place}/{quote(found.get('dbname', ''), safe='')}" + (f"?{query}" if query else "")
+
+
+def _places(host: str, port: str) -> str:
+    hosts, ports = host.split(","), port.split(",")
+    pairs = zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=False)
+    return ",".join(f"{f'[{h}]' if ':' in h else quote(h)}{p and f':{p}'}" for h, p in pairs)
+
+
+def secrets(url: str) -> list[str]:
+    """What must not be shown of a URL, wherever a text may quote it."""
+    try:
+        found = parameters(url)
+    except ConfigurationError:
+        return []
+    return [found[name] for name in SECRETS if found.get(name)]
+
+
+def is_ambiguous(url: str) -> bool:
+    """Whether libpq takes a part of what is meant for user and password for the host, the port or the database."""
+    _, is_url, rest = url.partition("://")
+    at = rest.find("@")
+    if not is_url or at < 0:
+        return False
+    try:
+        found = parameters(url)
+    except ConfigurationError:
+        found = None
+    # User and password are what stands before the first @, if no / is before that.
+    behind = rest if "/" in rest[:at] else rest[at + 1 :]
+    if found is None:
+        return "@" in behind
+    return "@" in behind.partition("?")[0] or not re.fullmatch(r"[\d,]*", found.get("port", ""))
+
+
+def _what_is_wrong(url: str, message: str) -> str:
+    if url.startswith(("postgresql://", "postgres://")):
+        unknown = re.search(r'"([A-Za-z_]{1,40})"', message)
+        if unknown and f"{unknown[1]}=" in url.rpartition("@")[2].partition("?")[2]:
+            return (
+                f"DATABASE_URL has the parameter '{unknown[1]}', which is another library's: take it out of the URL "
+                "(https://www.postgresql.org/docs/current/libpq-connect.html lists those that Postgres knows)"
+            )
+        return (
+            "DATABASE_URL cannot be read: it looks like postgresql://user:password@host:5432/database, with @ / ? # % "
+            "in user and password written as %40 %2F %3F %23 %25"
+        )
+    return "DATABASE_URL is not a Postgres URL; it looks like postgresql://user:password@host:5432/database"
+
+
+def neutral_parameters() -> dict[str, str]:
+    """For each parameter that a variable of the environment sets: what leaves it as if the variable were not there."""
+    return {
+        name: _NEUTRAL.get(name, (option.compiled or b"").decode())
+        for option in pq.Conninfo.get_defaults()
+        if option.envvar and option.envvar.decode() in os.environ and (name := option.keyword.decode()) != "service"
+    }
+
+
+@contextmanager
+def without_variables() -> Iterator[None]:
+    """Take those variables out of the environment for which there is no parameter, for as long as a connect takes."""
+    with _ENVIRONMENT:
+        kept: Mapping[str, str] = {n: os.environ.pop(n) for n in _WITHOUT_PARAMETER if n in os.environ}
+        try:
+            yield
+        finally:
+            os.environ.update(kept)
