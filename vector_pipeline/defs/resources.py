@@ -23,6 +23,7 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failed_arrivals import Failure, fail_attempt
 from vector_pipeline.store.failures import PostgresError
+from vector_pipeline.store.kept import repeated
 from vector_pipeline.store.run_locks import RunLocks
 
 
@@ -43,8 +44,10 @@ class PostgresResource:
         self.pipeline = self.pipeline.owned_by(self._locks.owner(arrival))
         if not waited:
             return False
-        with self.pipeline.database.connect(role="arrival") as connection:
-            return manifest.count_files(connection, arrival).pending == 0
+        counts = repeated(
+            self.pipeline.database, "arrival", lambda connection: manifest.count_files(connection, arrival)
+        )
+        return counts.pending == 0
 
     def note(self, arrival: str, reason: str, failure: Failure, run: str) -> dict[str, dg.MetadataValue]:
         """Note why a run of an arrival failed; returns its counts of files, none where the database is away."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import dagster as dg
 
@@ -15,8 +16,9 @@ from vector_pipeline.defs.runs import TRIGGER, was_interrupted
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import fencing, manifest
-from vector_pipeline.store.connection import Owner
+from vector_pipeline.store.connection import Connection, Owner
 from vector_pipeline.store.failed_arrivals import fail_attempt, failed_arrivals
+from vector_pipeline.store.kept import Kept, repeated
 from vector_pipeline.store.locks import in_progress
 
 # Dagster's own log lines, 42 a run, would drown the report; what matters of a failure is in its description.
@@ -37,8 +39,7 @@ def run_arrivals(
     names = Names(pipeline.settings.name)
     definitions = build_definitions(pipeline.settings, opened=pipeline, finished=report.add)
     register_arrivals(instance, names, arrivals)
-    with pipeline.database.connect(role="ingest") as connection:
-        counts = manifest.count_files(connection)
+    counts = repeated(pipeline.database, "ingest", manifest.count_files)
     # The scan was none of Dagster's: the UI shows it as it shows those of the sensor.
     scanned = dg.AssetMaterialization(
         names.asset("source_files"), metadata=scan_metadata(report.scans, counts, arrivals)
@@ -48,11 +49,13 @@ def run_arrivals(
 
     def run(arrival: str) -> dg.ExecuteInProcessResult | None:
         # Whoever had it when this began (a run of the daemon's) has finished it by the time it is our turn.
-        with pipeline.database.connect(role="ingest") as connection:
+        def wait(connection: Connection) -> int:
             while in_progress(connection, [arrival]):
                 time.sleep(0.5)
-            if not manifest.count_files(connection, arrival).pending:
-                return None
+            return manifest.count_files(connection, arrival).pending
+
+        if not repeated(pipeline.database, "ingest", wait):
+            return None
         return job.execute_in_process(
             partition_key=arrival, instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False
         )
@@ -60,8 +63,7 @@ def run_arrivals(
     # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
     # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
     for arrival in arrivals:
-        with pipeline.database.connect(role="ingest") as connection:
-            owner = fencing.next_owner(connection, arrival)
+        owner = repeated(pipeline.database, "ingest", partial(fencing.next_owner, arrival=arrival))
         result = run(arrival)
         if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
             # Dagster catches Ctrl-C and takes it for a failure of the run.
@@ -83,7 +85,7 @@ def _add(report: IngestReport, pipeline: Pipeline, owner: Owner, result: dg.Exec
         with pipeline.owned_by(owner).database.connect(role="ingest") as connection:
             if result.run_id not in [found.failed_run for found in failed_arrivals(connection, [arrival])]:
                 fail_attempt(connection, arrival, reason, kind, run=result.run_id)
-    with pipeline.database.connect(role="ingest") as connection:
-        report.pending += manifest.count_files(connection, arrival).pending
-        for state in manifest.files_with_status(connection, "rejected", arrival=arrival):
+    with Kept(pipeline.database, "ingest") as kept:
+        report.pending += kept.run(partial(manifest.count_files, arrival=arrival)).pending
+        for state in kept.run(lambda connection: manifest.files_with_status(connection, "rejected", arrival=arrival)):
             report.rejected[state.path] = state.error or ""

@@ -9,15 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.settings import Settings
 from vector_pipeline.sources.opening import open_source
-from vector_pipeline.stages.scan import scan
+from vector_pipeline.stages.scan import scan_patiently
 from vector_pipeline.store import manifest
+from vector_pipeline.store.connection import Connection, require_writable
+from vector_pipeline.store.kept import Kept
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -50,29 +54,30 @@ def ingest(
     settings = pipeline.settings
     sources = [open_source(location) for location in locations]
     with ExitStack() as stack:
-        with pipeline.database.connect(role="ingest") as connection:
+        with Kept(pipeline.database, "ingest", log=say) as kept:
+            kept.run(require_writable)
             # Before anything is scanned: a model that was forgotten or mistyped must not wait for the first request.
-            check_model(connection, settings)
+            kept.run(lambda connection: check_model(connection, settings))
             if instance is None and may_have_started_runs(settings):
                 instance = stack.enter_context(open_instance_in_process(settings))
             if instance is not None:
-                from vector_pipeline.defs.names import Names
-                from vector_pipeline.defs.opening import ORDINARY
-                from vector_pipeline.defs.runs import release_abandoned
-
-                release_abandoned(instance, Names(settings.name), connection, limits or ORDINARY)
+                kept.run(partial(_release, instance, settings, limits))
             options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
             for source in sources:
-                result = scan(
-                    pipeline.database, source, options, progress=lambda _: pipeline.advance("files listed", 1_000)
+                result = scan_patiently(
+                    pipeline.database,
+                    source,
+                    options,
+                    progress=lambda _: pipeline.advance("files listed", 1_000),
+                    log=say,
                 )
                 say(f"{source.root}: {result}")
                 report.scans.append(result)
                 if result.warning:
                     report.failures.append(result.warning)
-            manifest.mark_stale_pending(connection, pipeline.fingerprints.current)
-            arrivals = manifest.pending_arrivals(connection)
-            pipeline.advance("files to load", manifest.count_files(connection).pending)
+            kept.run(lambda connection: manifest.mark_stale_pending(connection, pipeline.fingerprints.current))
+            arrivals = kept.run(manifest.pending_arrivals)
+            pipeline.advance("files to load", kept.run(manifest.count_files).pending)
         if arrivals:
             from vector_pipeline.local.arrival_runs import run_arrivals
 
@@ -80,3 +85,14 @@ def ingest(
             run_arrivals(pipeline, instance, arrivals, report, say)
     report.seconds = time.monotonic() - began
     return report
+
+
+def _release(
+    instance: dg.DagsterInstance, settings: Settings, limits: TickLimits | None, connection: Connection
+) -> list[str]:
+    """Give back what runs hold whose process is gone."""
+    from vector_pipeline.defs.names import Names
+    from vector_pipeline.defs.opening import ORDINARY
+    from vector_pipeline.defs.runs import release_abandoned
+
+    return release_abandoned(instance, Names(settings.name), connection, limits or ORDINARY)

@@ -13,6 +13,7 @@ import orjson
 from vector_pipeline.stages.streams import ChunkRow, DocumentRow
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
+from vector_pipeline.store.kept import repeated
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_documents
 from vector_pipeline.text.chunking.tokens import Tokenizer
 from vector_pipeline.text.documents import Chunk, Document, content_hash, noted, places_of
@@ -92,5 +93,4 @@ def reject_empty(database: Database, arrival: str, outcome: ChunksOutcome) -> No
     """Reject the files that gave no chunk, because they have nothing to load."""
     if outcome.empty:
         reasons = {(uuid.UUID(bytes=key), fingerprint): NO_TEXT for key, fingerprint in outcome.empty}
-        with database.connect(role="chunks") as connection:
-            manifest.reject_files(connection, arrival, reasons)
+        repeated(database, "chunks", lambda connection: manifest.reject_files(connection, arrival, reasons))

@@ -25,6 +25,7 @@ from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.streams import DocumentRow
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection, Database, commit_without_waiting
+from vector_pipeline.store.kept import Kept
 from vector_pipeline.store.manifest import RACY, OwnedFile
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers import ReadCounts, ReaderOptions
@@ -72,14 +73,13 @@ def read_arrival(
     Files that are read in processes of their own are begun ahead of the others.
     Raises ConfigurationError or SourceError where the arrival's root cannot be opened.
     """
-    with database.connect(role="documents") as connection, ReaderPool(limits) as pool:
-        # What is noted here costs a second look if it is lost, and waiting for the disk per file costs most of the time.
-        commit_without_waiting(connection)
-        files = files_to_read(connection, arrival)
+    # What is noted here costs a second look if it is lost, and waiting for the disk per file costs most of the time.
+    with Kept(database, "documents", prepare=commit_without_waiting) as kept, ReaderPool(limits) as pool:
+        files = kept.run(lambda connection: files_to_read(connection, arrival))
         outcome.deletions = sum(file.gone for file in files)
         present = [file for file in files if not file.gone]
         if present:
-            yield from _Reading(connection, arrival, open_source(present[0].root), options, pool, outcome).rows(present)
+            yield from _Reading(kept, arrival, open_source(present[0].root), options, pool, outcome).rows(present)
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class _Begun:
 class _Reading:
     """The reading of one arrival."""
 
-    connection: Connection
+    kept: Kept
     arrival: str
     source: Source
     options: ReaderOptions
@@ -156,7 +156,7 @@ class _Reading:
         if fingerprint != file.fingerprint.removesuffix(RACY):
             self.outcome.postponed[file.path] = "changed while it was read; the next scan takes it up"
             return False
-        manifest.note_bytes_hash(self.connection, self.arrival, file, digest)
+        self.kept.run(lambda connection: manifest.note_bytes_hash(connection, self.arrival, file, digest))
         return True
 
     def _rows_of(
@@ -183,7 +183,7 @@ class _Reading:
             # It may quote the file, and is shown in terminals, in logs and in the UI.
             reason = self.outcome.rejected[file.path] = printable(str(rejection))
             reasons = {(file.source_key, file.fingerprint): reason}
-            manifest.reject_files(self.connection, self.arrival, reasons)
+            self.kept.run(lambda connection: manifest.reject_files(connection, self.arrival, reasons))
         except FileNotFoundError:
             self.outcome.postponed[file.path] = "was deleted before it could be read; the next scan takes it up"
         except OSError as error:

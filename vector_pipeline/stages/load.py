@@ -9,14 +9,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 
-from vector_pipeline.errors import DatabaseUnavailable, one_line
+from vector_pipeline.errors import one_line
 from vector_pipeline.stages.streams import ChunkRow
 from vector_pipeline.store import manifest, rejected_texts, rows
 from vector_pipeline.store.chunks import SourceRows, StoredChunk
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline.store.failures import ConnectionLost, PostgresError
+from vector_pipeline.store.failures import PostgresError, is_passing
+from vector_pipeline.store.kept import Kept
 from vector_pipeline.store.space import active_space
 
 
@@ -51,42 +53,43 @@ def load_chunks(
     One group is in memory: `rows_per_batch` rows, or one file if it has more. `fingerprint_of` returns the fingerprint
     of the rules that a path is loaded with. `progress` is called after each group with its number of files. If the
     caller passes `result`, it is filled and returned, so its counts are known even after an error.
-    Raises DatabaseUnavailable; what was loaded before stays loaded.
+    A group is loaded again if Postgres was away; raises DatabaseUnavailable if it stays away for the database's
+    `retry_seconds`. What was loaded before stays loaded.
     """
     result = result or LoadResult()
-    with database.connect(role="document rows") as connection:
-        gone = [file.source_key for file in manifest.owned_files(connection, arrival) if file.gone]
-        if gone:
-            result.deleted_rows = rows.delete_sources(connection, arrival, gone)
-            result.deleted = len(gone)
+    with Kept(database, "document rows") as kept:
+        result.deleted, result.deleted_rows = kept.run(partial(_delete, arrival=arrival))
         for group in _groups(chunks, fingerprint_of, rows_per_batch):
-            for part, outcome in _load_group(connection, arrival, group):
+            for part, outcome in kept.run(partial(_load_group, arrival=arrival, group=group)):
                 result.rows += outcome.rows
                 result.written += outcome.written
                 result.loaded += len(outcome.loaded)
                 result.pending.update(outcome.skipped)
-                _explain_missing(connection, arrival, part, outcome, result)
+                kept.run(partial(_explain_missing, arrival=arrival, group=part, outcome=outcome, result=result))
                 if progress:
                     progress(len(part))
     return result
 
 
+def _delete(connection: Connection, arrival: str) -> tuple[int, int]:
+    """Carry out the deletions of an arrival; returns the files and the rows deleted."""
+    gone = [file.source_key for file in manifest.owned_files(connection, arrival) if file.gone]
+    return len(gone), rows.delete_sources(connection, arrival, gone) if gone else 0
+
+
 def _load_group(
     connection: Connection, arrival: str, group: list[SourceRows]
-) -> Iterator[tuple[list[SourceRows], rows.LoadOutcome]]:
+) -> list[tuple[list[SourceRows], rows.LoadOutcome]]:
     """Load a group in one transaction. If Postgres refuses it, load each file in a transaction of its own."""
     try:
-        yield group, rows.load_sources(connection, arrival, group)
-        return
-    except ConnectionLost as error:
-        raise DatabaseUnavailable(f"the connection to Postgres broke during the load ({one_line(error)})") from error
+        return [(group, rows.load_sources(connection, arrival, group))]
     except PostgresError as error:
+        if is_passing(error):
+            raise
         if len(group) == 1:
             outcome = rows.LoadOutcome(skipped={group[0].path: f"Postgres refuses its rows: {one_line(error)}"})
-            yield group, outcome
-            return
-    for source in group:
-        yield from _load_group(connection, arrival, [source])
+            return [(group, outcome)]
+    return [part for source in group for part in _load_group(connection, arrival, [source])]
 
 
 def _explain_missing(

@@ -21,6 +21,7 @@ from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printab
 from vector_pipeline.sources.selection import IGNORE_FILE, Selection
 from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
 from vector_pipeline.store import manifest, scans
+from vector_pipeline.store.again import again
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.locks import lock_scan
 from vector_pipeline.store.manifest import RACY, FileChange, KnownFile
@@ -139,6 +140,18 @@ def scan(
             run.compare(source.walk(run.wants), known, progress)
         run.finish()
         return run.result
+
+
+def scan_patiently(
+    database: Database,
+    source: Source,
+    options: ScanOptions,
+    *,
+    progress: Callable[[int], None] | None = None,
+    log: Callable[[str], None] = lambda _: None,
+) -> ScanResult:
+    """As `scan`, and from its beginning where Postgres was away meanwhile: what it had registered is known then."""
+    return again(database.retry_seconds, lambda: scan(database, source, options, progress=progress), log=log)
 
 
 def _refuse_nested(roots: list[str], root: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
@@ -15,6 +16,7 @@ from vector_pipeline.pipeline.model import Target
 from vector_pipeline.stages.streams import ChunkRow, PlannedText
 from vector_pipeline.store import vectors
 from vector_pipeline.store.connection import Database
+from vector_pipeline.store.kept import Kept
 
 # The number of hashes in one look-up. A round trip for this many is negligible compared with embedding them.
 LOOKUP = 2_000
@@ -41,7 +43,7 @@ def plan(
     outcome: PlanOutcome,
 ) -> Iterator[PlannedText]:
     """Yield the texts to embed, token batch after token batch. Each target space has token batches of its own."""
-    with database.connect(role="token batches") as connection:
+    with Kept(database, "token batches") as kept:
         planned: set[tuple[str, bytes]] = set()
 
         def wanted() -> Iterator[PlannedText]:
@@ -52,7 +54,7 @@ def plan(
                     hashes = list({row.content_hash for row in group})
                     missing = set(hashes)
                     if target.space is not None:
-                        missing = vectors.missing(connection, target.space, hashes)
+                        missing = kept.run(partial(vectors.missing, space=target.space, hashes=hashes))
                     for row in group:
                         key = (target.name, row.content_hash)
                         if row.content_hash in missing and key not in planned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import manifest
+from vector_pipeline.store.kept import Kept
 from vector_pipeline.store.sweep import sweep
 
 STAGES = ("documents", "chunks", "token_batches")
@@ -12,7 +13,7 @@ STAGES = ("documents", "chunks", "token_batches")
 def keep_in_order(pipeline: Pipeline) -> tuple[int, int]:
     """Remove what is no longer needed; returns the numbers of vectors and of stage files removed."""
     settings = pipeline.settings
-    with pipeline.database.connect(role="upkeep") as connection:
-        swept = sweep(connection, settings.grace_seconds)
-        done = manifest.finished_arrivals(connection, settings.keep_stages_days)
+    with Kept(pipeline.database, "upkeep") as kept:
+        swept = kept.run(lambda connection: sweep(connection, settings.grace_seconds))
+        done = kept.run(lambda connection: manifest.finished_arrivals(connection, settings.keep_stages_days))
     return swept, pipeline.stage_files.remove(STAGES, done)

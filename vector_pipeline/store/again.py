@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from vector_pipeline.store.failures import PASSING
+from vector_pipeline.errors import PipelineError
+from vector_pipeline.store.failures import PostgresError, is_passing
 
 T = TypeVar("T")
 
@@ -24,8 +25,8 @@ def again(seconds: float, work: Callable[[], T], *, log: Callable[[str], None] =
     while True:
         try:
             return work()
-        except PASSING:
-            if time.monotonic() + wait > deadline:
+        except (PostgresError, PipelineError) as error:
+            if not is_passing(error) or time.monotonic() + wait > deadline:
                 raise
         if wait == FIRST_WAIT_SECONDS:
             log("Postgres is away; what was being done is done again once it is back")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 from typing import Self, TypeVar
 
 import psycopg
@@ -10,6 +11,7 @@ import psycopg
 from vector_pipeline.errors import DatabaseUnavailable
 from vector_pipeline.store.again import again
 from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.failures import is_passing
 
 T = TypeVar("T")
 
@@ -38,8 +40,12 @@ class Kept:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+        if isinstance(error, psycopg.Error):
+            raise self._database.explained(error) from error
 
     def close(self) -> None:
         """Close the connection; the next work opens another."""
@@ -53,7 +59,12 @@ class Kept:
         The work begins and ends its transactions itself, and may find done already what it is to do: a connection that
         is lost at COMMIT does not tell whether it was carried out. Raises DatabaseUnavailable once the time is over.
         """
-        return again(self._database.retry_seconds, lambda: self._once(work), log=self._log)
+        try:
+            return again(self._database.retry_seconds, lambda: self._once(work), log=self._log)
+        except psycopg.Error as error:
+            if is_passing(error):
+                raise self._database.explained(error) from error
+            raise
 
     def _once(self, work: Callable[[Connection], T]) -> T:
         try:
@@ -73,3 +84,9 @@ class Kept:
                 raise
             self._connection = connection
         return self._connection
+
+
+def repeated(database: Database, role: str, work: Callable[[Connection], T]) -> T:
+    """Do one piece of work on a connection of its own, and again where Postgres was away meanwhile; see `Kept.run`."""
+    with Kept(database, role) as kept:
+        return kept.run(work)

@@ -12,6 +12,7 @@ import psycopg
 
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.store import fencing, locks
+from vector_pipeline.store.again import again
 from vector_pipeline.store.connection import Database, Owner
 from vector_pipeline.store.locks import Lock
 
@@ -87,7 +88,12 @@ class RunLocks:
         return waited
 
     def _take_arrival(self, arrival: str) -> bool:
+        return again(self._database.retry_seconds, lambda: self._take_arrival_once(arrival))
+
+    def _take_arrival_once(self, arrival: str) -> bool:
         with self._mutex:
+            if self._connection.closed:
+                self._look()
             if not locks.try_lock_named(self._connection, Lock.ARRIVAL, arrival):
                 return False
             self._owners[arrival] = fencing.take_over(self._connection, arrival)

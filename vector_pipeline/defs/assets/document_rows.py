@@ -11,7 +11,9 @@ from vector_pipeline.stages.load import LoadResult, load_chunks
 from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest
 from vector_pipeline.store.columns import SHOWN
+from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failed_arrivals import fail_attempt
+from vector_pipeline.store.kept import repeated
 from vector_pipeline.store.sizes import about_how_many_chunks
 
 COLUMNS = {column.name: (column.type, column.description) for column in SHOWN}
@@ -61,7 +63,8 @@ def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.File
 
     Returns how many are, about how many rows the table has, and the states of the arrival's files.
     """
-    with work.pipeline.database.connect(role="document rows") as connection:
+
+    def close(connection: Connection) -> tuple[int, int, list[manifest.FileState]]:
         pending = manifest.finish_attempt(connection, work.arrival)
         if pending:
             reason = next(iter(result.pending.values()), "files are pending")
@@ -70,6 +73,8 @@ def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.File
             connection, "pending", "rejected", "loaded", "deleted", arrival=work.arrival, limit=2_000
         )
         return pending, about_how_many_chunks(connection), states
+
+    return repeated(work.pipeline.database, "document rows", close)
 
 
 def _metadata(

@@ -10,8 +10,9 @@ from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import column_schema, shortened
 from vector_pipeline.defs.work import pipeline_of, source_of
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.stages.scan import ScanResult, scan
+from vector_pipeline.stages.scan import ScanResult, scan_patiently
 from vector_pipeline.store import manifest
+from vector_pipeline.store.kept import Kept
 
 COLUMNS = {
     "root": ("text", "folder or URL that the file lies under"),
@@ -69,21 +70,26 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
     def source_files(context: dg.AssetExecutionContext, config: ScanConfig) -> dg.MaterializeResult[None]:
         pipeline, source = pipeline_of(context, names), source_of(context, names)
         options = pipeline.scan_options("sensor" if config.quiet else "asset", quiet=config.quiet)
-        with explained(), pipeline.database.connect(role="source_files") as connection:
-            places = source.open(connection)
+        with explained(), Kept(pipeline.database, "source_files", log=context.log.info) as kept:
+            places = kept.run(source.open)
             confirmed = _confirmed(config, [place.root for place in places])
             results = [
-                scan(pipeline.database, place, replace(options, confirm_deletions=place.root == confirmed))
+                scan_patiently(
+                    pipeline.database,
+                    place,
+                    replace(options, confirm_deletions=place.root == confirmed),
+                    log=context.log.info,
+                )
                 for place in places
             ]
             for result in results:
                 context.log.info(f"{result.root}: {result}")
                 if result.warning:
                     context.log.warning(result.warning)
-            arrivals = manifest.pending_arrivals(connection)
-            counts = manifest.count_files(connection)
+            arrivals = kept.run(manifest.pending_arrivals)
+            counts = kept.run(manifest.count_files)
             # By hand also those that are loaded: somebody may have deleted the partition.
-            registered = arrivals if config.quiet else manifest.owning_arrivals(connection)
+            registered = arrivals if config.quiet else kept.run(manifest.owning_arrivals)
         register_arrivals(context.instance, names, registered)
         return dg.MaterializeResult(metadata=scan_metadata(results, counts, arrivals))
 

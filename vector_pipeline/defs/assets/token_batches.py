@@ -13,6 +13,7 @@ from vector_pipeline.pipeline.model import targets
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.streams import TOKEN_BATCHES, ChunkRow, PlannedText, from_reader, to_reader
 from vector_pipeline.stages.token_batches import PlanOutcome, plan
+from vector_pipeline.store.kept import repeated
 
 COLUMNS = {
     "batch": ("int32", "number of the request that the text is planned for"),
@@ -42,8 +43,9 @@ def build_token_batches(opening: Opening) -> dg.AssetsDefinition:
             outcome = PlanOutcome()
             with work_on(context, opening.names) as work:
                 pipeline = work.pipeline
-                with pipeline.database.connect(role="token batches") as connection:
-                    filled = targets(connection, pipeline.settings)
+                filled = repeated(
+                    pipeline.database, "token batches", lambda connection: targets(connection, pipeline.settings)
+                )
                 yield from plan(
                     pipeline.database, from_reader(chunks, ChunkRow), filled, pipeline.request_limits, outcome
                 )

@@ -1,13 +1,17 @@
 """`vector_index`: landed vectors under the index, measured; and what else keeps the table in order."""
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.work import pipeline_of
+from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.upkeep import keep_in_order
+from vector_pipeline.store.again import again
 from vector_pipeline.store.index import IndexReport, maintain_index
-from vector_pipeline.store.lexical.maintenance import maintain_lexical
+from vector_pipeline.store.lexical.maintenance import LexicalReport, maintain_lexical
 
 
 def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
@@ -36,8 +40,9 @@ def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
         pipeline = pipeline_of(context, names)
         with explained():
             swept, stages = keep_in_order(pipeline)
-            lexical = maintain_lexical(pipeline.database, log=context.log.info)
-            reports = maintain_index(pipeline.database, recall=pipeline.settings.min_recall, log=context.log.info)
+            lexical, reports = again(
+                pipeline.settings.retry_seconds, lambda: _maintain(pipeline, context.log.info), log=context.log.info
+            )
         metadata: dict[str, dg.MetadataValue] = {
             "vectors_swept": dg.MetadataValue.int(swept),
             "stages_removed": dg.MetadataValue.int(stages),
@@ -54,6 +59,11 @@ def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return vector_index
+
+
+def _maintain(pipeline: Pipeline, log: Callable[[str], None]) -> tuple[LexicalReport | None, list[IndexReport]]:
+    lexical = maintain_lexical(pipeline.database, log=log)
+    return lexical, maintain_index(pipeline.database, recall=pipeline.settings.min_recall, log=log)
 
 
 def _when_loads_are_quiet() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:
