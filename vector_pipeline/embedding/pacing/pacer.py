@@ -79,8 +79,8 @@ class PacerBase:
                     ticket, seconds = await self._take(weight, urgent=False)
                     if seconds > MAX_WAIT_SECONDS:
                         raise ProviderUnavailable(
-                            f"the account may send its next request only in {seconds / 60:,.0f} minutes (its requests "
-                            "of the day are used up, or the API asked for a pause); run again then, all answers so far "
+                            f"the account may send its next request only in {seconds / 60:,.0f} minutes (the requests "
+                            "of a day are used up, or the API asked for a pause); run again then, all answers so far "
                             "are stored"
                         )
                     if ticket is not None:

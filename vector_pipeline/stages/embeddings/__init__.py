@@ -1,1 +1,1 @@
-"""The stage `embeddings`: the plan, the answers, the budget, and the Batch API."""
+"""The stage `embeddings`: requests of the plan, storage of the answers, budgets, and the Batch API."""

@@ -1,7 +1,7 @@
-"""Paid answers into Postgres the moment they arrive; none is lost while it is away.
+"""Store paid answers in Postgres when they arrive, and lose none while Postgres is away.
 
-An answer that cannot be stored is tried again for as long as requests are, and then spilled to a file under the
-home, which the next run that embeds loads first. So it is at once where trying again cannot help.
+If an answer cannot be stored, it is tried again for `RETRY_SECONDS` and then spilled to a file under the home. If a
+retry cannot help, it is spilled at once. The next run that embeds stores such files first.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class AnswerStore:
         self._reserve = Reserve(pipeline.settings, target.name, dimensions)
         self._connection: Connection | None = None
         self._noted = -answered.EVERY_SECONDS
-        """When it was last noted that the API answers."""
+        """The time of the last call of `answered.note_answer`."""
 
     def __enter__(self) -> Self:
         return self
@@ -80,19 +80,19 @@ class AnswerStore:
         self._disconnect()
 
     def expect(self, texts: int) -> None:
-        """Wait while answers cannot be stored, then keep room on disk for one more, to so many texts.
+        """Wait while answers cannot be stored, then reserve room on disk for one more answer with this many texts.
 
-        To be called before a request is sent. Raises StorageError where there is no room.
+        Call it before sending a request. Raises StorageError if there is no room.
         """
         self._takes.wait()
         self._reserve.hold(texts)
 
     async def deliver(self, answer: Answer) -> None:
-        """Store an answer. Raises DatabaseError once it has been spilled instead."""
+        """Store an answer. Raises DatabaseError after it has been spilled instead."""
         try:
             await asyncio.to_thread(self._store_in_time, answer)
         except asyncio.CancelledError:
-            # The thread cannot be stopped; it need not wait for Postgres any longer.
+            # The thread cannot be stopped, but it can stop waiting for Postgres.
             self._hurried.set()
             raise
 
@@ -103,15 +103,15 @@ class AnswerStore:
                 with self._lock:
                     self._store(answer)
                 self._takes.set()
-                self._reserve.let_go(len(answer.inputs) + len(answer.rejected))
+                self._reserve.release(len(answer.inputs) + len(answer.rejected))
                 return
             except PASSING as error:
                 if self._takes.is_set():
                     self._log(
-                        f"Postgres takes no answer at present ({one_line(error)}); nothing more is sent, and the "
-                        "answers in hand are kept until it does"
+                        f"Postgres cannot store answers at present ({one_line(error)}); no more requests are sent, and "
+                        "answers are kept until it can"
                     )
-                # From the first sign on; what is under way has its room.
+                # Stop at the first failure. Requests under way have their room on disk.
                 self._takes.clear()
                 if time.monotonic() > deadline or self._hurried.is_set():
                     raise DatabaseUnavailable(self._spill(answer, error)) from error
@@ -119,7 +119,7 @@ class AnswerStore:
             except (DatabaseError, PostgresError) as error:
                 raise DatabaseError(self._spill(answer, error)) from error
             except Exception as error:
-                # Whatever it is, the answer is paid.
+                # Whatever the error is, the answer is paid for.
                 self._spill(answer, error)
                 raise
 
@@ -129,7 +129,7 @@ class AnswerStore:
         except Exception:
             self._disconnect()
             raise
-        # What cannot be given back is given up when the run ends.
+        # Claims that cannot be released now end with the run.
         with suppress(*PASSING):
             self._claims.release([*(i.content_hash for i in answer.inputs), *answer.rejected])
 
@@ -137,7 +137,7 @@ class AnswerStore:
         hashes = [i.content_hash for i in answer.inputs]
         if hashes:
             space = self._target.space or self._open_space(connection, answer)
-            # Together, so that neither a crash nor a second try leaves a vector unpaid or paid twice in the books.
+            # In one transaction, so that after a crash or a retry the cost of each vector is recorded exactly once.
             with owned_transaction(connection):
                 stored = vectors.store_vectors(connection, space, hashes, answer.vectors)
                 cost = self._budget.record(connection, answer.tokens, reserved=sum(i.tokens for i in answer.inputs))
@@ -163,26 +163,27 @@ class AnswerStore:
             self._connection = None
 
     def _open_space(self, connection: Connection, answer: Answer) -> Space:
-        """The space of a model whose dimensions only its answers tell."""
+        """The space of a model whose dimensions are known only from its answers."""
         return open_space(connection, self._target.model, int(answer.vectors.shape[1]))
 
     def _spill(self, answer: Answer, error: Exception) -> str:
-        """Keep an answer in a file; returns what to say of it."""
-        where = f"Postgres at {self._pipeline.database.safe_url} took no answer ({one_line(error)})"
+        """Keep an answer in a file; returns a message about it."""
+        where = f"Postgres at {self._pipeline.database.safe_url} could not store an answer ({one_line(error)})"
         if not answer.inputs:
             return where
         try:
             path = self._reserve.write(answer)
         except OSError as failed:
             folder = folder_of(self._pipeline.settings)
-            return f"{where}, and {folder} none either ({failed.strerror}): {len(answer.inputs):,} texts are paid again"
-        return f"{where}; the answers in hand are kept in {path} and stored by the next run"
+            texts = f"{len(answer.inputs):,} texts are paid for again"
+            return f"{where}, and it cannot be kept in {folder} either ({failed.strerror}): {texts}"
+        return f"{where}; it is kept in {path}, and the next run stores it"
 
 
 def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
-    """Store the answers that earlier runs paid for and could not store.
+    """Store the answers that earlier runs paid for but could not store.
 
-    A file that holds none is set aside by name, and what it held is paid again. Raises DatabaseError.
+    A file without a valid answer is renamed, and its texts are paid for again. Raises DatabaseError.
     """
     remove_abandoned(pipeline.settings)
     paths = spilled_files(pipeline.settings)
@@ -193,14 +194,14 @@ def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
             try:
                 _store_one(connection, pipeline, read_spilled(path), log)
             except FileNotFoundError:
-                continue  # another run was here first
+                continue  # another run has already stored it
             except OSError as error:
                 log(f"{path} cannot be read ({error.strerror}); it is left for the next run")
             except PASSING:
                 raise
             except (UnreadableSpill, ConfigurationError, PostgresError) as error:
                 set_aside(path)
-                log(f"{path} cannot be stored ({one_line(error)}) and is set aside; what it held is paid again")
+                log(f"{path} cannot be stored ({one_line(error)}) and is renamed; its texts are paid for again")
 
 
 def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: Callable[[str], None]) -> None:
@@ -210,7 +211,7 @@ def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: C
     cost = usd(space.model, kept.tokens, usd_per_million_tokens=pipeline.settings.usd_per_million_tokens)
     with owned_transaction(connection):
         stored = vectors.store_vectors(connection, space, kept.hashes, kept.vectors)
-        # Where none is new it was counted already: by another run that had the same file in hand.
+        # If no vector is new, another run has stored the same file and recorded its cost.
         if stored and cost is not None:
             spending.record(connection, space.model, cost, kept.tokens)
     kept.path.unlink(missing_ok=True)
@@ -218,9 +219,9 @@ def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: C
 
 
 def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions: int) -> Space | None:
-    """The space that vectors were spilled for; None where it was dropped."""
+    """The space that vectors were spilled for; None if it was dropped."""
     if name == pipeline.model and active_space(connection) is None:
-        # The first answers of a model whose dimensions only they told.
+        # These are the first answers of a model whose dimensions were unknown.
         return open_space(connection, name, dimensions)
     of_name = (space for space in list_spaces(connection) if name in (space.name, space.model))
     return next((space for space in of_name if space.dimensions == dimensions), None)

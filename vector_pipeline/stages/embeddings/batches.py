@@ -1,8 +1,8 @@
-"""The plan through the Batch API: half the price, and nobody waits for it.
+"""Embed a plan through the Batch API, at half the price and without waiting.
 
-Each run harvests what has been answered, submits what is new and says what is still out; the files whose vectors
-are out stay pending, and a later run loads them. What the API refused within a batch goes the ordinary way, which
-finds the culprit. A run in `sync` mode harvests too, and leaves alone what is out: it has been ordered already.
+Each run harvests the answers of finished batches and submits new texts. Files with texts in unfinished batches stay
+pending, and a later run loads them. Texts that the API refused inside a batch are sent in ordinary requests, which find
+out which text is the cause. A run in `sync` mode harvests too, and does not send texts of unfinished batches again.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from vector_pipeline.store.locks import submission
 from vector_pipeline.store.shared.batches import PostgresBatchLedger
 from vector_pipeline.store.space import Space, list_spaces
 
-# Hashes asked for at once.
+# The number of hashes in one look-up.
 LOOKUP = 2_000
 
 
 @dataclass(slots=True)
 class BatchOutcome:
-    """What one run brought in and sent out; `singly` are the texts that go the ordinary way."""
+    """The result of one run. `singly` are the texts to send in ordinary requests."""
 
     harvested: Harvest = field(default_factory=Harvest)
     submitted: Submitted = field(default_factory=Submitted)
     stored: int = 0
     singly: list[PlannedText] = field(default_factory=list)
     out: int = 0
-    """Texts of the plan that batches are to answer, those just submitted among them."""
+    """The number of texts of the plan in unfinished batches, including those just submitted."""
     ordered: float = 0.0
-    """USD that what was submitted is going to cost, as far as the price is known."""
+    """The cost in USD of what was submitted, if the price is known."""
     stopped: str | None = None
-    """Why not all was submitted."""
+    """Why not all texts were submitted."""
 
     def __str__(self) -> str:
         return (
-            f"batches: {self.harvested.inputs:,} texts came back, {self.submitted.inputs:,} were submitted, "
-            f"{self.out:,} of this plan are out, {self.submitted.left:,} wait for room in the account's queue"
+            f"batches: {self.harvested.inputs:,} texts were answered, {self.submitted.inputs:,} were submitted, "
+            f"{self.out:,} of this plan wait for an answer, {self.submitted.left:,} wait for room in the account's queue"
             + (f" ({self.submitted.full})" if self.submitted.full else "")
         )
 
@@ -69,10 +69,10 @@ def embed_in_batches(
     ordered: float = 0.0,
     log: Callable[[str], None] = lambda _: None,
 ) -> BatchOutcome:
-    """Harvest and submit for one space, until all that was ever spent is `spend_until` USD. Waits for no batch.
+    """Harvest and submit for one space, until the spending of all time is `spend_until` USD. It does not wait.
 
-    `spent` and `ordered` are what the run has spent, and submitted to other spaces, before: USD.
-    Raises ProviderRefused, ProviderUnavailable and DatabaseError; what was harvested before is stored, what was
+    `spent` is what the run has spent before, and `ordered` the cost of what it has submitted to other spaces, in USD.
+    Raises ProviderRefused, ProviderUnavailable and DatabaseError. What was harvested before is stored, and what was
     submitted is in the ledger.
     """
     result = BatchOutcome()
@@ -84,9 +84,9 @@ def embed_in_batches(
     ):
         ledger = PostgresBatchLedger(connection, database.schema, config.bucket)
         result.harvested, result.stored = _harvest(pipeline, space, api, config, ledger, log)
-        # Opened now, so that a day's limit counts what has just come in.
+        # Opened after the harvest, so that the limit of the day includes its cost.
         budget = _budget(pipeline, space, spend_until, spent, ordered)
-        # One at a time: between the look at what is out and the note of what goes out nobody else submits.
+        # One run at a time: no other may submit between the check of unfinished batches and the entry of new ones.
         with submission(connection, f"{database.schema} {space.name}"):
             budget.committed = usd_out_in_batches(connection, pipeline)
             run = _Submission(pipeline, space, ledger, connection, claims, budget, result)
@@ -98,9 +98,9 @@ def embed_in_batches(
 
 
 def harvest(pipeline: Pipeline, config: ClientConfig, *, log: Callable[[str], None] = lambda _: None) -> Harvest:
-    """Bring in whatever the account's batches have been answered, for all spaces; returns without waiting.
+    """Harvest the finished batches of the account for all spaces, without waiting.
 
-    Raises as `embed_in_batches` does.
+    Raises the errors of `embed_in_batches`.
     """
     total = Harvest()
     with pipeline.database.connect(role="batches") as connection:
@@ -117,9 +117,9 @@ def harvest(pipeline: Pipeline, config: ClientConfig, *, log: Callable[[str], No
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """How it stands with batches: how many are out, and how many of them a harvest would bring further.
+    """The state of batches: the number of unfinished ones, and the number that a harvest can advance.
 
-    `last_finished` is when the last one was brought in, ISO 8601, empty where none ever was.
+    `last_finished` is the time when the last one was harvested, as text; empty if none ever was.
     """
 
     batches: int
@@ -128,7 +128,7 @@ class Outstanding:
 
 
 def outstanding(pipeline: Pipeline, config: ClientConfig) -> Outstanding:
-    """How it stands with the account's batches: a small request for each that is out.
+    """The state of the account's batches. It sends one small request for each unfinished one.
 
     Raises ProviderRefused, ProviderUnavailable and DatabaseError.
     """
@@ -163,7 +163,7 @@ def _harvest(
     ledger: PostgresBatchLedger,
     log: Callable[[str], None],
 ) -> tuple[Harvest, int]:
-    """Bring in what is there for one space; returns that and how many vectors were new."""
+    """Harvest the batches of one space; returns the result and the number of new vectors."""
     stored = 0
     budget = _budget(pipeline, space)
     with pipeline.database.connect(role="answers") as answers:
@@ -173,7 +173,7 @@ def _harvest(
             hashes = [i.content_hash for i in answer.inputs]
             with answers.transaction():
                 new = vectors.store_vectors(answers, space, hashes, answer.vectors)
-                # After a harvest that was cut off the same lines come again, stored and counted already.
+                # After an interrupted harvest the same lines come again. They are already stored and counted.
                 cost = budget.record(answers, answer.tokens) if new else Recorded()
             budget.count(cost)
             stored += new
@@ -211,11 +211,11 @@ class _Submission:
     result: BatchOutcome
 
     def wanted(self, plan: Iterable[PlannedText]) -> Iterator[EmbeddingInput]:
-        """What is to be submitted: not stored, not out, not refused, not being sent now, within the budget."""
+        """Yield the texts to submit: not stored, submitted, refused or being sent, and within the budget."""
         texts = iter(plan)
         while group := list(islice(texts, LOOKUP)):
             by_hash = {text.content_hash: text for text in group}
-            # Claimed until the ledger has them, so that no run sends them the ordinary way meanwhile.
+            # Claimed until the ledger has them, so that no other run sends them in ordinary requests.
             mine = self.claims.claim(by_hash)
             missing = vectors.missing(self.connection, self.space, list(by_hash))
             self.result.out += len(missing - mine)

@@ -1,4 +1,4 @@
-"""How much may be spent: per run, and per day or night by all pipelines of a database together."""
+"""Budgets: of one run, and of a day or a night for all pipelines of a database together."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from vector_pipeline.store.space import list_spaces
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What an answer cost, in USD."""
+    """The cost of an answer in USD."""
 
     usd: float = 0.0
     unforeseen: float = 0.0
-    """By how much that is more than what was reserved for it."""
+    """The cost minus what was reserved for it."""
     spent_by_all: Mapping[str, float] = field(default_factory=dict)
-    """What all runs have spent, it included, by the limits that they share."""
+    """The spending of all runs, including this answer, for each shared limit."""
 
 
 @dataclass(slots=True)
 class Budget:
-    """What a run may spend; `reserve` before a request is sent, `record` when it was answered. USD.
+    """The budget of a run in USD. Call `reserve` before sending a request, and `record` for its answer.
 
-    Runs side by side see one another's spending with each answer, so a limit that they share is passed by no more
-    than the requests that are under way.
+    With each answer a run sees the spending of the others. So a shared limit is exceeded at most by the cost of the
+    requests under way.
     """
 
     model: str
     price_per_token: float | None
     per_run: float | None
     shared: dict[str, float]
-    """Limits of what all runs spend together, under the names of their settings: of the day, and of a night."""
+    """Limits for all runs together (of a day and of a night), by the names of their settings."""
     spent_by_others: dict[str, float]
-    """What counts against each of them."""
+    """The spending of other runs for each of these limits."""
     committed: float = 0.0
-    """What batches that are out are going to cost; it is spent when they come in."""
+    """The cost of unfinished batches. It counts as spent when they are harvested."""
     ordered: float = 0.0
-    """What of those the run itself submitted to other spaces."""
+    """The part of it that this run submitted to other spaces."""
     reserved: float = 0.0
     spent: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -60,10 +60,10 @@ class Budget:
         ordered: float = 0.0,
         spend_until: float | None = None,
     ) -> Budget:
-        """The budget of a run, which ends also where all that was ever spent comes to `spend_until`.
+        """Open the budget of a run. It is also used up when the spending of all time reaches `spend_until`.
 
-        `spent_in_run` is what it spent before, `ordered` what batches are going to cost that it submitted.
-        Raises ConfigurationError where a limit is set and the price is not known.
+        `spent_in_run` is what the run has spent before, and `ordered` the cost of the batches that it has submitted.
+        Raises ConfigurationError if a limit is set and the price is not known.
         """
         settings = pipeline.settings
         million = usd(model, 1_000_000, usd_per_million_tokens=settings.usd_per_million_tokens)
@@ -89,7 +89,7 @@ class Budget:
         )
 
     def reserve(self, tokens: int) -> None:
-        """Count a request before it is sent. Raises BudgetReached where it would pass a limit."""
+        """Reserve the cost of a request before it is sent. Raises BudgetReached if it would exceed a limit."""
         if self.price_per_token is None:
             return
         cost = tokens * self.price_per_token
@@ -104,10 +104,10 @@ class Budget:
             self.reserved = after
 
     def record(self, connection: Connection, tokens: int, *, reserved: int | None = None) -> Recorded:
-        """Note in Postgres what an answer cost; it is to be counted once the transaction of it is committed.
+        """Record the cost of an answer in Postgres. Call `count` with the result after the transaction has committed.
 
-        `reserved` is for how many tokens its request was counted, if not for as many: some models count in their own
-        way, and a request may have been paid twice.
+        `reserved` is the number of tokens that was reserved for the request. It may differ from `tokens`: some models
+        count differently, and a request may have been paid for twice.
         """
         if self.price_per_token is None:
             return Recorded()
@@ -117,7 +117,7 @@ class Budget:
         return Recorded(cost, unforeseen, {name: _spent(connection, name) for name in self.shared})
 
     def count(self, recorded: Recorded) -> None:
-        """Count an answer whose cost is noted: a transaction that was rolled back is repeated, and counts once."""
+        """Count a recorded answer. A transaction that is rolled back and repeated is then counted once."""
         with self._lock:
             self.spent += recorded.usd
             self.reserved += recorded.unforeseen
@@ -126,12 +126,12 @@ class Budget:
 
     @property
     def spent_in_run(self) -> float | None:
-        """USD spent by this run; None where the price is not known."""
+        """The USD that this run has spent; None if the price is not known."""
         return None if self.price_per_token is None else self.spent
 
 
 def usd_out_in_batches(connection: Connection, pipeline: Pipeline) -> float:
-    """What the pipeline's batches that are out are going to cost, as far as prices are known."""
+    """The cost in USD of the pipeline's unfinished batches, as far as prices are known."""
     models = {space.name: space.model for space in list_spaces(connection)}
     price = pipeline.settings.usd_per_million_tokens
     return sum(
@@ -142,9 +142,9 @@ def usd_out_in_batches(connection: Connection, pipeline: Pipeline) -> float:
 
 
 def committed_in_all(connection: Connection, pipeline: Pipeline) -> float:
-    """USD ever spent by all runs, and what the pipeline's batches that are out are going to cost.
+    """The USD that all runs have ever spent, and the cost of the pipeline's unfinished batches.
 
-    What a night may spend is counted from here and not from the day's spending, which midnight sets to nothing.
+    The budget of a night is counted from this sum, because the spending of a day starts at 0 again at midnight.
     """
     return spending.spent_in_all(connection) + usd_out_in_batches(connection, pipeline)
 

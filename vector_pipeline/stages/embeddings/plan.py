@@ -1,7 +1,7 @@
-"""The plan, paid for: texts claimed, sent, and each answer written to Postgres the moment it arrives.
+"""Embed the texts of a plan: claim them, send them, and store each answer in Postgres when it arrives.
 
-What another run is sending is waited for and not sent again; what was answered is never lost: while Postgres is
-away nothing new is sent, and what cannot be stored in time is spilled to a file under the home.
+A text that another run is sending is not sent again; this run waits for its vector. No answer is lost: while Postgres is
+away no new request is sent, and answers that cannot be stored in time are spilled to a file under the home.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from vector_pipeline.store.shared.batches import PostgresBatchLedger
 from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline.store.space import list_spaces
 
-# How long to wait before looking again at texts that another run is sending.
+# The time between two checks of texts that another run is sending.
 LOOK_AGAIN_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class EmbedResult:
-    """What was asked of the API and what became of it."""
+    """The result of embedding a plan."""
 
     usage: Usage = field(default_factory=Usage)
     stored: int = 0
     stored_meanwhile: int = 0
-    """Texts of the plan whose vector was there by the time they would have been sent."""
+    """The number of texts whose vector was stored by another run before they were sent."""
     usd: float | None = None
     seconds: float = 0.0
     rejected: dict[str, str] = field(default_factory=dict)
-    """Hash of a text that the API refuses, in hex, to its reason, which quotes how the text begins."""
+    """Maps the hash of a refused text, in hex, to the reason, which quotes the beginning of the text."""
     stopped: str | None = None
-    """Why not all was sent: a budget; the rest is for the next run."""
+    """Why not all texts were sent. The next run sends the rest."""
 
 
 def embed_plan(
@@ -62,11 +62,11 @@ def embed_plan(
     log: Callable[[str], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> EmbedResult:
-    """Embed what a plan asks for into the spaces that it names, at most until all that was spent is `spend_until` USD.
+    """Embed the texts of a plan into the spaces that it names, until the spending of all time is `spend_until` USD.
 
-    `result` is what is returned; whoever gives one knows what was paid also where this raises.
-    Raises ProviderRefused, ProviderUnavailable or DatabaseUnavailable; what was answered before is stored. A budget
-    that is reached is no error: the result says so.
+    If the caller passes `result`, it is filled and returned, so the caller knows what was paid even after an error.
+    Raises ProviderRefused, ProviderUnavailable or DatabaseUnavailable; earlier answers are stored. A budget that is
+    reached is not an error: `stopped` of the result says so.
     """
     began = time.monotonic()
     run = _PlanRun(pipeline, config, spend_until, _harmless(log), _harmless(progress), result or EmbedResult())
@@ -74,21 +74,21 @@ def embed_plan(
         run.run(plan)
     except ConnectionLost as error:
         raise DatabaseUnavailable(
-            f"Postgres went away while texts were embedded ({one_line(error)}); what was answered is kept"
+            f"the connection to Postgres broke while texts were embedded ({one_line(error)}); all answers are kept"
         ) from error
     finally:
         run.result.seconds = time.monotonic() - began
     return run.result
 
 
-def _harmless(say: Callable[[str], None]) -> Callable[[str], None]:
-    """The same, without its errors: on a full disk no line can be logged, and no paid answer is to be lost for that."""
+def _harmless(write: Callable[[str], None]) -> Callable[[str], None]:
+    """A log function without its errors. On a full disk a line cannot be logged, but no paid answer may be lost."""
 
-    def say_if_possible(line: str) -> None:
+    def write_if_possible(line: str) -> None:
         with suppress(Exception):
-            say(line)
+            write(line)
 
-    return say_if_possible
+    return write_if_possible
 
 
 @dataclass(slots=True)
@@ -100,15 +100,15 @@ class _PlanRun:
     progress: Callable[[str], None]
     result: EmbedResult
     ordered: float = 0.0
-    """USD that batches submitted by this run are going to cost."""
+    """The cost in USD of the batches that this run has submitted."""
 
     def run(self, plan: Iterable[PlannedText]) -> None:
         store_spilled(self.pipeline, self.log)
         wanted = self._targets()
-        # One space nearly always; while a second fills, the arrival's texts are held in memory to be sent to each.
+        # There is usually one space. While a second one fills, the arrival's texts are held in memory and sent to both.
         texts: Iterable[PlannedText] = plan if len(wanted) == 1 else list(plan)
         if self.pipeline.settings.embedding_mode == "sync" and _has_batches_out(self.pipeline, self.config):
-            # Left from another mode; what they bring need not be sent, and what is still out is not sent again.
+            # Left from batch mode. Harvested texts need not be sent, and those in unfinished batches are not sent again.
             from vector_pipeline.stages.embeddings.batches import harvest
 
             harvest(self.pipeline, self.config, log=self.log)
@@ -121,8 +121,8 @@ class _PlanRun:
 
     def _embed_into(self, target: Target, texts: Iterator[PlannedText]) -> None:
         while target.space is None:
-            # The first text goes alone and tells the dimensions: a model that has too many is refused for next to
-            # nothing, and what follows may go in batches.
+            # The first text is sent by itself, because its answer shows the dimensions. If the model has too many, it is
+            # refused at almost no cost. The other texts may be sent in batches.
             first = next(texts, None)
             if first is None or self.result.stopped:
                 return
@@ -146,14 +146,14 @@ class _PlanRun:
             self.result.stopped = sent.stopped
             self.ordered += sent.ordered
             out = sent.out
-            # What was refused inside a batch goes the ordinary way, which finds the culprit.
+            # Texts that were refused inside a batch are sent in ordinary requests, which find the text at fault.
             texts = iter(sent.singly)
         out += len(self._send(target, texts))
         if out and not self.result.stopped:
-            self.result.stopped = f"{out:,} texts are out in batches; a later run brings them in and loads their files"
+            self.result.stopped = f"{out:,} texts wait for answers of batches; a later run loads their files"
 
     def _send(self, target: Target, texts: Iterator[PlannedText]) -> set[bytes]:
-        """Send texts the ordinary way; returns those that are out in batches."""
+        """Send texts in ordinary requests; returns the hashes of those in unfinished batches."""
         config = self.config.for_model(target.model, target.dimensions)
         run = _TargetRun(
             self.pipeline, target, config, self.result, self.spend_until, self.ordered, self.log, self.progress
@@ -163,12 +163,12 @@ class _PlanRun:
 
 
 def _of_target(texts: Iterable[PlannedText], target: Target) -> Iterator[PlannedText]:
-    # Named by its model where the plan was made before the model's first answer made a space of it.
+    # A plan that was made before the first answer of the model names the model, because there was no space yet.
     return (text for text in texts if text.space in (target.name, target.model))
 
 
 def _has_batches_out(pipeline: Pipeline, config: ClientConfig) -> bool:
-    """Whether batches of the account were submitted that nobody brought in yet."""
+    """Whether the account has unfinished batches."""
     if pipeline.settings.uses_embedded_model:
         return False
     with pipeline.database.connect(role="batches") as connection:
@@ -193,7 +193,7 @@ class _TargetRun:
     log: Callable[[str], None]
     progress: Callable[[str], None]
     out: set[bytes] = field(default_factory=set)
-    """Texts that were submitted in a batch before: they are paid for, and not sent again."""
+    """Texts in unfinished batches. They are not sent again."""
 
     def run(self, texts: Iterator[PlannedText]) -> None:
         first = next(texts, None)
@@ -229,7 +229,7 @@ class _TargetRun:
     async def _send(
         self, pacer: PostgresPacer, batches: Iterator[list[EmbeddingInput]], store: AnswerStore, usage: Usage
     ) -> None:
-        # It imports what speaks HTTP: where something is to be sent, and not before.
+        # Its import is slow because of the HTTP libraries, so it is imported only when something is sent.
         from vector_pipeline.embedding.client import EmbeddingClient
 
         try:
@@ -242,7 +242,7 @@ class _TargetRun:
 
     @staticmethod
     def _expected(store: AnswerStore, batches: Iterator[list[EmbeddingInput]]) -> Iterator[list[EmbeddingInput]]:
-        """The requests, each once there is room for its answer."""
+        """Yield each request when there is room for its answer."""
         for batch in batches:
             store.expect(len(batch))
             yield batch
@@ -253,7 +253,7 @@ class _TargetRun:
     def _batches(
         self, texts: Iterator[PlannedText], lookups: Kept, claims: Claims, budget: Budget
     ) -> Iterator[list[EmbeddingInput]]:
-        """Requests of the plan, less what is stored by now, and only what this run could claim."""
+        """Yield requests with the texts of the plan that have no vector yet and that this run could claim."""
         elsewhere: dict[bytes, EmbeddingInput] = {}
         for _, planned in groupby(texts, key=lambda text: text.batch):
             inputs = {t.content_hash: EmbeddingInput(t.text, t.token_count, t.content_hash) for t in planned}
@@ -278,7 +278,7 @@ class _TargetRun:
     ) -> Iterator[list[EmbeddingInput]]:
         hashes = list(inputs)
         mine = claims.claim(lookups.run(lambda connection: self._missing(connection, hashes)))
-        # Asked again under the claim: between the first look and the claim another run may have stored it and let go.
+        # Check again after the claim: another run may have stored a vector and released its claim in between.
         missing = lookups.run(lambda connection: self._missing(connection, hashes))
         claims.release(mine - missing)
         mine &= missing
@@ -290,7 +290,7 @@ class _TargetRun:
             yield batch
 
     def _missing(self, connection: Connection, hashes: list[bytes]) -> set[bytes]:
-        prove(connection, select_owner(connection))  # before anything more is paid
+        prove(connection, select_owner(connection))  # before anything more is paid for
         refused = rejected_texts.find_rejections(connection, [self.target.name, self.target.model], hashes)
         space = self.target.space
         missing = set(hashes) if space is None else vectors.missing(connection, space, hashes)

@@ -1,7 +1,7 @@
-"""Paid answers in files under the home, for the next run to store; and the room on disk that is kept for them.
+"""Spills: paid answers in files under the home, which the next run stores; and the room on disk for them.
 
-A file holds the hashes, the vectors and the tokens of one answer, as numpy writes arrays (.npz), in a folder that is
-named after the space.
+A file holds the hashes, the vectors and the tokens of one answer in numpy's format (.npz). Its folder has the name of
+the space.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from vector_pipeline.embedding.values import Answer
 from vector_pipeline.errors import StorageError
 from vector_pipeline.settings import Settings
 
-# What an .npz takes besides its arrays, and a text besides its vector.
+# Bytes of an .npz beside its arrays, and of a text beside its vector.
 BYTES_BESIDES = 4_096
 BYTES_PER_TEXT = 32
 
-# Freed at the end of a run, so that there is room to say what happened to it.
+# Room that is freed at the end of a run, so that its last events can be written.
 BYTES_FOR_OTHERS = 1 << 20
 
-# A model whose dimensions its first answer tells: none that can be loaded has more.
+# For a model whose dimensions are not known yet: no model that can be loaded has more.
 MAX_DIMENSIONS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Spilled:
-    """An answer that was kept in a file: vectors, shape (len(hashes), dimensions), float32, and what was billed."""
+    """An answer from a file. `vectors` has the shape (len(hashes), dimensions), float32. `tokens` were billed."""
 
     path: Path
     hashes: list[bytes]
@@ -46,37 +46,37 @@ class Spilled:
 
     @property
     def space(self) -> str:
-        """The space that it is for, or the model where there was none yet."""
+        """The name of its space, or of its model if there was no space yet."""
         return unquote(self.path.parent.name)
 
 
 class UnreadableSpill(Exception):
-    """A file that holds no answer."""
+    """A file without a valid answer."""
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where answers are kept."""
+    """The folder of spilled answers."""
     return settings.home.absolute() / "spilled"
 
 
 def spilled_files(settings: Settings) -> list[Path]:
-    """The answers that are kept, in a fixed order."""
+    """The files of spilled answers, in a fixed order."""
     return sorted(folder_of(settings).glob("*/*.npz"))
 
 
 def read_spilled(path: Path) -> Spilled:
-    """The answer in a file. Raises UnreadableSpill with the reason; OSError where the file cannot be opened or read."""
+    """Read the answer in a file. Raises UnreadableSpill with the reason, or OSError if the file cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             hashes, vectors = kept["hashes"], kept["vectors"]
-            # Files of versions before 2026-11-26 do not say what was billed for them.
+            # Files written before 2026-11-26 have no billed tokens.
             tokens = int(kept["tokens"]) if "tokens" in kept else 0
     except OSError:
         raise
     except Exception as error:
         raise UnreadableSpill(f"{type(error).__name__}") from error
     if hashes.ndim != 1 or hashes.dtype != np.dtype("V16"):
-        raise UnreadableSpill("its hashes are none")
+        raise UnreadableSpill("its hashes are invalid")
     if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(hashes) or not len(hashes):
         raise UnreadableSpill("its vectors do not belong to its hashes")
     if not (np.isfinite(vectors).all() and vectors.any(axis=1).all()) or tokens < 0:
@@ -91,7 +91,7 @@ def set_aside(path: Path) -> None:
 
 
 def remove_abandoned(settings: Settings) -> None:
-    """Remove the room that a killed run had kept: nobody holds the lock on its files."""
+    """Remove the room that killed runs had reserved: files whose lock is free."""
     for path in folder_of(settings).glob("*/*.partial"):
         with suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +100,7 @@ def remove_abandoned(settings: Settings) -> None:
 
 @dataclass(slots=True)
 class _Slot:
-    """A file of some size, open and locked while its run lives."""
+    """A reserved file of some size. It is open and locked while its run lives."""
 
     size: int
     path: Path
@@ -108,9 +108,9 @@ class _Slot:
 
 
 class Reserve:
-    """Room on disk for the answers that are under way: what is sent can be kept, also once the disk is full.
+    """Room on disk for the answers of requests under way, so that they can be kept even if the disk becomes full.
 
-    Files of the needed size, which are filled in their place. Use as a context manager; threads may share it.
+    It consists of files of the needed size, which answers overwrite. Use it as a context manager. Threads may share it.
     """
 
     def __init__(self, settings: Settings, space: str, dimensions: int | None) -> None:
@@ -131,12 +131,12 @@ class Reserve:
                 slot.path.unlink(missing_ok=True)
                 slot.file.close()
             self._free.clear()
-            with suppress(OSError):  # not empty, or never made
+            with suppress(OSError):  # not empty, or never created
                 self._folder.rmdir()
                 self._folder.parent.rmdir()
 
     def hold(self, texts: int) -> None:
-        """Keep room for an answer to so many texts. Raises StorageError where there is none."""
+        """Reserve room for an answer with this many texts. Raises StorageError if there is none."""
         with self._lock:
             if self._closed:
                 return
@@ -146,13 +146,13 @@ class Reserve:
                 self._free.append(self._allocated(wanted + (BYTES_BESIDES if self._free else BYTES_FOR_OTHERS)))
             self._needed += wanted
 
-    def let_go(self, texts: int) -> None:
-        """An answer to so many texts was stored, or will not come."""
+    def release(self, texts: int) -> None:
+        """Release the room for an answer with this many texts: it was stored, or will not come."""
         with self._lock:
             self._needed = max(0, self._needed - texts * self._bytes_per_text)
 
     def write(self, answer: Answer) -> Path:
-        """Keep an answer in a file, in the room that was held for it. Raises OSError."""
+        """Write an answer to a file, in the reserved room. Raises OSError."""
         needed = answer.vectors.nbytes + len(answer.inputs) * BYTES_PER_TEXT + BYTES_BESIDES
         with self._lock:
             large = [slot for slot in self._free if slot.size >= needed]
@@ -190,13 +190,13 @@ class Reserve:
 
     def _no_room(self, size: int, error: OSError) -> StorageError:
         return StorageError(
-            f"{self._folder} has no room for {size:,} bytes ({error.strerror}): what is paid for could not be kept if "
+            f"{self._folder} has no room for {size:,} bytes ({error.strerror}): paid answers could not be kept if "
             "Postgres goes away, so nothing more is sent; make room, and run again"
         )
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    """Make a file take up its size on disk."""
+    """Allocate the size of a file on disk."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return

@@ -316,7 +316,7 @@ def test_only_the_first_text_of_an_unknown_model_is_not_sent_in_a_batch(tmp_path
     ):
         result = embed(pipeline, many(60))
         assert (billed(server), result.stored) == (1, 1)
-        assert result.stopped == "59 texts are out in batches; a later run brings them in and loads their files"
+        assert result.stopped == "59 texts wait for answers of batches; a later run loads their files"
 
 
 def test_an_interrupted_run_waits_for_what_it_has_sent(tmp_path: Path, fresh_database_url: str) -> None:

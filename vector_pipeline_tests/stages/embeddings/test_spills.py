@@ -133,8 +133,8 @@ def test_room_is_held_once_for_answers_that_come_one_after_another(tmp_path: Pat
         for _ in range(50):
             reserve.hold(10)
             reserve.hold(10)
-            reserve.let_go(10)
-            reserve.let_go(10)
+            reserve.release(10)
+            reserve.release(10)
         assert len(list(folder_of(settings).rglob("*.partial"))) <= 2
     assert not folder_of(settings).exists()
 
