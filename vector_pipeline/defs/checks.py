@@ -42,7 +42,7 @@ def _check(
         description=description,
         additional_deps=[] if asset == index else [index],
         required_resource_keys={names.of(resource) for resource in needs},
-        automation_condition=None if asset == index else _after(index),
+        automation_condition=_after(index),
     )
 
 

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.defs.names import Names
 from vector_pipeline.pipeline.pipeline import Pipeline
 
 
@@ -18,7 +19,7 @@ def test_what_is_loaded_while_the_index_is_kept_has_it_kept_again(
     pipeline: Pipeline, instance: dg.DagsterInstance, late: str
 ) -> None:
     definitions = build_definitions(pipeline.settings, opened=pipeline)
-    index = dg.AssetSelection.assets("vector_index")
+    index = dg.AssetSelection.assets("vector_index").without_checks()
     instance.add_dynamic_partitions("arrivals", ["first", "second"])
     cursor = dg.evaluate_automation_conditions(definitions, instance, asset_selection=index).cursor
 
@@ -38,3 +39,21 @@ def test_what_is_loaded_while_the_index_is_kept_has_it_kept_again(
     assert requested() == 1
     materialized(instance, "vector_index")
     assert [requested(), requested()] == [0, 0]
+
+
+def test_all_checks_are_made_after_the_index_and_not_after_each_scan(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    definitions = build_definitions(pipeline.settings, opened=pipeline)
+    checks = dg.AssetSelection.checks(*Names().checks)
+    cursor = dg.evaluate_automation_conditions(definitions, instance, asset_selection=checks).cursor
+
+    def requested(asset: str) -> int:
+        nonlocal cursor
+        materialized(instance, asset)
+        found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=checks, cursor=cursor)
+        cursor = found.cursor
+        return found.total_requested
+
+    assert requested("source_files") == 0
+    assert requested("vector_index") == len(Names().checks)

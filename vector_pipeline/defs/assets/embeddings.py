@@ -16,9 +16,11 @@ from vector_pipeline.errors import PipelineError, one_line
 from vector_pipeline.pipeline.model import model_name
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.plan import EmbedResult, embed_plan
+from vector_pipeline.stages.embeddings.waiting import Waiting
 from vector_pipeline.stages.load import LoadResult, load_chunks
 from vector_pipeline.stages.streams import ChunkRow, PlannedText, from_reader
 from vector_pipeline.store.failures import PostgresError
+from vector_pipeline.store.shared.pacing import why_no_answer
 
 COLUMNS = {
     "content_hash": ("uuid", "BLAKE2b-128 of the text"),
@@ -49,20 +51,22 @@ def build_embeddings(opening: Opening) -> dg.AssetsDefinition:
     )
     def embeddings(context: dg.AssetExecutionContext, token_batches: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
         api: OpenAIResource = getattr(context.resources, openai)
-        told = time.monotonic()
-
-        def progress(line: str) -> None:
-            nonlocal told
-            if time.monotonic() - told >= LOG_SECONDS:
-                told = time.monotonic()
-                context.log.info(line)
+        logged = time.monotonic()
 
         result, loaded = EmbedResult(), LoadResult()
 
         def done() -> dict[str, dg.MetadataValue]:
             return {**_metadata(result, model_name(opening.settings)), **_of_load(loaded)}
 
-        with work_on(context, opening.names, done) as work:
+        with work_on(context, opening.names, done) as work, _waiting(work.pipeline, context) as waiting:
+
+            def progress(line: str) -> None:
+                nonlocal logged
+                waiting.answered()
+                if time.monotonic() - logged >= LOG_SECONDS:
+                    logged = time.monotonic()
+                    context.log.info(line)
+
             try:
                 embed_plan(
                     work.pipeline,
@@ -83,6 +87,12 @@ def build_embeddings(opening: Opening) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=_metadata(result, work.pipeline.model))
 
     return embeddings
+
+
+def _waiting(pipeline: Pipeline, context: dg.AssetExecutionContext) -> Waiting:
+    """Says in the run's log that no answer comes, and why."""
+    bucket = pipeline.client_config.bucket
+    return Waiting(context.log.info, lambda: why_no_answer(pipeline.database, bucket))
 
 
 def _load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, log: Callable[[str], None]) -> None:

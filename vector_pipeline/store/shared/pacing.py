@@ -157,3 +157,21 @@ class PostgresPacer(PacerBase):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def why_no_answer(database: Database, bucket: str) -> str:
+    """Why an account's requests may have no answer yet, in a few words, as far as the shared state tells."""
+    try:
+        with database.connect(role="pacing") as connection:
+            row = connection.execute(_READ, (bucket,)).fetchone()
+    except (psycopg.Error, DatabaseError):
+        return "Postgres is away, and nothing new is sent until it is back"
+    if row is None or row[1] is None:
+        return "the first request is under way"
+    account, now = Account.from_json(row[1]), row[2]
+    if (paused := account.paused_until - now) > 1.0:
+        return f"the API asked the account to wait (429), for another {paused:,.0f} s"
+    debts = [meter.debt_seconds(now) for meter in (account.tokens, account.requests, account.day) if meter is not None]
+    if (used_up := max(debts, default=0.0)) > 1.0:
+        return f"all runs together have used up the account's rate limits, for another {used_up:,.0f} s"
+    return "its requests are under way, or tried again after failures"
