@@ -139,6 +139,10 @@ class Settings(BaseModel):
     chunk_tokens: PositiveInt = Field(default=400, le=8_192)
     chunk_overlap: NonNegativeInt = 0
     chunk_strategy: Literal["recursive", "paragraph"] = "recursive"
+    context: Literal["none", "headings", "title"] | None = None
+    """What stands in front of a chunk when it is embedded and ranked: nothing, its headings, or title and headings.
+    Unset: what the database was filled with; a new one is filled with `title` by the embedded model, whose vectors cost
+    nothing, and with `none` by others and with `paragraph`."""
     text_field: str = Field(default="text", min_length=1)
     """Field of a record (JSON, JSONL, CSV) with its text."""
     id_field: str = Field(default="id", min_length=1)
@@ -168,6 +172,10 @@ class Settings(BaseModel):
     """Maximum number of arrivals that one tick of the backfill schedule runs."""
     backfill_max_cost_usd: NonNegativeFloat | None = None
     """Budget of all runs of one tick of the backfill schedule together."""
+    golden_set: Path | None = None
+    """JSONL file of questions and the passages that answer them, by which searches are measured."""
+    min_retrieval_recall: float = Field(default=0.0, ge=0, le=1)
+    """recall@5 on the golden set below which no space is switched to."""
     min_recall: float = Field(default=0.95, ge=0, le=1)
     """Lowest recall@10 of the index with which its asset check passes."""
     grace_seconds: NonNegativeFloat = 86_400.0

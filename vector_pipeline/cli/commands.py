@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -183,6 +184,34 @@ def estimate(source: str | None, json_wanted: bool) -> None:
         reports.show_estimate(found)
 
 
+@cli.command()
+@click.argument("golden", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "hybrid", "words", "meaning"]),
+    help="Measure this mode alone; all of them when left out.",
+)
+@click.option("--space", "space_name", metavar="NAME", help="Compare with the vectors of another space.")
+@click.option("-k", default=5, show_default=True, type=click.IntRange(1, 1_000), help="How many results count.")
+@as_json
+def evaluate(golden: Path | None, mode: Mode | None, space_name: str | None, k: int, json_wanted: bool) -> None:
+    """Measure searches on GOLDEN, a JSONL file of questions and the passages that answer them.
+
+    VECTOR_PIPELINE_GOLDEN_SET when it is left out. A line looks like {"question": "…", "source": "path of the file",
+    "answers": ["a quotation of it"]}.
+    """
+    from vector_pipeline.queries.evaluation.evaluate import MODES
+    from vector_pipeline.queries.evaluation.evaluate import evaluate as run_evaluate
+
+    with open_pipeline(Settings.from_environment()) as pipeline:
+        modes = MODES if mode is None else (mode,)
+        found = run_evaluate(pipeline, golden or pipeline.settings.golden_set, modes=modes, k=k, space=space_name)
+    if json_wanted:
+        emit_json(found)
+    else:
+        reports.show_evaluation(found)
+
+
 @cli.group()
 def space() -> None:
     """Change the model: start a new space beside the old one, switch to it, drop what is no longer needed."""
@@ -218,13 +247,14 @@ def space_start(json_wanted: bool) -> None:
 
 @space.command("switch")
 @click.argument("name")
+@click.option("--anyway", is_flag=True, help="Though it answers the golden set worse than the active space.")
 @as_json
-def space_switch(name: str, json_wanted: bool) -> None:
+def space_switch(name: str, anyway: bool, json_wanted: bool) -> None:
     """Make space NAME the one that searches see."""
     from vector_pipeline.queries.change_model import switch
 
     with open_pipeline(Settings.from_environment()) as pipeline:
-        switched = switch(pipeline, name)
+        switched = switch(pipeline, name, anyway=anyway)
     _told(json_wanted, {"name": switched.name, "model": switched.model}, f"searches now see space {name}")
 
 

@@ -102,6 +102,22 @@ def _headings(metadata: Mapping[str, Any]) -> list[str]:
     return [name for name in path if isinstance(name, str)] if isinstance(path, list) else []
 
 
+def show_evaluation(found: dict[str, Any]) -> None:
+    """What part of a golden set each mode finds."""
+    k = found["k"]
+    emit(f"{'mode':<8}  {'questions':<18}  {f'recall@{k}':<19}  {'MRR':<19}  {f'nDCG@{k}':<19}")
+    for mode, figures in found["modes"].items():
+        for name, group in [("all", figures), *figures["languages"].items()]:
+            cells = "  ".join(_with_interval(group[figure]) for figure in ("recall", "mrr", "ndcg"))
+            emit(f"{mode:<8}  {name:<10} {group['questions']:>7,}  {cells}")
+    for problem in found["problems"]:
+        fail(f"line {problem['line']}: {printable(problem['error'])}")
+
+
+def _with_interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"
+
+
 def show_status(found: dict[str, Any]) -> None:
     """The state of the table."""
     files = found["files"]

@@ -21,7 +21,9 @@ class Fingerprints:
     @classmethod
     def under(cls, chunking: ChunkingConfig, options: ReaderOptions) -> Self:
         """The fingerprints of the present readers with some settings."""
-        cut = (CHUNKER_VERSION, chunking.strategy, chunking.max_tokens, chunking.overlap)
+        cut: tuple[object, ...] = (CHUNKER_VERSION, chunking.strategy, chunking.max_tokens, chunking.overlap)
+        if chunking.context != "none":
+            cut += (chunking.context,)
         # The form for text is that of earlier versions, so that an update does not load all text files again.
         text = (TEXT.version, *cut, options.text_field, options.id_field)
         return cls({kind.name: _digest(text if kind is TEXT else (kind.stamp, *cut)) for kind in KINDS})

@@ -16,6 +16,7 @@ from vector_pipeline.settings import Settings, variable
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.space import Space, active_space, filling_space
 from vector_pipeline.store.spaces import open_space
+from vector_pipeline.store.text_context import record_context
 
 
 def model_name(settings: Settings) -> str:
@@ -114,6 +115,8 @@ def targets(connection: Connection, settings: Settings) -> Sequence[Target]:
 
     Raises SpaceMismatch if the active space belongs to another model than the settings name.
     """
+    if settings.context is not None:
+        record_context(connection, settings.context)
     dimensions = model_dimensions(settings)
     if dimensions is None and active_space(connection) is None:
         return [Target(model_name(settings), None)]

@@ -21,8 +21,10 @@ from vector_pipeline.sources.selection import Choice
 from vector_pipeline.store.connection import Database, Owner
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
+from vector_pipeline.store.text_context import recorded_context
 from vector_pipeline.text.chunking.chunker import ChunkingConfig
 from vector_pipeline.text.chunking.tokens import Tokenizer, tokenizer_for
+from vector_pipeline.text.context import Context
 from vector_pipeline.text.readers import ReaderOptions
 
 if TYPE_CHECKING:
@@ -142,7 +144,12 @@ def reader_options_of(settings: Settings) -> ReaderOptions:
 def chunking_of(settings: Settings) -> ChunkingConfig:
     """The rules for cutting documents."""
     overlap = 0 if settings.chunk_strategy == "paragraph" else settings.chunk_overlap
-    return ChunkingConfig(strategy=settings.chunk_strategy, max_tokens=settings.chunk_tokens, overlap=overlap)
+    return ChunkingConfig(
+        strategy=settings.chunk_strategy,
+        max_tokens=settings.chunk_tokens,
+        overlap=overlap,
+        context=settings.context or "none",
+    )
 
 
 def fingerprints_of(settings: Settings) -> Fingerprints:
@@ -169,12 +176,24 @@ def open_pipeline(settings: Settings, *, progress: Callable[[str, int], None] | 
         database = Database(url, settings.db_schema, retry_seconds=settings.retry_seconds)
         migrate(database)
         remember_database(home, database.safe_url)
-        yield Pipeline(settings, database, progress)
+        yield Pipeline(_with_context(settings, database), database, progress)
         return
     server = EmbeddedServer.start(home)
     try:
         database = Database(server.url, settings.db_schema, embedded=True, retry_seconds=settings.retry_seconds)
         migrate(database)
-        yield Pipeline(settings, database, progress)
+        yield Pipeline(_with_context(settings, database), database, progress)
     finally:
         server.close()
+
+
+def _with_context(settings: Settings, database: Database) -> Settings:
+    """Settings with the context that texts have, where they leave it open: no vector is paid for again unasked."""
+    if settings.context is not None:
+        return settings
+    with database.connect(role="context") as connection:
+        recorded = recorded_context(connection)
+    # Under `title` a renamed file is embedded anew: as a default only where that costs nothing.
+    free = settings.uses_embedded_model and settings.chunk_strategy != "paragraph"
+    default: Context = "title" if free else "none"
+    return settings.model_copy(update={"context": recorded or default})

@@ -7,6 +7,7 @@ from typing import Any
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.model import model_dimensions, model_name
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.queries.evaluation.evaluate import require_no_worse
 from vector_pipeline.settings import variable
 from vector_pipeline.store import manifest
 from vector_pipeline.store.index import maintain_index
@@ -31,14 +32,17 @@ def start(pipeline: Pipeline) -> dict[str, Any]:
         return {"name": space.name, "model": model, "dimensions": dimensions}
 
 
-def switch(pipeline: Pipeline, name: str, *, worth: int = WORTH_AN_INDEX) -> Space:
+def switch(pipeline: Pipeline, name: str, *, worth: int = WORTH_AN_INDEX, anyway: bool = False) -> Space:
     """Make another space the active one. Before that its index is built (from `worth` vectors on) and measured.
 
-    Raises the errors of `spaces.switch_space`.
+    If there is a golden set, a space that answers it worse than the active one is refused, unless `anyway` is set.
+    Raises the errors of `spaces.switch_space`, and ConfigurationError for a space that answers worse.
     """
     least = pipeline.settings.min_recall
     with pipeline.database.connect(role="space") as connection:
         require_complete(connection, get_space(connection, name))
         # Move what has landed since the last run under the index. `switch_space` makes the decisive test of recall.
         maintain_index(pipeline.database, worth=worth, recall=least)
+        if pipeline.settings.golden_set is not None and not anyway:
+            require_no_worse(pipeline, name)
         return switch_space(connection, name, least, worth=worth)

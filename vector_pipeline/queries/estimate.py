@@ -18,6 +18,7 @@ from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.sources.base import ListedFile, Source
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.sources.selection import Selection
+from vector_pipeline.stages.chunks import ContextCounter
 from vector_pipeline.store import manifest, vectors
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.manifest import RACY
@@ -62,7 +63,13 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
             model_dimensions(pipeline.settings) or space.dimensions,
         ):
             space = filling_space(connection)
-        known = {f.path: f.fingerprint.removesuffix(RACY) for f in known_files if f.status == "loaded" and not f.gone}
+        fingerprints = pipeline.fingerprints
+        # What was loaded under other settings is loaded again, as a change of CONTEXT or CHUNK_TOKENS would do.
+        known = {
+            file.path: file.fingerprint.removesuffix(RACY)
+            for file in known_files
+            if file.status == "loaded" and not file.gone and file.pipeline == fingerprints.of(file.path)
+        }
         gathered: dict[bytes, tuple[int, int]] = {}
         tokenizer = pipeline.tokenizer()
         for listed in source.walk(Selection(source, pipeline.choice).wants):
@@ -92,10 +99,14 @@ def _count_file(
     try:
         with source.open(path) as stream:
             documents = read_file(pool, stream, path, pipeline.reader_options)
-            for _, of_document in chunk_documents(documents, tokenizer, pipeline.chunking):
+            in_front = ContextCounter(pipeline.chunking.context, tokenizer)
+            for document, of_document in chunk_documents(documents, tokenizer, pipeline.chunking):
                 chunks += len(of_document)
                 for chunk in of_document:
-                    weights[content_hash(chunk.text)] = (chunk.tokens, weigh(chunk.tokens, chunk.text))
+                    metadata = {**document.metadata, **chunk.metadata}
+                    context, context_tokens = in_front.of(path, metadata, chunk.tokens)
+                    text, tokens = context + chunk.text, context_tokens + chunk.tokens
+                    weights[content_hash(text)] = (tokens, weigh(tokens, text))
     except (FileRejected, OSError) as error:
         found.rejected.append({"source": path, "error": str(error)})
         return

@@ -15,11 +15,13 @@ import numpy as np
 
 from vector_pipeline.embedding.pacing.pacer import LocalPacer
 from vector_pipeline.embedding.providers.base import Purpose
+from vector_pipeline.embedding.values import EmbeddingInput
+from vector_pipeline.errors import InputRejected
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.queries.embed import embed_with
 from vector_pipeline.store.search.by_vector import Vector
 from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline.store.space import Space
+from vector_pipeline.text.documents import content_hash
 
 if TYPE_CHECKING:
     # The import of the client is slow, so it is imported only when something is sent.
@@ -88,8 +90,11 @@ class QuestionVectors:
 
     async def _send(self, space: Space, question: str) -> Vector:
         client = await self._client(space)
-        vectors = await embed_with(client, [question], urgent=True)
-        return np.asarray(vectors[0], dtype=np.float32)
+        tokens = self._pipeline.tokenizer().count(question)
+        answer = await client.embed([EmbeddingInput(question, tokens, content_hash(question))], urgent=True)
+        if answer.rejected:
+            raise InputRejected(next(iter(answer.rejected.values())))
+        return np.asarray(answer.vectors[0], dtype=np.float32)
 
     async def _client(self, space: Space) -> EmbeddingClient:
         from vector_pipeline.embedding.client import EmbeddingClient

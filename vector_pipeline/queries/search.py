@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,14 @@ def _normal_root(root: str | None) -> str | None:
 
 
 def answer(
-    pipeline: Pipeline, connection: Connection, vectors: QuestionVectors, question: Question
+    pipeline: Pipeline,
+    connection: Connection,
+    vectors: QuestionVectors,
+    question: Question,
+    *,
+    space: str | None = None,
 ) -> list[SearchResult]:
-    """The results of a question.
+    """The results of a question, by the vectors of the active space or of another that is named.
 
     The question is embedded by the model of the active space, even if the settings now name another one. It does not
     wait behind a bulk load.
@@ -89,7 +95,7 @@ def answer(
                 note_answer(connection, pipeline.client_config.bucket)
         return vector
 
-    found = hybrid.search(connection, question, embed)
+    found = hybrid.search(connection, replace(question, space=space), embed)
     root = question.limits.root
     if not found and root is not None and root not in (roots := known_roots(connection)):
         known = ", ".join(f"'{name}'" for name in roots) or "nothing"

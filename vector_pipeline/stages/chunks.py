@@ -16,8 +16,10 @@ from vector_pipeline.store.connection import Database
 from vector_pipeline.store.kept import repeated
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_documents
 from vector_pipeline.text.chunking.tokens import Tokenizer
+from vector_pipeline.text.context import Context, context_of
 from vector_pipeline.text.documents import Chunk, Document, content_hash, noted, places_of
 
+MAX_TOKENS_PER_INPUT = 8_192
 NO_TEXT = "holds no text to search in; add some, or delete the file"
 
 
@@ -43,6 +45,7 @@ def chunk_rows(
     threads: int = 1,
 ) -> Iterator[ChunkRow]:
     """Yield the chunks of documents, in order. chunk_index counts from 0 in each document."""
+    in_front = ContextCounter(config.context, tokenizer)
     # chunk_documents reads a bounded number of documents ahead. Their rows wait here for the chunks.
     waiting: deque[DocumentRow] = deque()
     loaded: set[bytes] = set()
@@ -67,16 +70,37 @@ def chunk_rows(
             outcome.chunks += 1
             outcome.tokens += chunk.tokens
             outcome.lengths[chunk.tokens] += 1
-            yield _row(row, metadata, index, chunk, places)
+            yield _row(row, index, chunk, {**chunk.metadata, **places_of(chunk, places)}, metadata, in_front)
+
+
+@dataclass(slots=True)
+class ContextCounter:
+    """The contexts of chunks, each with its tokens: chunks that follow one another mostly have the same."""
+
+    kind: Context
+    tokenizer: Tokenizer
+    _last: tuple[str, int] = ("", 0)
+
+    def of(self, source: str, metadata: dict[str, Any], chunk_tokens: int) -> tuple[str, int]:
+        """The context of a chunk, and its tokens; empty where both together are more than a model takes."""
+        context = context_of(self.kind, source, metadata)
+        if context != self._last[0]:
+            self._last = (context, self.tokenizer.count(context))
+        return self._last if self._last[1] + chunk_tokens <= MAX_TOKENS_PER_INPUT else ("", 0)
 
 
 def _row(
-    document: DocumentRow, metadata: dict[str, Any], index: int, chunk: Chunk, places: dict[str, list[tuple[int, int]]]
+    document: DocumentRow,
+    index: int,
+    chunk: Chunk,
+    notes: dict[str, Any],
+    metadata: dict[str, Any],
+    in_front: ContextCounter,
 ) -> ChunkRow:
     merged = document.metadata
-    notes = {**chunk.metadata, **places_of(chunk, places)}
     if notes:
         merged = orjson.dumps(noted(metadata, notes), default=str).decode()
+    context, context_tokens = in_front.of(document.source, {**metadata, **notes}, chunk.tokens)
     return ChunkRow(
         *document[:5],
         text=chunk.text,
@@ -85,7 +109,9 @@ def _row(
         start_char=chunk.start,
         end_char=chunk.end,
         token_count=chunk.tokens,
-        content_hash=content_hash(chunk.text),
+        content_hash=content_hash(context + chunk.text),
+        context=context,
+        context_tokens=context_tokens,
     )
 
 

@@ -154,6 +154,7 @@ def _source_rows(chunks: list[ChunkRow], fingerprint_of: Callable[[str], str]) -
                 metadata=chunk.metadata,
                 token_count=chunk.token_count,
                 content_hash=chunk.content_hash,
+                context=chunk.context,
             )
             for chunk in chunks
         ],

@@ -47,7 +47,17 @@ class ChunkRow(NamedTuple):
     start_char: int
     end_char: int
     token_count: int
+    """Of the chunk's own text."""
     content_hash: bytes
+    """Of what is embedded: the context and the text."""
+    context: str = ""
+    """What stands in front of the text when it is embedded."""
+    context_tokens: int = 0
+
+    @property
+    def embedded(self) -> str:
+        """What is embedded and ranked."""
+        return self.context + self.text
 
 
 class PlannedText(NamedTuple):
@@ -81,6 +91,8 @@ CHUNKS = pa.schema(
         ("end_char", pa.int32()),
         ("token_count", pa.int32()),
         ("content_hash", pa.binary(16)),
+        ("context", pa.string()),
+        ("context_tokens", pa.int32()),
     ]
 )
 """Columns of ChunkRow."""

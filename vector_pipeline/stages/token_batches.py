@@ -59,10 +59,11 @@ def plan(
                         key = (target.name, row.content_hash)
                         if row.content_hash in missing and key not in planned:
                             planned.add(key)
-                            yield PlannedText(0, target.name, row.content_hash, row.text, row.token_count)
+                            tokens = row.context_tokens + row.token_count
+                            yield PlannedText(0, target.name, row.content_hash, row.embedded, tokens)
                         else:
                             outcome.reused_chunks += 1
-                            outcome.reused_tokens += row.token_count
+                            outcome.reused_tokens += row.context_tokens + row.token_count
 
         yield from _number(wanted(), targets, limits, outcome)
 

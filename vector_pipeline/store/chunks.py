@@ -19,6 +19,9 @@ class StoredChunk:
     metadata: str
     token_count: int
     content_hash: bytes
+    """Of what is embedded and ranked: the context and the text."""
+    context: str = ""
+    """What stands in front of the text there; no part of the row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class KnownFile:
     bytes_hash: bytes | None
     status: Status
     gone: bool
+    pipeline: str | None = None
+    """Fingerprint of the readers and the chunking that it was loaded with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
     with connection.transaction(), connection.cursor("known_files", row_factory=class_row(KnownFile)) as cursor:
         cursor.itersize = 5_000
         cursor.execute(
-            "SELECT path, fingerprint, size, bytes_hash, status, gone FROM source_files "
+            "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
             'WHERE root = %s ORDER BY path COLLATE "C"',
             (root,),
         )

@@ -78,7 +78,8 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
                 _mark_loaded(connection, arrival, complete)
         if changes.fresh:
             _copy(connection, changes.fresh)
-            land_terms(connection, {placed.chunk.content_hash: placed.chunk.page_content for placed in changes.fresh})
+            chunks = (placed.chunk for placed in changes.fresh)
+            land_terms(connection, {chunk.content_hash: chunk.context + chunk.page_content for chunk in chunks})
     outcome.written = len(changes.gone) + len(changes.moved) + len(changes.fresh)
     outcome.loaded = [source.path for source in complete]
     outcome.rows = sum(len(source.chunks) for source in complete)

@@ -18,7 +18,8 @@ Ingest = Callable[..., IngestReport]
 
 @pytest.fixture
 def settings(tmp_path: Path, fresh_database_url: str) -> Settings:
-    return Settings.of(home=tmp_path / "home", database_url=fresh_database_url)
+    # Without context a text is what its file says, wherever it stands: most tests count texts.
+    return Settings.of(home=tmp_path / "home", database_url=fresh_database_url, context="none")
 
 
 @pytest.fixture

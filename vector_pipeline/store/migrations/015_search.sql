@@ -256,7 +256,7 @@ BEGIN
             LEFT JOIN words w USING (content_hash) LEFT JOIN vectors v USING (content_hash)
         )
         SELECT c.id, c.root, c.source, c.document_id, c.chunk_index, c.start_char, c.end_char, c.page_content,
-               c.metadata, b.share + coalesce(1 - b.distance, 0) AS score, b.distance
+               c.metadata, b.share + 0.75 * coalesce(1 - b.distance, 0) AS score, b.distance
         FROM found b JOIN {schema}.placed_chunks c USING (content_hash)
         WHERE ($5 IS NULL OR c.source LIKE $5) AND ($6 IS NULL OR c.root = $6) AND ($7 IS NULL OR c.metadata @> $7)
         ORDER BY score DESC, c.id LIMIT $2

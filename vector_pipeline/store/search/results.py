@@ -47,6 +47,26 @@ class Found:
     distance: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StandingChunk:
+    """A chunk where it stands in its document."""
+
+    document_id: str
+    chunk_index: int
+    start_char: int
+    text: str
+
+
+def chunks_of_source(connection: Connection, source: str) -> list[StandingChunk]:
+    """The chunks of the files of a path, in the order of the text."""
+    rows = connection.execute(
+        "SELECT document_id, chunk_index, start_char, page_content FROM placed_chunks WHERE source_key IN "
+        "(SELECT source_key FROM source_files WHERE path = %s) ORDER BY source_key, document_id, chunk_index",
+        (source,),
+    )
+    return [StandingChunk(*row) for row in rows]
+
+
 _PLACES = """
     SELECT u.place, c.copy, c.source_key, coalesce(f.root, ''), c.source, c.document_id, c.chunk_index,
            c.start_char, c.end_char, c.page_content, c.metadata

@@ -18,6 +18,7 @@ from vector_pipeline.text.chunking.boundaries import Finder
 from vector_pipeline.text.chunking.tables import TableHeaders, row_beginning
 from vector_pipeline.text.chunking.tokenized import TokenizedText
 from vector_pipeline.text.chunking.tokens import Tokenizer
+from vector_pipeline.text.context import Context
 from vector_pipeline.text.documents import Chunk, Document
 
 CHUNKER_VERSION = 4
@@ -52,6 +53,8 @@ class ChunkingConfig:
     strategy: Literal["recursive", "paragraph"] = "recursive"
     max_tokens: int = 400
     overlap: int = 0
+    context: Context = "none"
+    """What stands in front of a chunk when it is embedded; no part of the chunk."""
 
 
 def chunk_document(document: Document, tokenizer: Tokenizer, config: ChunkingConfig) -> list[Chunk]:

@@ -1,0 +1,1 @@
+"""How well searches answer a golden set of questions."""
