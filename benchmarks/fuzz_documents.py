@@ -22,7 +22,7 @@ from vector_pipeline.formats.reading import is_read_apart, read_file
 from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline_tests.formats.mutations import mutated, seeds
 
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
     files = seeds()
     for folder in given.folders:
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and is_read_apart(path.name) and path.stat().st_size <= MOST_BYTES:
+            if path.is_file() and is_read_apart(path.name) and path.stat().st_size <= MAX_BYTES:
                 files[str(path)] = path.read_bytes()
     found: Counter[str] = Counter()
     bad = 0

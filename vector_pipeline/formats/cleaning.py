@@ -22,7 +22,7 @@ _NOTHING = regex.compile(r"[\u00AD\u200B\u2060\uFEFF\uFFFE\uFFFF\x00-\x08\x0B\x0
 _SOFT_BREAK = regex.compile(r"[\u00AD\uFFFE\x02]\s*\n\s*(?=\p{L})|(?<=\p{Ll})[-\u2010][ ]*\n[ ]*(?=\p{Ll})")
 _LINE_END = regex.compile(r"(?<=\p{L})(?:[\uFFFE\x02][ \r\n]*|[-\u00AD\u2010][ ]*\r?\n[ ]*)(\p{Ll}+)")
 _LAST_WORD = regex.compile(r"\p{L}+\Z")
-_MOST_LETTERS = 60
+_MAX_LETTERS = 60
 _APART = regex.compile(r"(\p{L}+)[-\u2010] (\p{Ll}+)")
 # Bullets of the symbol fonts that Word uses, which stand in the private use area.
 _BULLETS = regex.compile(r"[\uF0B7\uF0A7\uF0D8\uF0FC\uF076\uF0A8\uF06C\uF06E\uF071]")
@@ -49,7 +49,7 @@ def broken_words(text: str) -> set[tuple[str, str]]:
     """The words that are broken over the ends of lines, as the two parts of each."""
     found = set()
     for end in _LINE_END.finditer(text):
-        first = _LAST_WORD.search(text, max(0, end.start() - _MOST_LETTERS), end.start())
+        first = _LAST_WORD.search(text, max(0, end.start() - _MAX_LETTERS), end.start())
         if first is not None:
             found.add((first[0], end[1]))
     return found

@@ -12,7 +12,7 @@ from vector_pipeline.sources.patterns import Rules
 
 IGNORE_FILE = ".vectorignore"
 
-_MOST_BYTES = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 
 # Folders of which the verdict is kept; a walk goes through them one after the other.
 _KEPT = 4_096
@@ -112,7 +112,7 @@ class Selection:
         path = f"{folder}/{IGNORE_FILE}" if folder else IGNORE_FILE
         try:
             with self.source.open(path) as stream:
-                return Rules.of(stream.read(_MOST_BYTES).decode("utf-8-sig").split("\n"))
+                return Rules.of(stream.read(_MAX_BYTES).decode("utf-8-sig").split("\n"))
         except (FileNotFoundError, NotADirectoryError):
             return Rules()
         except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from vector_pipeline.store.failures import PostgresError, is_passing
 
 T = TypeVar("T")
 
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 5.0
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
 
 
 def again(seconds: float, work: Callable[[], T], *, log: Callable[[str], None] = lambda _: None) -> T:
@@ -31,4 +31,4 @@ def again(seconds: float, work: Callable[[], T], *, log: Callable[[str], None] =
         if wait == FIRST_WAIT_SECONDS:
             log("Postgres is away; what was being done is done again once it is back")
         time.sleep(wait)
-        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+        wait = min(2 * wait, MAX_WAIT_SECONDS)

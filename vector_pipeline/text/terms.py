@@ -1,15 +1,15 @@
-r"""Text to terms, the units that ranking by words counts, and a question to what it asks for.
+r"""Split texts and questions into terms, the units that ranking by words counts.
 
-A term is a word, case-folded and NFKC-normalised; the text itself is never changed by this. Names with inner signs are
-terms as they are and in their parts: `ERR-4012` is also `err` and `4012`, `camelCase` also `camel` and `case`. Scripts
-that put no space between words, and Korean, which joins particles to them, are cut into n-grams: runs of Hangul, Han
-and Kana into bigrams, Thai, Lao, Khmer and Burmese into trigrams. English endings are taken off (`stem`).
+A term is a word, case-folded and NFKC-normalised. The text itself does not change. A name with signs inside is a term,
+and so are its parts: `ERR-4012` is also `err` and `4012`, and `camelCase` is also `camel` and `case`. Scripts without
+spaces between words, and Korean, which joins particles to words, are split into n-grams: runs of Hangul, Han and Kana
+into bigrams, and Thai, Lao, Khmer and Burmese into trigrams. English endings are removed (`stem`).
 
-The SQL function `lexical_terms` (migrations) cuts a question by the same rules and the same character classes; a test
-holds the two against each other. Raise TERMS_VERSION with any change of a cut.
+The SQL function `lexical_terms` (migrations) splits a question by the same rules and character classes, and a test
+compares the two. Raise TERMS_VERSION with any change of these rules.
 
 Measured on benchmarks/labelled_set (recall@5 of BM25, chunks of 400 tokens): bigrams find 0.88 of the Korean answers,
-and 0.85 where whole runs are terms too; the endings are worth 0.02 to 0.03 in English, as much as Snowball's stemmer.
+but 0.85 if whole runs are terms too. Removing endings adds 0.02 to 0.03 in English, as much as Snowball's stemmer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from functools import lru_cache
 TERMS_VERSION = 1
 
 MAX_TERM_CHARACTERS = 64
-"""A longer word is cut off here: a line of base64 is one term of bounded length."""
+"""A longer word is cut off here, so a line of base64 is one term of bounded length."""
 MAX_QUERY_CHARACTERS = 4_000
-"""A question is cut off here: what stands behind it does not change what it asks for."""
+"""A longer question is cut off here. The rest hardly changes its meaning."""
 
-# Character classes as ranges of code points, which Python's and Postgres's regular expressions read alike; `\w` depends
-# on a database's locale. Blocks are those of https://www.unicode.org/Public/UCD/latest/ucd/Blocks.txt.
+# Character classes as ranges of code points. Python's and Postgres's regular expressions read them in the same way,
+# while `\w` depends on a database's locale. Blocks: https://www.unicode.org/Public/UCD/latest/ucd/Blocks.txt.
 BIGRAM_SCRIPTS = (
     r"\u1100-\u11ff\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     r"\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -37,7 +37,7 @@ BIGRAM_SCRIPTS = (
 TRIGRAM_SCRIPTS = (
     r"\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e80-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17e0-\u17ff"
 )
-# White space, punctuation and symbols, as NFKC leaves them.
+# White space, punctuation and symbols after NFKC.
 SEPARATORS = (
     r"\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7"
     r"\u02c2-\u02c5\u02d2-\u02df\u037e\u0387\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061f"
@@ -47,7 +47,7 @@ SEPARATORS = (
 )
 WORD_CHARACTER = f"[^{SEPARATORS}{BIGRAM_SCRIPTS}{TRIGRAM_SCRIPTS}]"
 
-# A name (a word, or several that signs join), or a run of a script that is cut into n-grams.
+# A name (a word, or several joined by signs), or a run of a script that is split into n-grams.
 _TOKEN = re.compile(rf"{WORD_CHARACTER}++(?:[._\-]{WORD_CHARACTER}++)*+|[{BIGRAM_SCRIPTS}]++|[{TRIGRAM_SCRIPTS}]++")
 _RUN = re.compile(f"[{BIGRAM_SCRIPTS}{TRIGRAM_SCRIPTS}]")
 _BIGRAM_RUN = re.compile(f"[{BIGRAM_SCRIPTS}]")
@@ -56,23 +56,23 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _STEMMED = re.compile(r"[a-z]{4,24}")
 _PHRASE = re.compile(r'"([^"]*)"')
 
-# Tokens of a text that were seen in another one are not cut again.
+# The terms of this many tokens are kept, so that a token of another text is not split again.
 _REMEMBERED_TOKENS = 1 << 16
 _MAX_REMEMBERED_CHARACTERS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a question asks for: its distinct terms, and the phrases that it puts in quotes."""
+    """A parsed question: its distinct terms, and its phrases in quotes."""
 
     terms: tuple[str, ...]
     phrases: tuple[str, ...] = ()
     exact: bool = False
-    """Whether words alone answer it: an identifier, a phrase in quotes, or one word."""
+    """Whether a search by words is enough: for an identifier, a phrase in quotes, or a single word."""
 
 
 def frequencies(text: str) -> dict[str, int]:
-    """How often each term occurs in a text; their sum is the text's length as BM25 counts it. Linear in the text."""
+    """The number of times that each term occurs in a text. The sum is the text's length for BM25. Linear in the text."""
     found: dict[str, int] = {}
     get = found.get
     for token, count in Counter(_TOKEN.findall(_normal(text))).items():
@@ -82,7 +82,7 @@ def frequencies(text: str) -> dict[str, int]:
 
 
 def parse_query(text: str) -> Query:
-    """What a question asks for. A quote that is not closed is a sign like any other."""
+    """Parse a question. An unclosed quote is an ordinary sign."""
     text = text[:MAX_QUERY_CHARACTERS].replace("\0", " ")
     phrases = tuple(phrase for phrase in _PHRASE.findall(text) if _TOKEN.search(_normal(phrase)))
     one_name = len(text.split()) == 1
@@ -91,18 +91,18 @@ def parse_query(text: str) -> Query:
 
 
 def has_phrase(text: str, phrase: str) -> bool:
-    """Whether a text holds the words of a phrase one after the other, whatever signs and white space are between them.
+    """Whether a text contains the words of a phrase in order; any signs and white space may stand between them.
 
-    In scripts without spaces the phrase may begin and end inside a run of them.
+    In scripts without spaces the phrase may begin and end inside a run.
     """
     return _in_order(phrase, phrase=True) in _in_order(text, phrase=False)
 
 
 def stem(word: str) -> str:
-    """An English word in lower case without its ending: steps 1 and 5a of Porter's algorithm, which do most of it.
+    """An English word in lower case without its ending: steps 1 and 5a of Porter's algorithm, which do most of the work.
 
-    https://tartarus.org/martin/PorterStemmer/def.txt. Words of other languages lose such endings too, in texts and in
-    questions alike.
+    https://tartarus.org/martin/PorterStemmer/def.txt. Words of other languages lose such endings too, in texts as in
+    questions.
     """
     word = _without_plural(word)
     for ending in ("ed", "ing"):
@@ -139,7 +139,7 @@ def _remembered(token: str) -> tuple[str, ...]:
 
 
 def _terms_of(token: str) -> Iterator[str]:
-    """The terms of one token: of a run its n-grams, of a name itself and its parts."""
+    """Yield the terms of one token: the n-grams of a run, or a name and its parts."""
     if _RUN.match(token):
         size = 2 if _BIGRAM_RUN.match(token) else 3
         yield from (token[i : i + size] for i in range(max(1, len(token) - size + 1)))
@@ -149,7 +149,7 @@ def _terms_of(token: str) -> Iterator[str]:
     for word in words:
         if len(words) > 1:
             yield _term(word)
-        # A longer word was written by no person and has no parts.
+        # No person writes a longer word, so it has no parts.
         parts = _HUMP.split(word) if len(word) <= MAX_TERM_CHARACTERS else ()
         if len(parts) > 1:
             yield from map(_term, parts)

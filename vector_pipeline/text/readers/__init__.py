@@ -20,17 +20,17 @@ from vector_pipeline.text.readers.records import read_json, read_jsonl
 from vector_pipeline.text.readers.tables import read_csv, read_tsv
 
 READERS_VERSION = 3
-"""Part of what says whether a file was loaded with the present rules: raise it when a reader gives other text."""
+"""Part of the fingerprint of the rules that a file was loaded with. Raise it when a reader returns other text."""
 
 DATA = tuple(".log .yaml .yml .toml .xml .ini .cfg .conf .properties".split())
-"""Text that programs write or read; it is read where somebody asks for it."""
+"""Text that programs write or read. It is read only if the settings ask for it."""
 
 CODE = tuple(
     ".py .pyi .js .mjs .cjs .jsx .ts .tsx .java .kt .kts .scala .groovy .c .h .cc .cpp .cxx .hpp .hh .m .mm .cs .go .rs "
     ".swift .php .rb .pl .pm .lua .r .jl .ex .exs .erl .hs .ml .fs .clj .dart .zig .nim .sh .bash .zsh .ps1 .sql "
     ".proto .graphql .vue .svelte .css .scss".split()
 )
-"""Source code; it too is read where somebody asks for it."""
+"""Source code. It is read only if the settings ask for it."""
 
 READERS: dict[str, Reader] = {
     ".txt": read_text,
@@ -53,32 +53,33 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys(DATA, read_text),
     **dict.fromkeys(CODE, read_code),
 }
-"""Suffix to reader; each may also be compressed (`.txt.gz`). Files that are no text are read in `formats`."""
+"""Suffix to reader. Each file may also be compressed (`.txt.gz`). `formats` reads files that are not text."""
 
 
 def readable(name: str) -> bool:
-    """Whether a file of that name is listed at all: others are none of the pipeline's business."""
+    """Whether there is a reader for a file name."""
     return _suffix(name) in READERS
 
 
 @dataclass(slots=True)
 class ReadCounts:
-    """What became of a file's documents; complete once all have been taken."""
+    """Counts of a file's documents. They are complete once the caller has taken all documents."""
 
     documents: int = 0
     empty: int = 0
-    """Records without text, which are passed over."""
+    """The number of records without text, which are left out."""
     removed: int = 0
-    """NUL and surrogate characters taken out."""
+    """The number of NUL and surrogate characters that were removed."""
     encoding: str = "utf-8"
 
 
 def read_documents(
     stream: BinaryIO, name: str, options: ReaderOptions, counts: ReadCounts | None = None
 ) -> Iterator[Document]:
-    """The documents of a file that have text, record formats as a stream; the others are counted.
+    """Yield the documents of a file that have text. Record formats are read as a stream. Other documents are counted.
 
-    Raises FileRejected, for record formats possibly after some documents: callers take a file whole or not at all.
+    Raises FileRejected. For record formats it may be raised after some documents; callers load a file whole or not at
+    all.
     """
     counts = counts or ReadCounts()
     reader = READERS.get(_suffix(name))

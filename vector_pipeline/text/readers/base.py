@@ -1,4 +1,4 @@
-"""What every reader gets: the plain bytes of a file and options, and how large a file may be."""
+"""The interface of readers (the plain bytes of a file and options to documents), and the limit on the size of a file."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from vector_pipeline.text.documents import Document
 
 @dataclass(frozen=True, slots=True)
 class ReaderOptions:
-    """How files are read. `max_bytes` holds for a file as it is and once it is uncompressed."""
+    """Options of readers. `max_bytes` is the limit for a file, both compressed and uncompressed."""
 
     max_bytes: int = 64 * 1024 * 1024
     text_field: str = "text"
     id_field: str = "id"
     depth: int = 0
-    """How many files the file lies in: attachments of attachments end somewhere."""
+    """The number of files around the file, such as an archive. It is limited."""
 
 
 Reader = Callable[[BinaryIO, ReaderOptions], Iterator[Document]]
-"""Plain bytes and options to documents. Raises FileRejected with the reason and the way out."""
+"""Plain bytes and options to documents. Raises FileRejected with the reason and what to do."""
 
 
 class _Limited(io.RawIOBase):
-    """A stream that refuses to give more than a number of bytes: a small file may uncompress to a huge one."""
+    """A stream that raises FileRejected after a number of bytes: a small file may uncompress to a huge one."""
 
     def __init__(self, stream: BinaryIO, limit: int) -> None:
         self._stream = stream
@@ -46,7 +46,7 @@ class _Limited(io.RawIOBase):
         return len(piece)
 
     def readall(self) -> bytes:
-        # In one piece: the inherited one puts it together from many.
+        # In one piece; the inherited method joins many pieces.
         return self._take(self._left + 1)
 
     def _take(self, size: int) -> bytes:
@@ -63,7 +63,7 @@ class _Limited(io.RawIOBase):
 
 
 def open_plain(stream: BinaryIO, name: str, options: ReaderOptions) -> BinaryIO:
-    """The plain bytes of a file, uncompressed as they are read where its name ends in .gz."""
+    """Open the plain bytes of a file. If its name ends in .gz, they are uncompressed while they are read."""
     if name.lower().endswith(".gz"):
         stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb"))
     return cast(BinaryIO, io.BufferedReader(_Limited(stream, options.max_bytes), 1 << 16))

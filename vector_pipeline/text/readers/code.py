@@ -1,4 +1,4 @@
-"""Source code: one document a file, cut at its definitions, whose names are the headings of its chunks."""
+"""Source code: each file is one document. It is cut at definitions, whose names become the headings of chunks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vector_pipeline.text.encodings.decode import decode
 from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline.text.readers.metadata import document
 
-# A line that defines something in one of the usual languages: words before it that say how, the word, the name.
+# A line with a definition in one of the usual languages: modifiers, the keyword, the name.
 _DEFINITION = regex.compile(
     r"""(?mi)^([ \t]*)
     (?:(?:pub(?:\([\w\s:]*\))?|public|private|protected|internal|static|final|abstract|export|default|async|override|open
@@ -24,11 +24,11 @@ _DEFINITION = regex.compile(
     ([A-Za-z_$][\w$.:<>?!-]*)""",
     regex.VERBOSE,
 )
-# A function of C and its like: a line of types and a name, parameters, and the block on this line or the next.
+# A function of C or a similar language: types and a name, parameters, and a block on this line or the next.
 _FUNCTION = regex.compile(r"(?m)^[A-Za-z_][\w:<>,*&~ ]*?[ *&]([A-Za-z_~][\w:~]*)\([^;{}]{0,400}\)[^;{}=\n]*\n?\{")
 _ABOVE = regex.compile(r"[ \t]*(?:@|//|#|/?\*|--|\"\"\"|\[)")
 _INDENT = 4
-_MOST_LINES_ABOVE = 50
+_MAX_LINES_ABOVE = 50
 
 
 def read_code(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -54,8 +54,8 @@ def _level(indent: str) -> int:
 
 
 def _with_what_stands_above(text: str, start: int) -> int:
-    """Where the comments and decorators begin that stand right above a definition."""
-    for _ in range(_MOST_LINES_ABOVE):
+    """The beginning of the comments and decorators directly above a definition."""
+    for _ in range(_MAX_LINES_ABOVE):
         line = text.rfind("\n", 0, start - 1) + 1 if start else 0
         if line >= start or not _ABOVE.match(text, line, start):
             break

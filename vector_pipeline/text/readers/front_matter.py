@@ -1,4 +1,4 @@
-"""YAML at the head of a Markdown file, read without letting it do harm."""
+"""YAML front matter of a Markdown file, read safely."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from vector_pipeline.text.readers.metadata import MAX_CHARACTERS, MAX_DEPTH, Uns
 
 _FRONT_MATTER = regex.compile(r"\A---[ \t]*\n(?:(.*?)\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", regex.DOTALL)
 
-# The parser of libyaml where it is there, a tenth of the time.
+# The parser of libyaml if it is installed: it takes a tenth of the time.
 _SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_SAFE):  # type: ignore[misc, valid-type]
     """Scalars by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), and dates.
 
-    Of numbers, those alone that would be written again as they are: 02134 and 1.10 are text. Keys are text.
+    A number becomes a number only if it would be written again in the same way: 02134 and 1.10 are text. Keys are text.
     """
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Put what a mapping merges (`<<`) in front of its own keys, which are text as they stand."""
+        """Put merged mappings (`<<`) before the mapping's own keys. Keys are text as written."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
         if len(set(names)) < len(names):
             raise yaml.constructor.ConstructorError("has a key twice")
@@ -61,7 +61,7 @@ def _number(loader: Any, node: yaml.ScalarNode) -> int | float | str:
     return value if repr(value) == text else text
 
 
-# Beyond 64 bits, and the precision of a double, a number is text anyway.
+# Longer numbers exceed 64 bits and the precision of a double, so they are text anyway.
 _MAX_DIGITS = 32
 
 
@@ -78,7 +78,7 @@ def _moment(loader: Any, node: yaml.ScalarNode) -> Any:
 
 
 def _set(loader: Any, node: yaml.MappingNode) -> list[Any]:
-    # In the order of the file: Python's own sets have another in each process.
+    # In the order of the file, because the order of a Python set differs between processes.
     return list(loader.construct_mapping(node))
 
 
@@ -88,9 +88,9 @@ for _tag, _constructor in _CONSTRUCTORS.items():
 
 
 def split(text: str) -> tuple[dict[str, Any], str, int]:
-    """Front matter as metadata, the text behind it, and how many characters were taken out of the metadata.
+    """Split a text into front matter as metadata and the text after it; also the number of characters removed from it.
 
-    What is no mapping, is broken, or is more than metadata may be, stays a part of the text.
+    Front matter that is not a mapping, is broken, or exceeds the limits of metadata stays part of the text.
     """
     match = _FRONT_MATTER.match(text, 0, MAX_CHARACTERS + 10) if text.startswith("---") else None
     if match is None:
@@ -116,7 +116,7 @@ def _parsed(matter: str) -> dict[Any, Any]:
 
 
 def _check(matter: str) -> None:
-    """Raise Unstorable for what would overrun the stack or the memory as it is built, which events do not."""
+    """Raise Unstorable for YAML that would overflow the stack or the memory when built. Parsing its events is safe."""
     depth, aliases, merges = 0, False, False
     for event in yaml.parse(matter, _SAFE):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -128,5 +128,5 @@ def _check(matter: str) -> None:
         aliases = aliases or isinstance(event, yaml.AliasEvent)
         merges = merges or (isinstance(event, yaml.ScalarEvent) and event.value == "<<")
     if aliases and merges:
-        # Merged mappings are copied as they are built, and copies of copies fill any memory.
+        # Merged mappings are copied, and copies of copies can fill any memory.
         raise Unstorable("merges what it refers to")

@@ -1,4 +1,4 @@
-"""Markdown and HTML: one document a file, with what stands in its head as metadata."""
+"""Markdown and HTML: each file is one document, with its front matter or title as metadata."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DECLARED = regex.compile(
 )
 _DECLARED_BYTES = 4_096
 
-# What pages call their encodings, where it is not what Python does. As browsers do, Latin-1 is read as cp1252.
+# The names of encodings in pages that differ from Python's. Latin-1 is read as cp1252, as in browsers.
 _LABELS = {
     label: encoding
     for encoding, labels in {
@@ -46,7 +46,7 @@ _LABELS = {
 
 
 def read_markdown(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """The file as one document; YAML front matter becomes metadata and is no part of the text."""
+    """The file as one document. YAML front matter becomes metadata and is not part of the text."""
     decoded = decode(stream.read())
     metadata, text, removed = front_matter.split(decoded.text)
     text, inline_data = without_inline_data(text)
@@ -55,12 +55,12 @@ def read_markdown(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document
 
 
 def read_html(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """The text that a reader of the page sees; its title becomes metadata."""
+    """The text that a reader of the page sees. Its title becomes metadata."""
     data = stream.read()
     match = _DECLARED.search(data, 0, _DECLARED_BYTES)
     label = (match[1] or match[2]).decode("ascii", "ignore").lower() if match else ""
     decoded = decode(data, declared=_LABELS.get(label, ""))
-    # Most of it stands in attributes, which are none of the text, but take time to parse.
+    # Most inline data is in attributes. They are not part of the text, but take time to parse.
     source, inline_data = without_inline_data(decoded.text)
     page = Page(source)
     metadata: dict[str, Any] = {"title": page.title} if page.title else {}
@@ -74,7 +74,7 @@ def read_html(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     yield document(text, metadata, encoding=decoded.encoding, removed=decoded.removed, inline_data=inline_data)
 
 
-# In XHTML an end of elements whose content is no markup, in HTML a beginning.
+# `<title/>` ends the element in XHTML, but begins it in HTML. These elements contain text, not markup.
 _UNCLOSED = regex.compile(
     r"<(title|script|style|textarea|iframe|noscript|xmp|noframes|noembed)\b[^<>]{0,2000}/>", regex.IGNORECASE
 )

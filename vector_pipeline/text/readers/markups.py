@@ -1,4 +1,4 @@
-"""Org, AsciiDoc, LaTeX and subtitles: text whose headings are written in other ways than Markdown's."""
+"""Org, AsciiDoc, LaTeX and subtitles. Their headings are converted to Markdown's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VTT_TAG = regex.compile(r"</?[a-zA-Z][^<>\n]*>|<\d[\d:.]*>")
 
 
 def read_org(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """The file as one document; its stars are headings."""
+    """The file as one document. Lines with stars are headings."""
     decoded = decode(stream.read())
     title = _ORG_TITLE.search(decoded.text)
     text = _ORG_HEADING.sub(lambda match: f"{'#' * len(match[1])} {match[2]}", _ORG_TITLE.sub("", decoded.text))
@@ -36,14 +36,14 @@ def read_org(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def read_asciidoc(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """The file as one document; its equals signs are headings."""
+    """The file as one document. Lines with equals signs are headings."""
     decoded = decode(stream.read())
     text = _ADOC_HEADING.sub(lambda match: f"{'#' * len(match[1])} {match[2]}", decoded.text)
     yield document(text, {}, encoding=decoded.encoding, removed=decoded.removed)
 
 
 def read_tex(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """What stands between the beginning and the end of the document, without comments; its sections are headings."""
+    """The body of the LaTeX document without comments. Its sections are headings."""
     decoded = decode(stream.read())
     title = _TEX_TITLE.search(decoded.text)
     text = _TEX_COMMENT.sub("", decoded.text)
@@ -55,7 +55,7 @@ def read_tex(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def read_subtitles(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """What is spoken, without times and numbers."""
+    """The spoken text without times and numbers."""
     decoded = decode(stream.read())
     spoken: list[str] = []
     for block in decoded.text.split("\n\n"):
@@ -63,7 +63,7 @@ def read_subtitles(stream: BinaryIO, options: ReaderOptions) -> Iterator[Documen
         times = next((number for number, line in enumerate(lines) if _TIMES.match(line)), None)
         if times is None and (not lines or _VTT_BLOCK.match(lines[0])):
             continue
-        said = [_VTT_TAG.sub("", line).strip() for line in lines[0 if times is None else times + 1 :]]
-        # What rolls up a screen is written once for each of its lines.
-        spoken += [line for line in said if line and (not spoken or line != spoken[-1])]
+        texts = [_VTT_TAG.sub("", line).strip() for line in lines[0 if times is None else times + 1 :]]
+        # Rolling subtitles repeat a line each time it moves up.
+        spoken += [line for line in texts if line and (not spoken or line != spoken[-1])]
     yield document("\n".join(spoken), {}, encoding=decoded.encoding, removed=decoded.removed)

@@ -1,4 +1,4 @@
-"""What stands beside a text, in a form that JSON and Postgres hold, and no more of it than each chunk can carry."""
+"""Metadata in a form that JSON and Postgres can store, limited in size because each chunk has a copy."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from vector_pipeline.text.documents import Document, noted, set_apart
 from vector_pipeline.text.encodings.decode import clean
 
 MAX_CHARACTERS = 64 * 1024
-"""Of the metadata of a document, since every chunk of it carries a copy."""
+"""The most characters of a document's metadata. Every chunk of the document has a copy."""
 
 MAX_DEPTH = 64
-"""Of values in values. orjson writes 254 levels, and nobody asks for them."""
+"""The deepest nesting of values. orjson can write 254 levels, but no one needs them."""
 
-# Integers that fit into 64 bits, signed or not, are what orjson writes and most readers of JSON can hold.
+# orjson writes integers of 64 bits, signed or unsigned, and most JSON readers can hold them.
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 class Unstorable(ValueError):
-    """Metadata that cannot be kept, and why, as the end of a sentence that begins with what has it."""
+    """Metadata that cannot be stored. The message is the end of a sentence that begins with the file or record."""
 
 
 def document(
     text: str, metadata: Mapping[str, Any], *, record: str = "", encoding: str, removed: int = 0, inline_data: int = 0
 ) -> Document:
-    """A document, and beside its own metadata what had to be done to read it. `text` is clean.
+    """A document with its own metadata and notes about how it was read. `text` is clean.
 
-    `inline_data` is how many files were left out of it that were written into it. Raises Unstorable.
+    `inline_data` is the number of embedded files that were left out. Raises Unstorable.
     """
     fields, taken_out = storable(metadata)
     removed += taken_out
@@ -44,9 +44,9 @@ def document(
 
 
 def storable(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Metadata as JSON holds it, and how many characters were taken out of it. What JSON has no form for becomes text.
+    """Metadata as JSON values, and the number of characters removed from it. Values that JSON lacks become text.
 
-    Raises Unstorable where it is too much or nests too deep.
+    Raises Unstorable if it is too large or too deeply nested.
     """
     walk = _Walk()
     return walk.mapping(metadata, 1), walk.removed
@@ -101,7 +101,7 @@ class _Walk:
 
 
 def _key(key: Any) -> str:
-    """A key that is no text, as JSON would write it."""
+    """A key that is not text, as JSON would write it."""
     if key is None or isinstance(key, bool):
         return {None: "null", True: "true", False: "false"}[key]
     return _digits(key) if isinstance(key, int) else str(key)
@@ -111,5 +111,5 @@ def _digits(value: int) -> str:
     try:
         return str(value)
     except ValueError:
-        # Python refuses to write out numbers of more than some thousands of digits.
+        # Python does not write numbers of more than some thousands of digits.
         return hex(value)

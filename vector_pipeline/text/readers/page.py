@@ -1,4 +1,4 @@
-"""The text of an HTML page as a reader sees it: which of its elements show, and in what form."""
+"""The text of an HTML page as a reader sees it: which elements are visible, and in which form."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from vector_pipeline.text.readers.taming import tamed
 
-# https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements, and what is shown only where a browser cannot
-# do better.
+# https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements, and elements that are shown only if a browser
+# lacks a feature.
 _HIDDEN = frozenset(
     "script style title noscript template svg head iframe object audio video canvas annotation annotation-xml datalist "
     "noembed noframes meter progress".split()
@@ -23,14 +23,14 @@ _PARAGRAPHS = frozenset(
 _LINES = frozenset("tr dt dd hr legend caption figcaption summary option optgroup center".split())
 _CODE = frozenset("pre listing xmp plaintext".split())
 _BLOCKS = _PARAGRAPHS | _LINES | _HEADINGS | _CODE | {"li"}
-# Labels that stand apart from one another, though no line ends.
+# Labels that are separated from each other without a new line.
 _APART = frozenset("button select".split())
 _BETWEEN = {**dict.fromkeys(_PARAGRAPHS, "\n\n"), **dict.fromkeys(_LINES, "\x00"), **dict.fromkeys(_APART, " ")}
 
 _SPACE = regex.compile(r"[ \t\f\u00a0]{2,}|[\t\f\u00a0]")
 _AROUND_BREAKS = regex.compile(r"[ ]*[\n\x00][\n\x00 ]*")
 _BREAKS = regex.compile(r"\n{3,}")
-# A line ends here, if it does not anyway: rows and items end where the next begins. Text of a page has no NUL.
+# Marks an end of line, unless there is one already: a row or item ends where the next begins. A page's text has no NUL.
 _LINE = "\x00"
 # Headings, items and rows without text.
 _EMPTY_MARKS = regex.compile(r"(?m)^[ ]*(?:#{1,6}|-|\|(?:[ ]*\|)*)[ ]*$")
@@ -41,7 +41,7 @@ _INLINE = frozenset("inline inline-block inline-flex inline-grid inline-table co
 
 
 class Page:
-    """A parsed page. `title` is that of its head, empty where it has none."""
+    """A parsed page. `title` is the title in its head, or empty."""
 
     def __init__(self, text: str) -> None:
         self._tree = LexborHTMLParser(tamed(text))
@@ -49,9 +49,9 @@ class Page:
         self.title = " ".join(title.text().split()) if title is not None else ""
 
     def visible_text(self) -> str:
-        """The page's text, headings and code marked as in Markdown: headings are cut at and kept as a path, code is not.
+        """The text of the page, with headings and code marked as in Markdown for the chunker.
 
-        What style sheets and scripts would hide or add is not known.
+        Style sheets and scripts are not applied, so what they would hide or add is unknown.
         """
         body = self._tree.body
         if body is None:
@@ -59,7 +59,7 @@ class Page:
         styles = _Styles(self._tree)
         text = _Text(styles.blocks)
         text.enter(body, "body")
-        # By hand and not by recursion: pages nest as deep as they like.
+        # With a stack of its own instead of recursion, because pages may be nested very deeply.
         open_nodes = [(body, "body", *styles.children(body, None))]
         while open_nodes:
             owner, tag, inside, shadow = open_nodes[-1]
@@ -78,7 +78,7 @@ class Page:
 
 
 class _Shadow:
-    """What stands in a page where an element with a shadow root does, to be put into the slots of that root."""
+    """The children of an element with a shadow root. They fill the slots of that root."""
 
     def __init__(self, host: LexborNode, outer: _Shadow | None) -> None:
         self.outer = outer
@@ -90,18 +90,18 @@ class _Shadow:
             self._assigned.setdefault(name, []).append(node)
 
     def fill(self, slot: LexborNode) -> list[LexborNode]:
-        """What is put into a slot: the first of a name gets it all, and nothing means the slot's own content."""
+        """The nodes for a slot: the first slot of a name gets all. If there are none, the slot shows its own content."""
         return self._assigned.pop(slot.attributes.get("name") or "", [])
 
 
 class _Styles:
-    """What the attributes of a page's elements say of how they show. Elements are known by their `mem_id`."""
+    """Which elements of a page are hidden or blocks, by their attributes. `mem_id` identifies an element."""
 
     def __init__(self, tree: LexborHTMLParser) -> None:
         self.hidden: set[int] = set()
         self.blocks: set[int] = set()
         self._shadows: dict[int, LexborNode] = {}
-        # Templates in templates are no part of those around them.
+        # The content of a nested template is not part of the template around it.
         parts: list[LexborHTMLParser | LexborNode] = [tree]
         while parts:
             part = parts.pop()
@@ -121,14 +121,14 @@ class _Styles:
         for node in part.css(_MARKED):
             self._mark(node, with_formula)
         for math in formulas:
-            # Hidden beside a picture of the formula, whose text it is.
+            # It is hidden beside a picture of the formula, but it holds the formula's text.
             around = math.parent
             if around is not None and around.child == math and math.next is None:
                 self.hidden.discard(around.mem_id)
 
     def _mark(self, node: LexborNode, with_formula: set[int]) -> None:
         if node.tag in ("html", "body"):
-            return  # till a script shows them
+            return  # a script will show them
         said = node.attributes
         shown = {name.lower(): value.lower() for name, value in _DISPLAY.findall(said.get("style") or "")}
         display = shown.get("display", "")
@@ -149,7 +149,7 @@ class _Styles:
             self.blocks.add(node.mem_id)
 
     def children(self, node: LexborNode, shadow: _Shadow | None) -> tuple[Iterator[LexborNode], _Shadow | None]:
-        """What shows inside an element, and the shadow root that it stands in."""
+        """The visible children of an element, and the shadow root around them."""
         if self._shadows:
             if (root := self._shadows.get(node.mem_id)) is not None:
                 return _siblings(root.child), _Shadow(node, shadow)
@@ -165,7 +165,7 @@ def _siblings(node: LexborNode | None) -> Iterator[LexborNode]:
 
 
 def _around(math: LexborNode) -> Iterator[LexborNode]:
-    """The elements that a formula may be in together with its picture."""
+    """The elements that may hold a formula together with its picture."""
     around = math.parent
     for _ in range(2):
         if around is not None and around.tag not in ("body", None):
@@ -174,11 +174,11 @@ def _around(math: LexborNode) -> Iterator[LexborNode]:
 
 
 class _Text:
-    """Text put together from a page's nodes, in their order."""
+    """Joins the text of a page's nodes, in their order."""
 
     def __init__(self, blocks: set[int]) -> None:
         self._blocks = blocks
-        # Pieces of prose, of which white space is folded, and of code, which stays as it is, by turns.
+        # Alternating pieces of prose, whose white space is folded, and of code, which stays as it is.
         self._finished: list[str] = []
         self._prose: list[str] = []
         self._code: list[str] = []
@@ -235,7 +235,7 @@ class _Text:
             self._prose.append(" " if self._in_heading else between)
 
     def _enter_code(self, node: LexborNode, tag: str) -> None:
-        """Between two lines of code which are elements; a line that has ended ends no second time."""
+        """End a line of code at an element that is a line, unless it has already ended."""
         ended = not self._code or self._code[-1].endswith("\n")
         if tag in ("td", "th"):
             self._code.append("" if ended else " ")
@@ -263,7 +263,7 @@ class _Text:
 
 
 def _has_bracket(rt: LexborNode) -> bool:
-    """Whether a reading stands in brackets of the page's own, which it has for browsers that know no `ruby`."""
+    """Whether the page itself puts a reading in brackets, for browsers without `ruby`."""
     before = rt.prev
     if before is not None and before.is_text_node:
         before = before.prev

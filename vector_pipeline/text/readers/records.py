@@ -1,6 +1,7 @@
-"""Record formats: one document per record, read as a stream. A file with a broken record is rejected whole.
+"""Record formats: one document per record, read as a stream. A broken record rejects the whole file.
 
-The text and id fields are options; all other fields become metadata. Reasons name the line where a record begins.
+Options name the text field and the id field. All other fields become metadata. Reasons name the line where a record
+begins.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def read_jsonl(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def read_json(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """One document per record of a list, or the one record that the file is."""
+    """One document per record of a list, or one for a file that is a single record."""
     texts = TextStream(stream)
     value = _parsed("".join(texts.lines()), "", one_line=False)
     records = Records(options, "record")
@@ -41,19 +42,19 @@ def read_json(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 class Records:
-    """Records to documents, each of another name than all before it in the file."""
+    """Converts records to documents and checks that their names in the file are unique."""
 
     def __init__(self, options: ReaderOptions, unit: str) -> None:
         self._options = options
         self._unit = unit
-        # Hashes of ids to where they stand; and, by number, which records have none and are known by their number.
+        # Hashes of ids to their positions; and for each number whether a record without an id has it as its name.
         self._named: dict[int, int] = {}
         self._numbered = bytearray()
 
     def document(self, record: Any, position: int, number: int, encoding: str) -> Document:
-        """The document of a record that stands at a position and is so many-th in the file.
+        """The document of a record. `position` is its line or number for messages, and `number` counts records from 1.
 
-        Raises FileRejected, naming the position.
+        Raises FileRejected, which names the position.
         """
         where = f"{self._unit} {position:,}"
         if isinstance(record, str):
@@ -65,19 +66,19 @@ class Records:
             fields = {key: value for key, value in record.items() if key not in special}
         else:
             raise FileRejected(
-                f"{where} is no object with the field '{self._options.text_field}'; mend it, no record of the file "
+                f"{where} is no object with the field '{self._options.text_field}'; fix it, no record of the file "
                 "was loaded"
             )
         text, removed = clean(text)
         if not text or text.isspace():
-            # It is passed over, and takes nobody's name.
+            # It is left out, so its name stays free.
             return Document(text, {}, str(number), encoding, removed)
         text, inline_data = without_inline_data(text)
         name = self._name(identity, where, position, number)
         try:
             return document(text, fields, record=name, encoding=encoding, removed=removed, inline_data=inline_data)
         except Unstorable as problem:
-            raise FileRejected(f"{where} {problem}; mend it, no record of the file was loaded") from problem
+            raise FileRejected(f"{where} {problem}; fix it, no record of the file was loaded") from problem
 
     def _text(self, record: Mapping[str, Any], where: str) -> str:
         field = self._options.text_field
@@ -87,7 +88,7 @@ class Records:
         if isinstance(text, str):
             return text
         raise FileRejected(
-            f"{where} has no text in the field '{field}' (it has {listed(list(record))}); mend it, or name the field "
+            f"{where} has no text in the field '{field}' (it has {listed(list(record))}); fix it, or name the field "
             "in VECTOR_PIPELINE_TEXT_FIELD; no record of the file was loaded"
         )
 
@@ -96,7 +97,7 @@ class Records:
         if name:
             earlier = self._named.setdefault(hash(name), position)
             if earlier == position and name.isdecimal() and name == str(int(name)) and int(name) < len(self._numbered):
-                # A number may be what an earlier record without an id goes by.
+                # An earlier record without an id may have this number as its name.
                 earlier = int(name) if self._numbered[int(name)] else position
         else:
             name = str(number)
@@ -115,7 +116,7 @@ class Records:
             return ""
         if isinstance(identity, bool) or not isinstance(identity, str | int | float):
             raise FileRejected(
-                f"{where} has neither text nor a number in the field '{self._options.id_field}'; mend it, or name "
+                f"{where} has neither text nor a number in the field '{self._options.id_field}'; fix it, or name "
                 "another field in VECTOR_PIPELINE_ID_FIELD; no record of the file was loaded"
             )
         name = clean(str(identity))[0]
@@ -134,7 +135,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 class _NotJson(ValueError):
-    """What Python's parser takes and JSON has not."""
+    """Something that Python's parser accepts but JSON does not have."""
 
 
 def _parsed(text: str, where: str, *, one_line: bool) -> Any:
@@ -147,7 +148,7 @@ def _parsed(text: str, where: str, *, one_line: bool) -> Any:
         problem = str(error)
     except RecursionError:
         problem = "nests deeper than can be read"
-    raise FileRejected(f"{where}{problem}; mend it, no record of the file was loaded")
+    raise FileRejected(f"{where}{problem}; fix it, no record of the file was loaded")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -164,12 +165,12 @@ def _constant(name: str) -> Any:
 
 
 def _integer(digits: str) -> int | str:
-    # Beyond 64 bits most readers of JSON lose digits; as text all are kept.
+    # Beyond 64 bits most JSON readers lose digits. Text keeps all of them.
     return int(digits) if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits
 
 
 class _Float(float):
-    """A number that Python writes in other digits than the file does; ids go by the file's."""
+    """A number that Python writes with other digits than the file. Ids use the digits of the file."""
 
     __slots__ = ("digits",)
     digits: str
@@ -190,11 +191,11 @@ def _number(digits: str) -> float | str:
 
 
 def _is_exact(value: float, digits: str) -> bool:
-    """Whether a double, as it is written again, is the very number."""
+    """Whether a double equals the number exactly when it is written again."""
     try:
         return len(digits) <= MAX_ID_CHARACTERS and Decimal(repr(value)) == Decimal(digits)
     except InvalidOperation:
-        return False  # an exponent beyond anything
+        return False  # the exponent is too large
 
 
 _JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer, parse_float=_number)

@@ -17,12 +17,12 @@ from vector_pipeline.text.encodings.decode import TextStream
 from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline.text.readers.records import Records, listed
 
-# Where a header has no text field as it is, it is looked for between these: spreadsheets of half of Europe write
+# If the header has no text field with the usual delimiter, these are tried: many European spreadsheets write
 # semicolons into .csv.
 _DELIMITERS = (",", ";", "\t", "|")
 
 _Row = tuple[int, list[str]]
-"""The line that a row begins in, and its cells."""
+"""The line in which a row begins, and its cells."""
 
 
 def read_csv(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -44,15 +44,15 @@ def _documents(stream: BinaryIO, options: ReaderOptions, delimiter: str) -> Iter
 
 
 class _Table:
-    """Rows of delimited text as mappings, each with the line that it begins in."""
+    """Rows of delimited text as mappings, each with the line in which it begins."""
 
     def __init__(self, lines: Iterator[str], text_field: str, delimiter: str, max_characters: int) -> None:
-        # The module's own limit, 131,072 characters, is no text's; it holds for the whole process.
+        # The csv module's own limit of 131,072 characters is too small for texts. It applies to the whole process.
         csv.field_size_limit(max(csv.field_size_limit(), max_characters))
         before = 0
         first = next(lines, "")
         if (separator := first.rstrip("\r\n").lower()).startswith("sep=") and len(separator) == 5:
-            # What Excel writes and reads as a hint, and is no row.
+            # Excel writes and reads this line as a hint. It is not a row.
             delimiter, before, first = separator[4], 1, next(lines, "")
         else:
             candidates = dict.fromkeys((delimiter, *_DELIMITERS))
@@ -70,11 +70,11 @@ class _Table:
         for line, cells in self._rows:
             if len(cells) < len(names) or any(cells[len(names) :]):
                 raise FileRejected(
-                    f"line {line:,} has {len(cells):,} fields and the first line names {len(names):,}; mend the line, "
+                    f"line {line:,} has {len(cells):,} fields and the first line names {len(names):,}; fix the line, "
                     "no record of the file was loaded"
                 )
             named = zip(names, labels, cells, strict=False)
-            # A column without a name and without anything in it is a spreadsheet's.
+            # Spreadsheets write columns without a name and without content. They are left out.
             yield line, {label: cell for name, label, cell in named if name or cell}
 
     def _names(self, cells: Sequence[str], line: int) -> list[str]:
@@ -91,7 +91,7 @@ class _Table:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """The names, and for columns without one `column n`, in a spelling that no other column has."""
+    """The names of the columns; `column n` for a column without one, in a spelling that no other column has."""
     taken = set(names)
     labels = []
     for number, name in enumerate(names, 1):
@@ -110,7 +110,7 @@ def _header(line: str, delimiter: str) -> list[str]:
 
 
 def _quoted(lines: Iterator[str], *, delimiter: str, before: int) -> Iterator[_Row]:
-    """Rows whose quotes are as in RFC 4180; blank lines are none."""
+    """Yield rows with quotes as in RFC 4180. Blank lines are skipped."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         line = before + reader.line_num + 1
@@ -119,7 +119,7 @@ def _quoted(lines: Iterator[str], *, delimiter: str, before: int) -> Iterator[_R
         except csv.Error as error:
             unclosed = "unexpected end" in str(error)
             problem = "has a quote that is never closed" if unclosed else f"cannot be read ({error})"
-            raise FileRejected(f"line {line:,} {problem}; mend it, no record of the file was loaded") from error
+            raise FileRejected(f"line {line:,} {problem}; fix it, no record of the file was loaded") from error
         if cells is None:
             return
         if cells:
@@ -127,7 +127,7 @@ def _quoted(lines: Iterator[str], *, delimiter: str, before: int) -> Iterator[_R
 
 
 def _tabbed(lines: Iterator[str], *, before: int) -> Iterator[_Row]:
-    """Rows between tabs. Excel puts quotes around some of their fields; most other programs quote nothing."""
+    """Yield rows of tab-separated fields. Excel quotes some fields; most other programs quote none."""
     ahead = _Ahead(lines)
     line, fields = before + 1, 0
     while found := ahead.look(1):
@@ -145,15 +145,15 @@ def _tabbed(lines: Iterator[str], *, before: int) -> Iterator[_Row]:
 
 _QUOTE = regex.compile(r'(?:\A|\t)"')
 
-# So many lines are looked at before it is decided whether a quote is the mark around a field or a part of its text.
+# The number of lines that are read ahead to decide whether a quote delimits a field or is part of its text.
 _LOOK_AHEAD = 16
 
 
 def _is_plain(lines: Sequence[str], fields: int) -> bool:
-    """Whether the quotes of the first of some lines are text, and not marks around fields.
+    """Whether the quotes in the first of some lines are text and not delimiters.
 
-    They are marks where that gives the right number of fields on the line. Where the field goes on over others, all of
-    which have the right number of tabs themselves, they are not: a text over several lines has hardly those.
+    They are delimiters if the line then has the right number of fields. If the field would continue over further lines
+    that all have the right number of tabs themselves, the quotes are text: a real text of several lines hardly has them.
     """
     if fields < 2:
         return False
@@ -168,7 +168,7 @@ def _is_plain(lines: Sequence[str], fields: int) -> bool:
 
 
 class _Ahead:
-    """Lines that can be looked at before they are taken."""
+    """An iterator of lines that can be read ahead."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
@@ -184,6 +184,6 @@ class _Ahead:
         return line
 
     def look(self, count: int) -> list[str]:
-        """The next lines, so many or all that are left."""
+        """The next `count` lines, or all that are left, without taking them."""
         self._ahead.extend(islice(self._lines, max(0, count - len(self._ahead))))
         return list(islice(self._ahead, count))

@@ -1,13 +1,13 @@
-"""HTML whose tree would take far longer, or far more memory, than its length tells: made harmless before it is parsed.
+"""Make HTML harmless before it is parsed, if its tree would take far more time or memory than its length suggests.
 
-None of it changes what an ordinary page's text is. The parser does what the standard asks for, and so do browsers.
+The text of an ordinary page does not change. Such growth is what the standard requires, and browsers do the same.
 """
 
 from __future__ import annotations
 
 import re
 
-# Browsers nest 512 levels and put what is deeper beside; the parser walks up all of them for every element.
+# Browsers nest 512 levels and put deeper elements beside each other. The parser walks up all levels for each element.
 _MAX_DEPTH = 1_000
 _BLOCK = 4_096
 _NESTING_TAG = re.compile(
@@ -16,12 +16,12 @@ _NESTING_TAG = re.compile(
     re.IGNORECASE,
 )
 
-# What is open of these is opened again in each paragraph
+# Open elements of these kinds are opened again in each paragraph
 # (https://html.spec.whatwg.org/multipage/parsing.html#reconstruct-the-active-formatting-elements).
 _FORMAT = re.compile(r"<(/?)(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE)
 _FEW_ELEMENTS = 10_000
 
-# A tag is compared with itself for attributes of one name, and each `<body …>` with all before it.
+# The attributes of a tag are compared with each other, and each `<body …>` with all before it.
 _MAX_ATTRIBUTES = 512
 _SMALL = 64 * 1024
 _VALUE = r"""(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)?+"""
@@ -31,7 +31,7 @@ _MAX_ROOTS = 64
 
 
 def tamed(text: str) -> str:
-    """A page that parses in time and memory in proportion to its length."""
+    """The page in a form that parses in time and memory proportional to its length."""
     text = _unformatted(text)
     if len(text) > _SMALL:
         text = _CROWDED.sub(r"<\1", text)
@@ -41,7 +41,7 @@ def tamed(text: str) -> str:
 
 
 def _unformatted(text: str) -> str:
-    """A page, its formatting made ordinary elements where more of them would be opened again than it has characters."""
+    """Replace formatting elements by ordinary ones, if the parser would open too many of them again."""
     depth = opened = begin = 0
     for tag in _FORMAT.finditer(text):
         if depth:
@@ -53,7 +53,7 @@ def _unformatted(text: str) -> str:
 
 
 def _flattened(text: str) -> str:
-    """A page, its elements in no element where they nest deeper than any browser shows."""
+    """Remove the nesting tags of a page, if they nest deeper than any browser shows."""
     depth = deepest = 0
     for start in range(0, len(text), _BLOCK):
         closed = text.count("</", start, start + _BLOCK)
@@ -62,7 +62,7 @@ def _flattened(text: str) -> str:
         depth = max(0, depth + opened - closed)
     if deepest <= _MAX_DEPTH:
         return text
-    # That counted elements which have no end or need none; to know better takes longer.
+    # This count included elements without an end tag. An exact count takes longer.
     depth = deepest = 0
     for tag in _NESTING_TAG.finditer(text):
         depth = max(0, depth - 1) if tag[1] else depth + 1
