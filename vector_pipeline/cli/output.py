@@ -24,8 +24,9 @@ from rich.text import Text
 from vector_pipeline.redaction import hide
 from vector_pipeline.sources.base import printable
 
-# The counts that the bar is drawn from.
-FILES_TO_LOAD, FILES_LOADED = "files to load", "files loaded"
+# Counts of what is to be done, and of what is done of it: the bar is drawn, and the time left said, of the last pair
+# that has begun and is not at its end.
+PAIRS = (("files to load", "files loaded"), ("vectors to index", "vectors indexed"))
 
 # A piped log gets a line of progress this often.
 LINE_EVERY_SECONDS = 10.0
@@ -109,6 +110,7 @@ class Progress:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._began = self._told = time.monotonic()
+        self._totals_known: dict[str, float] = {}
         self._live: Live | None = None
 
     @contextmanager
@@ -127,6 +129,8 @@ class Progress:
         with self._lock:
             self._counts[what] += amount
             now = time.monotonic()
+            if any(what == total for total, _ in PAIRS):
+                self._totals_known.setdefault(what, now)
             due = self._live is None and not self._quiet and now - self._told >= LINE_EVERY_SECONDS
             if due:
                 self._told = now
@@ -139,14 +143,31 @@ class Progress:
             self._console.print(Text(wrapped(printable(line), sys.stderr)), soft_wrap=True)
 
     def _display(self) -> RenderableType:
-        total = self._counts[FILES_TO_LOAD]
-        if not total:
+        under_way = self._under_way()
+        if under_way is None:
             return self._line()
+        total, done = under_way
         display = Table.grid(padding=(0, 1))
-        display.add_row(ProgressBar(total, self._counts[FILES_LOADED], width=24), self._line())
+        display.add_row(ProgressBar(self._counts[total], self._counts[done], width=24), self._line())
         return display
+
+    def _under_way(self) -> tuple[str, str] | None:
+        begun = [(total, done) for total, done in PAIRS if self._counts[total] > self._counts[done]]
+        return begun[-1] if begun else None
 
     def _line(self) -> Text:
         seconds = time.monotonic() - self._began
-        counts = "  ".join(f"{what} {count:,}" for what, count in self._counts.items())
-        return Text(f"{seconds:6.1f} s  {counts or 'starting'}")
+        counts = "  ".join(f"{what} {count:,}" for what, count in self._counts.items() if count)
+        return Text(f"{seconds:6.1f} s  {counts or 'starting'}{self._left()}")
+
+    def _left(self) -> str:
+        """The time left at the rate so far, once there is one."""
+        under_way = self._under_way()
+        if under_way is None:
+            return ""
+        total, done = under_way
+        if not self._counts[done]:
+            return ""
+        seconds = time.monotonic() - self._totals_known[total]
+        left = seconds * (self._counts[total] - self._counts[done]) / self._counts[done]
+        return f"  about {left / 60:,.0f} min left" if left >= 90 else f"  about {left:,.0f} s left"

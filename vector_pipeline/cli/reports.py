@@ -170,9 +170,10 @@ def _mib(size: int) -> str:
 def show_spaces(spaces: list[dict[str, Any]]) -> None:
     """The spaces, one a line."""
     for space in spaces:
+        missing = f", {space['missing']:,} missing" if space["missing"] is not None else ""
         recall = f", recall@10 {space['recall']:.3f}" if space["recall"] is not None else ""
         sizes = f"{_mib(space['bytes'])}, index {_mib(space['index_bytes'])}"
-        vectors = f"{counted(space['vectors'], 'vector')}, {space['missing']:,} missing"
+        vectors = f"{counted(space['vectors'], 'vector')}{missing}"
         emit(
             f"space     {space['name']} ({space['state']}): {space['model']}, "
             f"{counted(space['dimensions'], 'dimension')}, {vectors}{recall}; {sizes}"

@@ -13,9 +13,9 @@ from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.ticks import notice_seconds
 from vector_pipeline.defs.work import pipeline_of, source_of
 from vector_pipeline.errors import ConfigurationError, SourceError
-from vector_pipeline.queries.compare import Comparison, compare
+from vector_pipeline.queries.compare import Comparison, compare_when_due
+from vector_pipeline.store.inspections import inspect_rows
 from vector_pipeline.store.space import list_spaces
-from vector_pipeline.store.sweep import count_mismatches, orphans
 
 
 def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
@@ -90,7 +90,7 @@ def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
                 places = source_of(context, names).open(connection)
             quiet = pipeline.settings.quiet_seconds
             found = [
-                compare(
+                compare_when_due(
                     pipeline.database,
                     place,
                     quiet_seconds=quiet + notice_seconds(place, opening.ticks),
@@ -116,15 +116,15 @@ def _no_orphans(opening: Opening) -> dg.AssetChecksDefinition:
     )
     def no_orphans(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         with pipeline_of(context, names).database.connect(role="checks") as connection:
-            count = orphans(connection)
-            mismatches = count_mismatches(connection)
+            found = inspect_rows(connection)
         return dg.AssetCheckResult(
-            passed=count == 0 and not mismatches,
+            passed=found.is_sound,
             metadata={
-                "orphaned_rows": count,
+                "all_files_inspected": found.whole,
+                "orphaned_rows": found.orphans,
                 "files_with_other_rows": outcome_table(
-                    (path, "mismatch", f"{expected:,} rows by the manifest, {found:,} in the table")
-                    for path, expected, found in mismatches
+                    (path, "mismatch", f"{expected:,} rows by the manifest, {rows:,} in the table")
+                    for path, expected, rows in found.mismatches
                 ),
             },
         )

@@ -88,6 +88,8 @@ class StageFiles:
         """Remove the files of some arrivals, also partial ones of killed runs; returns the number of files removed."""
         unwanted = set(arrivals)
         removed = 0
+        if not unwanted:
+            return 0
         for stage in stages:
             filesystem, path = self._at(stage, "x")
             folder = path.rpartition("/")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source
@@ -13,10 +13,14 @@ from vector_pipeline.sources.selection import Choice, Selection
 from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
-from vector_pipeline.store.manifest import RACY, KnownFile
+from vector_pipeline.store.inspections import WHOLE_EVERY_SECONDS, last_inspection, note_inspection
+from vector_pipeline.store.manifest import RACY, KnownFile, source_key
 
 # The number of differences that are kept to be shown. All are counted.
 SHOWN = 200
+
+# Up to so many files are listed in a second; more are compared once a day, since every scan compares them as well.
+COMPARED_EACH_TIME = 10_000
 
 Kind = Literal["missing", "deleted", "changed"]
 
@@ -62,6 +66,29 @@ class Comparison:
         setattr(self, kind, getattr(self, kind) + 1)
         if len(self.differences) < SHOWN:
             self.differences.append(Difference(path, kind))
+
+
+def compare_when_due(
+    database: Database,
+    source: Source,
+    *,
+    quiet_seconds: float = 0.0,
+    choice: Choice | None = None,
+    every_seconds: float = WHOLE_EVERY_SECONDS,
+) -> Comparison:
+    """`compare`, or the result of the last one if the source is large, the result is recent and nothing differed.
+
+    Raises SourceError where the listing fails.
+    """
+    name = f"comparison of {source_key(source.root, '')}"
+    with database.connect(role="compare") as connection:
+        last = last_inspection(connection, name)
+        few = manifest.count_present(connection, source.root) <= COMPARED_EACH_TIME
+        if last is not None and not few and last.age_seconds < every_seconds and not last.found["differences"]:
+            return Comparison(**{**last.found, "differences": []})
+        found = compare(database, source, quiet_seconds=quiet_seconds, choice=choice)
+        note_inspection(connection, name, asdict(found))
+    return found
 
 
 def compare(

@@ -5,11 +5,12 @@ Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format) an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 
 # pgvector 0.3, which langchain-postgres still requires, has these classes elsewhere; both versions have them here.
@@ -135,11 +136,9 @@ def register_vectors(connection: psycopg.Connection[object], oids: Mapping[str, 
         adapters.register_loader(oid, HalfVectorBinaryLoader)
 
 
-def vector_rows(hashes: Sequence[bytes], vectors: Vectors, element_type: Literal["vector", "halfvec"]) -> memoryview:
-    """Rows (uuid, vector) for COPY. `vectors` has the shape (len(hashes), dimensions), float32."""
-    count, dimensions = vectors.shape
+def _vector_row(dimensions: int, element_type: Literal["vector", "halfvec"]) -> np.dtype[np.void]:
     element = np.dtype(">f4") if element_type == "vector" else np.dtype(">f2")
-    row = np.dtype(
+    return np.dtype(
         [
             ("fields", ">i2"),
             ("hash_bytes", ">i4"),
@@ -150,11 +149,40 @@ def vector_rows(hashes: Sequence[bytes], vectors: Vectors, element_type: Literal
             ("elements", element, (dimensions,)),
         ]
     )
+
+
+def read_vector_rows(
+    pieces: Iterable[Buffer], dimensions: int, element_type: Literal["vector", "halfvec"], count: int
+) -> Iterator[tuple[npt.NDArray[np.void], Vectors]]:
+    """Rows (uuid, vector) of a binary COPY: hashes, shape (n,), and vectors, (n, dimensions), float32; n <= `count`."""
+    row = _vector_row(dimensions, element_type)
+    head = len(COPY_HEAD)
+    gathered = bytearray()
+    for piece in pieces:
+        gathered += piece
+        if len(gathered) >= head + count * row.itemsize:
+            yield _parsed(gathered, row, count)
+            # What is left begins as the whole did, so that each part is read in one way.
+            del gathered[head : head + count * row.itemsize]
+    left = (len(gathered) - head) // row.itemsize
+    if left > 0:
+        yield _parsed(gathered, row, left)
+
+
+def _parsed(gathered: bytearray, row: np.dtype[np.void], count: int) -> tuple[npt.NDArray[np.void], Vectors]:
+    rows = np.frombuffer(bytes(gathered), dtype=row, count=count, offset=len(COPY_HEAD))
+    return rows["hash"].copy(), rows["elements"].astype(np.float32)
+
+
+def vector_rows(hashes: Sequence[bytes], vectors: Vectors, element_type: Literal["vector", "halfvec"]) -> memoryview:
+    """Rows (uuid, vector) for COPY, of vectors of shape (len(hashes), dimensions), float32."""
+    count, dimensions = vectors.shape
+    row = _vector_row(dimensions, element_type)
     rows = np.empty(count, dtype=row)
     rows["fields"] = 2
     rows["hash_bytes"] = 16
     rows["hash"] = np.frombuffer(b"".join(hashes), dtype="V16")
-    rows["vector_bytes"] = _VECTOR_HEAD_BYTES + dimensions * element.itemsize
+    rows["vector_bytes"] = _VECTOR_HEAD_BYTES + row["elements"].itemsize
     rows["dimensions"] = dimensions
     rows["unused"] = 0
     rows["elements"] = vectors

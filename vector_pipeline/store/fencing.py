@@ -35,7 +35,8 @@ def take_over(connection: Connection, arrival: str) -> Owner:
     Waits for a transaction in which an earlier owner is writing.
     """
     row = connection.execute(
-        "UPDATE arrivals SET owner_number = owner_number + 1, attempts = attempts + 1, finished_at = NULL "
+        "UPDATE arrivals SET owner_number = owner_number + 1, attempts = attempts + 1, finished_at = NULL, "
+        "stages_removed = false "
         "WHERE key = %s RETURNING owner_number",
         (arrival,),
     ).fetchone()

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from psycopg import sql
 from psycopg.rows import class_row
 
-from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.connection import Connection, Owner
 from vector_pipeline.store.fencing import STILL_OWNED, numbered
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 
@@ -76,7 +77,10 @@ class OwnedFile:
 
 def known_roots(connection: Connection) -> list[str]:
     """Roots that have files which are not deleted."""
-    rows = connection.execute("SELECT DISTINCT root FROM source_files WHERE status <> 'deleted' ORDER BY root")
+    rows = connection.execute(
+        "SELECT root FROM file_counts WHERE status <> 'deleted' GROUP BY root "
+        "HAVING pg_catalog.sum(files) > 0 ORDER BY root"
+    )
     return [row[0] for row in rows]
 
 
@@ -97,7 +101,9 @@ def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
 
 def count_present(connection: Connection, root: str) -> int:
     """Number of files of a root that are neither deleted nor on their way to it."""
-    query = "SELECT pg_catalog.count(*) FROM source_files WHERE root = %s AND status <> 'deleted' AND NOT gone"
+    query = (
+        "SELECT coalesce(pg_catalog.sum(files), 0) FROM file_counts WHERE root = %s AND status <> 'deleted' AND NOT gone"
+    )
     row = connection.execute(query, (root,)).fetchone()
     return int(row[0]) if row else 0
 
@@ -181,22 +187,18 @@ def owned_files(connection: Connection, arrival: str) -> list[OwnedFile]:
 
 def pending_arrivals(connection: Connection) -> list[str]:
     """Arrivals that own pending files, oldest first."""
+    # Reads the pending files, not every arrival that ever was.
     query = (
-        "SELECT a.key FROM arrivals a WHERE EXISTS "
-        "(SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') ORDER BY a.key"
+        "WITH pending AS MATERIALIZED (SELECT DISTINCT arrival FROM source_files WHERE status = 'pending') "
+        "SELECT a.key FROM pending JOIN arrivals a ON a.key = pending.arrival ORDER BY a.key"
     )
     return [row[0] for row in connection.execute(query)]
 
 
 def count_unfinished(connection: Connection) -> tuple[int, int]:
-    """How many files are pending and how many rejected; reads no others."""
-    query = (
-        "SELECT pg_catalog.count(*) FILTER (WHERE status = 'pending'), pg_catalog.count(*) FILTER (WHERE "
-        "status = 'rejected') "
-        "FROM source_files WHERE status IN ('pending', 'rejected')"
-    )
-    row = connection.execute(query).fetchone()
-    return (int(row[0]), int(row[1])) if row else (0, 0)
+    """How many files are pending and how many rejected."""
+    counts = count_files(connection)
+    return counts.pending, counts.rejected
 
 
 def is_arrival(connection: Connection, arrival: str) -> bool:
@@ -235,6 +237,12 @@ def mark_stale_pending(connection: Connection, current: Sequence[str], limit: in
 
     They stay with the arrival that they have and their rows stay searchable until the new ones replace them.
     """
+    row = connection.execute(
+        "SELECT pg_catalog.sum(files) FROM file_counts WHERE status = 'loaded' AND (pipeline = ANY(%s)) IS NOT TRUE",
+        (list(current),),
+    ).fetchone()
+    if not row or not row[0]:
+        return 0
     return connection.execute(
         "UPDATE source_files SET status = 'pending', updated_at = pg_catalog.now() WHERE source_key IN ("
         "SELECT source_key FROM source_files WHERE status = 'loaded' AND (pipeline = ANY(%s)) IS NOT TRUE "
@@ -258,17 +266,28 @@ def finish_attempt(connection: Connection, arrival: str) -> int:
     return pending
 
 
-def finished_arrivals(connection: Connection, older_than_days: float) -> list[str]:
-    """Arrivals that have owned nothing pending for longer than that, whose Parquet stages may go.
+def finished_arrivals(connection: Connection, older_than_days: float) -> list[Owner]:
+    """Arrivals that have owned nothing pending for longer than that, and whose Parquet stages were not removed yet.
 
-    One whose files all went to later arrivals before a run of it finished counts from its beginning.
+    One whose files all went to later arrivals before a run of it finished counts from its beginning. Each comes with
+    the number of its last run.
     """
     query = (
-        "SELECT key FROM arrivals a WHERE coalesce(finished_at, created_at) < "
-        "pg_catalog.now() - %s::float8 * interval '1 day' AND NOT EXISTS "
-        "(SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') ORDER BY key"
+        "SELECT key, owner_number FROM arrivals a WHERE NOT stages_removed AND "
+        "coalesce(finished_at, created_at) < pg_catalog.now() - %s::float8 * interval '1 day' AND NOT "
+        "EXISTS (SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') ORDER BY key"
     )
-    return [row[0] for row in connection.execute(query, (older_than_days,))]
+    return [Owner(*row) for row in connection.execute(query, (older_than_days,))]
+
+
+def note_stages_removed(connection: Connection, arrivals: Sequence[Owner]) -> None:
+    """Note that the Parquet stages of arrivals are gone, unless a run has taken one up again since."""
+    connection.execute(
+        "UPDATE arrivals a SET stages_removed = true "
+        "FROM unnest(%s::text[], %s::bigint[]) AS r (key, number) "
+        "WHERE a.key = r.key AND a.owner_number = r.number",
+        ([owner.arrival for owner in arrivals], [owner.number for owner in arrivals]),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +302,13 @@ class ManifestCounts:
 
 def count_files(connection: Connection, arrival: str | None = None) -> ManifestCounts:
     """Files by status, of one arrival or of all."""
-    query = (
-        "SELECT status, pg_catalog.count(*) FROM source_files WHERE %(arrival)s::text IS NULL OR arrival = "
-        "%(arrival)s GROUP BY 1"
-    )
-    return ManifestCounts(**dict(connection.execute(query, {"arrival": arrival}).fetchall()))
+    if arrival is None:
+        rows = connection.execute("SELECT status, pg_catalog.sum(files)::bigint FROM file_counts GROUP BY 1")
+    else:
+        rows = connection.execute(
+            "SELECT status, pg_catalog.count(*) FROM source_files WHERE arrival = %s GROUP BY 1", (arrival,)
+        )
+    return ManifestCounts(**dict(rows.fetchall()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,15 +328,24 @@ class FileState:
 def files_with_status(
     connection: Connection, *statuses: Status, arrival: str | None = None, limit: int = 1_000
 ) -> list[FileState]:
-    """Files in one of the statuses, in path order, at most `limit`."""
-    with connection.cursor(row_factory=class_row(FileState)) as cursor:
-        cursor.execute(
-            "SELECT root, path, status, error, documents, chunks, tokens, arrival FROM source_files "
-            "WHERE status = ANY(%(statuses)s) AND (%(arrival)s::text IS NULL OR arrival = %(arrival)s) "
-            'ORDER BY root, path COLLATE "C" LIMIT %(limit)s',
-            {"statuses": list(statuses), "arrival": arrival, "limit": limit},
+    """Files in one of the statuses, of one arrival or of all, in path order.
+
+    At most `limit`, of all arrivals those of the oldest ones.
+    """
+    chosen = sql.SQL("arrival = {}").format(sql.Literal(arrival)) if arrival else sql.SQL("true")
+    # Each status for itself, in the order of the index on what is open: a million pending files are not sorted.
+    parts = [
+        sql.SQL("(SELECT * FROM source_files WHERE status = {} AND {} ORDER BY arrival LIMIT {})").format(
+            sql.Literal(status), chosen, sql.Literal(limit)
         )
-        return cursor.fetchall()
+        for status in statuses
+    ]
+    query = sql.SQL(
+        "SELECT root, path, status, error, documents, chunks, tokens, arrival FROM ({}) AS f "
+        'ORDER BY root, path COLLATE "C" LIMIT {}'
+    ).format(sql.SQL(" UNION ALL ").join(parts), sql.Literal(limit))
+    with connection.cursor(row_factory=class_row(FileState)) as cursor:
+        return cursor.execute(query).fetchall()
 
 
 def states_of(connection: Connection, path: str) -> list[FileState]:

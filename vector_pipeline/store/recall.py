@@ -1,20 +1,38 @@
-"""Measure the recall of an index against exact search, and choose the number of candidates of a search."""
+"""What an index finds of what exact search finds, and how many candidates a search keeps for it.
+
+The queries are some of the vectors, the same ones each time. Exact searches over everything are made once; their
+results are kept, and brought up to date by each vector that comes and goes, so that measuring takes a few searches by
+the index however many vectors there are.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from psycopg import sql
+from psycopg.rows import class_row
 
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.exact import nearest_by_reading_all
 from vector_pipeline.store.space import CANDIDATES_TRIED, Space
 
 SAMPLED_QUERIES = 50
 NEAREST = 10
+# Vectors that go leave room in a query's list, and those that come fill it: with so many more the list lasts longer.
+KEPT = 2 * NEAREST
+
+# A graph changes little by a few vectors: it is measured again once this share of them came or went, or after a day.
+MEASURED_SHARE = 0.01
+MEASURED_AFTER = "1 day"
+# The exact searches are made again after a larger change, since queries that stand for what there was need not stand
+# for what there is, and now and then in any case.
+SEARCHED_SHARE = 0.2
+SEARCHED_AFTER = "30 days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,57 +45,190 @@ class Recall:
     p95_ms: float
 
 
-def measure_recall(connection: Connection, space: Space, wanted: float) -> Recall:
-    """Search sampled vectors by the index and exactly, with more and more candidates until the recall is reached.
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A vector that is searched for, and its nearest others by exact search, at most KEPT, nearest first."""
 
-    The row of a sampled vector itself does not count, because any index finds it. The recall and the number of
-    candidates are stored for searches.
+    query: Any
+    embedding: Any
+    neighbours: list[Any]
+    distances: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    measured_at: datetime | None
+    measurement_is_old: bool
+    searches_are_old: bool
+    changed_since_measured: int
+    changed_since_searched: int
+    queries: int
+    recall: float | None
+    ef_search: int | None
+
+
+def measure_recall(
+    connection: Connection, space: Space, vectors: int, wanted: float, *, is_new: bool = False
+) -> Recall | None:
+    """Search the kept queries by the index, with more and more candidates until the recall is reached.
+
+    The candidates are noted for searches. None, and nothing measured, where the last measurement still holds for an
+    index of so many vectors; `is_new` says that it was just built. A vector's own row is left out: any index finds it.
     """
-    # Hashes are random, and the sample is the same each time. So a change of the result comes from the index.
-    sample = connection.execute(
-        sql.SQL("SELECT content_hash, embedding FROM {} ORDER BY content_hash LIMIT %s").format(
-            sql.Identifier(space.embeddings)
-        ),
-        (SAMPLED_QUERIES,),
-    ).fetchall()
-    exact = _exactly(connection, space, sample)
+    state = _state(connection, space)
+    if is_new or _are_searches_due(state, vectors):
+        _search_exactly(connection, space)
+    elif not _is_due(state, vectors, wanted):
+        return None
+    queries = _queries(connection, space)
     found = Recall(0.0, CANDIDATES_TRIED[0], 0.0, 0.0)
     for candidates in CANDIDATES_TRIED:
-        found = _by_index(connection, space, sample, exact, candidates)
+        found = _by_index(connection, space, queries, candidates)
         if found.recall >= wanted:
             break
     connection.execute(
-        "UPDATE spaces SET recall = %s, ef_search = %s WHERE name = %s", (found.recall, found.candidates, space.name)
+        "UPDATE spaces SET recall = %s, ef_search = %s, measured_at = pg_catalog.now(), changed_since_measured = 0 "
+        "WHERE name = %s",
+        (found.recall, found.candidates, space.name),
     )
     return found
 
 
-def _nearest(space: Space) -> sql.Composed:
-    return sql.SQL("SELECT content_hash FROM {} WHERE content_hash <> %s ORDER BY embedding <=> %s LIMIT %s").format(
-        sql.Identifier(space.embeddings)
+def note_arrivals(connection: Connection, space: Space, hashes: Sequence[Any]) -> None:
+    """Bring the kept results in step with vectors that entered the indexed table, in the same transaction."""
+    if not hashes:
+        return
+    _note_change(connection, space, len(hashes))
+    # Nearer than the last one that is kept: how it stands with those behind that one is not known.
+    nearer = connection.execute(
+        sql.SQL(
+            "SELECT q.query, n.content_hash, e.embedding <=> n.embedding AS distance FROM recall_queries q "
+            "JOIN {table} e ON e.content_hash = q.query CROSS JOIN {table} n WHERE q.space = %(space)s AND "
+            "n.content_hash = ANY(%(hashes)s) AND n.content_hash <> q.query AND "
+            "e.embedding <=> n.embedding < q.distances[pg_catalog.array_length(q.distances, 1)]"
+        ).format(table=sql.Identifier(space.embeddings)),
+        {"space": space.name, "hashes": list(hashes)},
+    ).fetchall()
+    for query, content_hash, distance in nearer:
+        connection.execute(
+            "UPDATE recall_queries SET (neighbours, distances) = ("
+            "SELECT pg_catalog.array_agg(n ORDER BY d), pg_catalog.array_agg(d ORDER BY d) FROM ("
+            "SELECT n, d FROM unnest(neighbours || %(hash)s::uuid, distances || %(distance)s::float8) "
+            "AS k (n, d) "
+            "ORDER BY d LIMIT %(kept)s) AS nearest) WHERE space = %(space)s AND query = %(query)s",
+            {"hash": content_hash, "distance": distance, "kept": KEPT, "space": space.name, "query": query},
+        )
+
+
+def forget_vectors(connection: Connection, space: Space, hashes: Sequence[Any]) -> None:
+    """Bring the kept results in step with vectors that are gone, in the same transaction."""
+    _note_change(connection, space, len(hashes))
+    parameters = {"space": space.name, "hashes": list(hashes)}
+    connection.execute("DELETE FROM recall_queries WHERE space = %(space)s AND query = ANY(%(hashes)s)", parameters)
+    connection.execute(
+        "UPDATE recall_queries SET (neighbours, distances) = ("
+        "SELECT coalesce(pg_catalog.array_agg(n ORDER BY d), '{}'), coalesce(pg_catalog.array_agg(d ORDER BY d), '{}') "
+        "FROM unnest(neighbours, distances) AS k (n, d) WHERE n <> ALL(%(hashes)s)) "
+        "WHERE space = %(space)s AND neighbours && %(hashes)s",
+        parameters,
     )
 
 
-def _exactly(connection: Connection, space: Space, sample: Sequence[tuple[Any, ...]]) -> list[set[Any]]:
+def _note_change(connection: Connection, space: Space, vectors: int) -> None:
+    connection.execute(
+        "UPDATE spaces SET changed_since_measured = changed_since_measured + %(n)s, "
+        "changed_since_searched = changed_since_searched + %(n)s WHERE name = %(name)s",
+        {"n": vectors, "name": space.name},
+    )
+
+
+def _state(connection: Connection, space: Space) -> _State:
+    with connection.cursor(row_factory=class_row(_State)) as cursor:
+        found = cursor.execute(
+            "SELECT measured_at, "
+            "coalesce(measured_at < pg_catalog.now() - %(measured)s::interval, true) AS measurement_is_old, "
+            "coalesce(searched_at < pg_catalog.now() - %(searched)s::interval, true) AS searches_are_old, "
+            "changed_since_measured, changed_since_searched, recall, ef_search, "
+            "(SELECT pg_catalog.count(*) FROM recall_queries q WHERE q.space = s.name AND "
+            "pg_catalog.array_length(q.neighbours, 1) >= %(k)s::int) "
+            "AS queries FROM spaces s WHERE name = %(name)s",
+            {"measured": MEASURED_AFTER, "searched": SEARCHED_AFTER, "k": NEAREST, "name": space.name},
+        ).fetchone()
+    assert found is not None
+    return found
+
+
+def _are_searches_due(state: _State, vectors: int) -> bool:
+    few = state.queries < min(SAMPLED_QUERIES // 2, vectors - NEAREST)
+    return few or state.searches_are_old or state.changed_since_searched > SEARCHED_SHARE * vectors
+
+
+def _is_due(state: _State, vectors: int, wanted: float) -> bool:
+    if state.recall is None or state.changed_since_measured > MEASURED_SHARE * vectors:
+        return True
+    if state.recall < wanted and (state.ef_search or 0) < CANDIDATES_TRIED[-1]:
+        return True  # more is asked of it than before
+    return state.measurement_is_old and state.changed_since_measured > 0
+
+
+def _search_exactly(connection: Connection, space: Space) -> None:
+    """Search for some vectors by reading all, and keep what is found."""
+    table = sql.Identifier(space.embeddings)
+    # Hashes are random, and the lowest ones the same each time.
+    sample = connection.execute(
+        sql.SQL("SELECT content_hash, embedding FROM {} ORDER BY content_hash LIMIT %s").format(table),
+        (SAMPLED_QUERIES,),
+    ).fetchall()
+    found = nearest_by_reading_all(connection, space, sample, KEPT)
     with connection.transaction():
-        connection.execute("SET LOCAL enable_indexscan = off")
-        return [
-            {row[0] for row in connection.execute(_nearest(space), (key, vector, NEAREST))} for key, vector in sample
-        ]
+        connection.execute("DELETE FROM recall_queries WHERE space = %s", (space.name,))
+        for (query, vector), neighbours in zip(sample, found, strict=True):
+            # By Postgres's own arithmetic, as what is found by the index is compared with.
+            connection.execute(
+                sql.SQL(
+                    "INSERT INTO recall_queries (space, query, neighbours, distances) SELECT %(space)s, %(query)s, "
+                    "coalesce(pg_catalog.array_agg(content_hash ORDER BY d), '{{}}'), "
+                    "coalesce(pg_catalog.array_agg(d ORDER BY d), '{{}}') "
+                    "FROM (SELECT content_hash, embedding <=> %(vector)s AS d FROM {} "
+                    "WHERE content_hash = ANY(%(neighbours)s)) AS n"
+                ).format(table),
+                {"space": space.name, "query": query, "vector": vector, "neighbours": neighbours},
+            )
+        connection.execute(
+            "UPDATE spaces SET searched_at = pg_catalog.now(), changed_since_searched = 0 WHERE name = %s", (space.name,)
+        )
 
 
-def _by_index(
-    connection: Connection, space: Space, sample: Sequence[tuple[Any, ...]], exact: list[set[Any]], candidates: int
-) -> Recall:
-    found, times = 0, [0.0] if not sample else []
+def _queries(connection: Connection, space: Space) -> list[_Query]:
+    """The kept queries of which the nearest are known."""
+    with connection.cursor(row_factory=class_row(_Query)) as cursor:
+        return cursor.execute(
+            sql.SQL(
+                "SELECT q.query, e.embedding, q.neighbours, q.distances FROM recall_queries q "
+                "JOIN {} e ON e.content_hash = q.query WHERE q.space = %s"
+            ).format(sql.Identifier(space.embeddings)),
+            (space.name,),
+        ).fetchall()
+
+
+def _by_index(connection: Connection, space: Space, queries: Sequence[_Query], candidates: int) -> Recall:
+    """Search by the index. What is as near as the tenth nearest counts as found: equals have no order."""
+    statement = sql.SQL(
+        "SELECT embedding <=> %s FROM {} WHERE content_hash <> %s ORDER BY embedding <=> %s LIMIT %s"
+    ).format(sql.Identifier(space.embeddings))
+    found = exact = 0
+    times = [0.0] if not queries else []
     with connection.transaction():
         connection.execute("SET LOCAL enable_seqscan = off")
         connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
         connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
-        for (key, vector), nearest in zip(sample, exact, strict=True):
+        for query in queries:
             began = time.perf_counter()
-            by_index = {row[0] for row in connection.execute(_nearest(space), (key, vector, NEAREST))}
+            parameters = (query.embedding, query.query, query.embedding, NEAREST)
+            distances = [row[0] for row in connection.execute(statement, parameters)]
             times.append((time.perf_counter() - began) * 1_000)
-            found += len(by_index & nearest)
+            nearest = query.distances[:NEAREST]
+            exact += len(nearest)
+            found += sum(distance <= nearest[-1] for distance in distances) if nearest else 0
     p50, p95 = np.percentile(times, [50, 95])
-    return Recall(found / max(1, sum(map(len, exact))), candidates, float(p50), float(p95))
+    return Recall(found / max(1, exact), candidates, float(p50), float(p95))

@@ -20,6 +20,7 @@ from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, chunk_
 from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.columns import WRITTEN
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.counts import CHUNKS, add_rows
 from vector_pipeline.store.fencing import owned_transaction, prove, select_owner
 from vector_pipeline.store.lexical.landing import land_terms
 from vector_pipeline.store.locks import Lock, lock_in_transaction
@@ -78,6 +79,7 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
                 _mark_loaded(connection, arrival, complete)
         if changes.fresh:
             _copy(connection, changes.fresh)
+            add_rows(connection, CHUNKS, len(changes.fresh))
             chunks = (placed.chunk for placed in changes.fresh)
             land_terms(connection, {chunk.content_hash: chunk.context + chunk.page_content for chunk in chunks})
     outcome.written = len(changes.gone) + len(changes.moved) + len(changes.fresh)
@@ -188,10 +190,11 @@ def delete_rows(connection: Connection, ids: Sequence[bytes]) -> None:
     """Delete chunks, and store the hashes that no chunk refers to any more for the sweep."""
     if ids:
         connection.execute(
-            "WITH gone AS (DELETE FROM chunks WHERE id = ANY(%s) RETURNING id, content_hash) "
+            "WITH gone AS (DELETE FROM chunks WHERE id = ANY(%s) RETURNING id, content_hash), "
+            "counted AS (INSERT INTO row_counts SELECT 'chunks', -pg_catalog.count(*) FROM gone) "
             "INSERT INTO unreferenced_hashes (content_hash) SELECT DISTINCT content_hash FROM gone g WHERE NOT EXISTS "
             "(SELECT FROM chunks c WHERE c.content_hash = g.content_hash AND c.id <> ALL(%s)) "
-            "ORDER BY 1 ON CONFLICT (content_hash) DO UPDATE SET since = pg_catalog.now()",
+            "ORDER BY 1 ON CONFLICT (content_hash) DO UPDATE SET since = pg_catalog.now(), swept = false",
             (UuidArray(ids), UuidArray(ids)),
         )
 

@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.counts import count_rows
 
 # Below this many vectors an exact search takes a few milliseconds, and no index is worth its upkeep.
 WORTH_AN_INDEX = 10_000
@@ -96,8 +97,7 @@ def get_space(connection: Connection, name: str) -> Space:
 
 def count_vectors(connection: Connection, table: str) -> int:
     """Rows of one of a space's tables."""
-    row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(table))).fetchone()
-    return int(row[0]) if row else 0
+    return count_rows(connection, table)
 
 
 def count_missing(connection: Connection, space: Space) -> int:

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMismatch
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.counts import set_rows
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 from vector_pipeline.store.space import (
     WORTH_AN_INDEX,
@@ -155,7 +156,9 @@ def drop_space(connection: Connection, name: str) -> None:
     def drop() -> None:
         for table in (space.embeddings, space.landing):
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(table)))
+            set_rows(connection, table, 0)
         connection.execute("DELETE FROM rejected_texts WHERE space = %s", (name,))
+        connection.execute("DELETE FROM recall_queries WHERE space = %s", (name,))
         connection.execute("DELETE FROM spaces WHERE name = %s", (name,))
 
     run_exclusively(connection, drop)

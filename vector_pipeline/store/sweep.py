@@ -1,17 +1,30 @@
-"""The sweep: remove vectors that no chunk refers to, after their grace period. It never runs during a load."""
+"""The sweep: remove vectors that no chunk refers to, after their grace period. It never runs during a load.
+
+The candidates are hashes that were noted when they lost their last chunk, and vectors that landed and never had one.
+So a sweep reads what changed, never all vectors.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from psycopg import sql
 
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.counts import add_rows
 from vector_pipeline.store.locks import Lock, lock_in_transaction
-from vector_pipeline.store.space import count_vectors, list_spaces
+from vector_pipeline.store.recall import forget_vectors
+from vector_pipeline.store.space import Space, count_vectors, list_spaces
 
 SWEPT_AT_ONCE = 5_000
 
 # If more than this share was removed, VACUUM runs at once: until then every search steps over the removed rows.
 MANY = 0.05
+
+# What was swept stays noted for so long: the lexical index leaves such texts out when its segments are next merged.
+NOTED_SECONDS = 86_400.0
 
 
 def sweep(connection: Connection, grace_seconds: float) -> int:
@@ -21,47 +34,107 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
     still come. The text of deleted files was already deleted with their rows. After many removals VACUUM runs at once;
     after few autovacuum is soon enough.
     """
-    total = 0
-    for space in list_spaces(connection):
-        for table in (space.embeddings, space.landing):
-            removed = 0
-            statement = sql.SQL(
-                "DELETE FROM {table} WHERE content_hash IN (SELECT e.content_hash FROM {table} e "
-                "LEFT JOIN unreferenced_hashes u USING (content_hash) "
-                "WHERE greatest(u.since, e.created_at) < pg_catalog.now() - %s::float8 * interval '1 second' "
-                "AND NOT EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash) LIMIT %s)"
-            ).format(table=sql.Identifier(table))
-            while True:
-                with connection.transaction():
-                    lock_in_transaction(connection, Lock.LOADS)
-                    count = connection.execute(statement, (grace_seconds, SWEPT_AT_ONCE)).rowcount
-                removed += count
-                if count < SWEPT_AT_ONCE:
-                    break
-            total += removed
-            if removed > MANY * count_vectors(connection, table):
-                connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(table)))
+    spaces = list_spaces(connection)
+    removed: dict[str, int] = {}
+    for space in spaces:
+        _note_landed(connection, space, grace_seconds)
+    while hashes := _unswept(connection, grace_seconds):
+        with connection.transaction():
+            lock_in_transaction(connection, Lock.LOADS)
+            _Sweep(connection, hashes, grace_seconds, removed).run(spaces)
+    for table, count in removed.items():
+        if count > MANY * (count_vectors(connection, table) + count):
+            connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(table)))
     connection.execute(
-        "DELETE FROM unreferenced_hashes WHERE since < pg_catalog.now() - %s::float8 * interval '1 second'",
-        (grace_seconds + 86_400,),
+        "DELETE FROM unreferenced_hashes WHERE swept AND since < pg_catalog.now() - %s::float8 * interval '1 second'",
+        (grace_seconds + NOTED_SECONDS,),
     )
-    return total
+    return sum(removed.values())
 
 
-def orphans(connection: Connection) -> int:
-    """The number of chunk rows whose file is not in the manifest, or is deleted there."""
-    row = connection.execute(
-        "SELECT pg_catalog.count(*) FROM chunks c WHERE NOT EXISTS (SELECT FROM source_files s WHERE "
-        "s.source_key = c.source_key AND s.status <> 'deleted')"
-    ).fetchone()
-    return int(row[0]) if row else 0
+def note_unreferenced(connection: Connection, vectors: sql.Composable, *parameters: object) -> None:
+    """Note those of some vectors that no chunk refers to.
+
+    `vectors` is a table or a SELECT in parentheses, with its parameters, of `content_hash` and `created_at`.
+    """
+    connection.execute(
+        sql.SQL(
+            "INSERT INTO unreferenced_hashes (content_hash, since) SELECT content_hash, created_at FROM {} v "
+            "WHERE NOT EXISTS (SELECT FROM chunks c WHERE c.content_hash = v.content_hash) "
+            "ORDER BY 1 ON CONFLICT (content_hash) DO UPDATE SET since = excluded.since, swept = false "
+            "WHERE unreferenced_hashes.swept"
+        ).format(vectors),
+        parameters,
+    )
 
 
-def count_mismatches(connection: Connection) -> list[tuple[str, int, int]]:
-    """Loaded files with another number of rows than the manifest says: (path, rows by manifest, rows in the table)."""
+def _note_landed(connection: Connection, space: Space, grace_seconds: float) -> None:
+    old = sql.SQL("(SELECT * FROM {} WHERE created_at < pg_catalog.now() - %s::float8 * interval '1 second')").format(
+        sql.Identifier(space.landing)
+    )
+    note_unreferenced(connection, old, grace_seconds)
+
+
+def _unswept(connection: Connection, grace_seconds: float) -> list[Any]:
     rows = connection.execute(
-        "SELECT s.path, s.chunks, pg_catalog.count(c.id) FROM source_files s LEFT JOIN chunks c USING (source_key) "
-        "WHERE s.status = 'loaded' GROUP BY s.source_key HAVING s.chunks <> pg_catalog.count(c.id) "
-        "ORDER BY s.path LIMIT 100"
+        "SELECT content_hash FROM unreferenced_hashes WHERE NOT swept AND "
+        "since < pg_catalog.now() - %s::float8 * interval '1 second' "
+        "ORDER BY since LIMIT %s",
+        (grace_seconds, SWEPT_AT_ONCE),
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [row[0] for row in rows]
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """Some hashes that were noted, beside which no load goes on."""
+
+    connection: Connection
+    hashes: Sequence[Any]
+    grace_seconds: float
+    removed: dict[str, int]
+
+    def run(self, spaces: Sequence[Space]) -> None:
+        self.connection.execute(
+            "DELETE FROM unreferenced_hashes u WHERE content_hash = ANY(%s) AND "
+            "EXISTS (SELECT FROM chunks c WHERE c.content_hash = u.content_hash)",
+            (self.hashes,),
+        )
+        # What was noted again or swept by another since is not ours.
+        self.hashes = _still(self.connection, self.hashes, self.grace_seconds)
+        self.connection.execute(
+            "UPDATE unreferenced_hashes SET swept = true WHERE content_hash = ANY(%s)", (self.hashes,)
+        )
+        for space in spaces:
+            for table in (space.embeddings, space.landing):
+                self._remove(space, table)
+
+    def _remove(self, space: Space, table: str) -> None:
+        name = sql.Identifier(table)
+        statement = sql.SQL(
+            "DELETE FROM {} WHERE content_hash = ANY(%s) AND "
+            "created_at < pg_catalog.now() - %s::float8 * interval '1 second' "
+            "RETURNING content_hash"
+        ).format(name)
+        gone = [row[0] for row in self.connection.execute(statement, (self.hashes, self.grace_seconds))]
+        if gone:
+            add_rows(self.connection, table, -len(gone))
+            forget_vectors(self.connection, space, gone)
+            self.removed[table] = self.removed.get(table, 0) + len(gone)
+        # Stored anew since its text had its last chunk: counted from then.
+        self.connection.execute(
+            sql.SQL(
+                "UPDATE unreferenced_hashes u SET swept = false, since = greatest(u.since, v.created_at) FROM {} v "
+                "WHERE v.content_hash = u.content_hash AND u.content_hash = ANY(%s)"
+            ).format(name),
+            (self.hashes,),
+        )
+
+
+def _still(connection: Connection, hashes: Sequence[Any], grace_seconds: float) -> list[Any]:
+    rows = connection.execute(
+        "SELECT content_hash FROM unreferenced_hashes WHERE content_hash = ANY(%s) AND NOT swept "
+        "AND since < pg_catalog.now() - %s::float8 * interval '1 second'",
+        (hashes, grace_seconds),
+    )
+    return [row[0] for row in rows]

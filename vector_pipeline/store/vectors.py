@@ -12,6 +12,7 @@ from psycopg import sql
 from vector_pipeline.errors import SpaceMismatch
 from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray, Vectors, vector_rows
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.counts import add_rows
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 from vector_pipeline.store.space import Space
 
@@ -56,7 +57,9 @@ def store_vectors(connection: Connection, space: Space, hashes: Sequence[bytes],
             new = missing(connection, space, [h for h, _ in places])
             places = [(h, i) for h, i in places if h in new]
         # Remove from the landing table what the indexed table already has.
-        return len(places) - _delete_moved(connection, space, [h for h, _ in places])
+        stored = len(places) - _delete_moved(connection, space, [h for h, _ in places])
+        add_rows(connection, space.landing, stored)
+        return stored
 
 
 def _stored(connection: Connection, space: Space, vectors: Vectors, places: Sequence[tuple[bytes, int]]) -> bool:

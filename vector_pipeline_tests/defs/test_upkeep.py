@@ -9,6 +9,8 @@ import pytest
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.upkeep import STAGES, keep_in_order
+from vector_pipeline.store.fencing import take_over
+from vector_pipeline.store.manifest import finish_attempt
 from vector_pipeline_tests.support.pipelines import Ingest
 
 
@@ -65,6 +67,9 @@ def test_what_a_killed_run_left_goes_with_its_arrival(pipeline: Pipeline, corpus
     left, other = folder / f"{arrival}.parquet.1234abcd.partial", folder / "20990101T000000Z-001.parquet.x.partial"
     for path in (left, other):
         path.write_bytes(b"text")
+    with pipeline.database.connect() as connection:
+        take_over(connection, arrival)
+        finish_attempt(connection, arrival)
     keep_in_order(pipeline)
     assert kept(pipeline) == [other]
 
@@ -77,7 +82,7 @@ def test_stages_stay_until_every_file_is_loaded_and_go_when_a_later_arrival_has_
     # As a run that was killed while it loaded leaves them.
     with pipeline.database.connect() as connection:
         connection.execute("UPDATE source_files SET status = 'pending'")
-        connection.execute("UPDATE arrivals SET finished_at = NULL")
+        take_over(connection, first)
     path = Path(pipeline.stage_files.uri("chunks", first))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"text")

@@ -18,6 +18,7 @@ from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.fencing import take_over
 from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.inspections import inspect_rows
 from vector_pipeline.store.locks import alive, in_progress
 from vector_pipeline.store.rows import delete_sources
 from vector_pipeline.store.schema import migrate
@@ -25,7 +26,7 @@ from vector_pipeline.store.search.by_vector import search
 from vector_pipeline.store.shared import spending
 from vector_pipeline.store.space import active_space
 from vector_pipeline.store.spaces import start_space, switch_space
-from vector_pipeline.store.sweep import count_mismatches, orphans, sweep
+from vector_pipeline.store.sweep import sweep
 from vector_pipeline_tests.support.addresses import as_role
 from vector_pipeline_tests.support.corpus import embed, load, own, scalar, vectors_of
 
@@ -132,8 +133,8 @@ def _ask_everything(database: Database) -> None:
         sizes.bytes_on_disk(connection, "chunks")
         spaces_json(connection)
         spending.record(connection, "m", 0.5, 3)
-        orphans(connection)
-        count_mismatches(connection)
+        inspect_rows(connection, whole_every_seconds=0)
+        inspect_rows(connection)
 
 
 def _strings(tree: ast.AST) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import LiteralString
 import pytest
 
 from vector_pipeline.store.connection import Connection, Database
-from vector_pipeline.store.index import build_memory, maintain_index
+from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.index_build import build_memory
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.search.by_vector import search
 from vector_pipeline.store.space import active_space

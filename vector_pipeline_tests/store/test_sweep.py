@@ -7,7 +7,7 @@ import uuid
 
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import load_sources
-from vector_pipeline.store.sweep import count_mismatches, orphans, sweep
+from vector_pipeline.store.sweep import sweep
 from vector_pipeline.store.vectors import missing
 from vector_pipeline_tests.support.corpus import embed, hash_of, load, own, rows_of, scalar, space_of
 
@@ -70,16 +70,6 @@ def test_the_sweep_waits_for_a_load_and_then_spares_what_it_refers_to(
         assert thread.is_alive()
     thread.join()
     assert removed == [0]
-
-
-def test_a_table_that_lost_rows_is_noticed(connection: Connection) -> None:
-    load(connection, "A1", {"a.txt": ["one", "two"]})
-    assert count_mismatches(connection) == []
-    assert orphans(connection) == 0
-    connection.execute("DELETE FROM chunks WHERE chunk_index = 1")
-    assert count_mismatches(connection) == [("a.txt", 2, 1)]
-    connection.execute("UPDATE source_files SET status = 'deleted'")
-    assert orphans(connection) == 1
 
 
 def test_the_room_of_many_removed_vectors_is_free_at_once(connection: Connection) -> None:

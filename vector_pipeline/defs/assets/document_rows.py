@@ -12,9 +12,9 @@ from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest
 from vector_pipeline.store.columns import SHOWN
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.counts import CHUNKS, count_rows
 from vector_pipeline.store.failed_arrivals import fail_attempt
 from vector_pipeline.store.kept import repeated
-from vector_pipeline.store.sizes import about_how_many_chunks
 
 COLUMNS = {column.name: (column.type, column.description) for column in SHOWN}
 
@@ -72,7 +72,7 @@ def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.File
         states = manifest.files_with_status(
             connection, "pending", "rejected", "loaded", "deleted", arrival=work.arrival, limit=2_000
         )
-        return pending, about_how_many_chunks(connection), states
+        return pending, count_rows(connection, CHUNKS), states
 
     return repeated(work.pipeline.database, "document rows", close)
 

@@ -63,7 +63,9 @@ def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
 
 def _maintain(pipeline: Pipeline, log: Callable[[str], None]) -> tuple[LexicalReport | None, list[IndexReport]]:
     lexical = maintain_lexical(pipeline.database, log=log)
-    return lexical, maintain_index(pipeline.database, recall=pipeline.settings.min_recall, log=log)
+    return lexical, maintain_index(
+        pipeline.database, recall=pipeline.settings.min_recall, log=log, progress=pipeline.advance
+    )
 
 
 def _when_loads_are_quiet() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:
