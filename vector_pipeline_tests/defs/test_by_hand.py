@@ -84,11 +84,11 @@ def test_status_has_the_reason_of_the_last_run_whatever_it_was(
     pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, run: Ingest
 ) -> None:
     with pipeline.database.connect() as connection:
-        connection.execute("ALTER VIEW placed_chunks RENAME TO elsewhere")
+        connection.execute("ALTER TABLE chunk_sections RENAME TO elsewhere")
         assert run(corpus).pending == 3
         (first,) = {file["error"] for file in read_status(pipeline)["pending"]}
-        assert "placed_chunks" in str(first)
-        connection.execute("ALTER VIEW elsewhere RENAME TO placed_chunks")
+        assert "chunk_sections" in str(first)
+        connection.execute("ALTER TABLE elsewhere RENAME TO chunk_sections")
     (arrival,) = instance.get_dynamic_partitions("arrivals")
     pipeline.stage_files.remove(["documents"], [arrival])
     assert not _materialize(pipeline, instance, arrival, "chunks").success

@@ -111,9 +111,9 @@ def test_what_failed_runs_again_oldest_first_and_what_is_under_way_does_not(
         keys = [str(request.partition_key) for request in (first, second, third)]
         assert keys == sorted(keys)
         with pipeline.database.connect() as connection:
-            connection.execute("ALTER VIEW placed_chunks RENAME TO elsewhere")
+            connection.execute("ALTER TABLE chunk_sections RENAME TO elsewhere")
             assert not execute(pipeline, instance, first)
-            connection.execute("ALTER VIEW elsewhere RENAME TO placed_chunks")
+            connection.execute("ALTER TABLE elsewhere RENAME TO chunk_sections")
         job = build_definitions(settings, opened=pipeline).resolve_job_def("ingest")
         instance.create_run_for_job(job, tags={"dagster/partition": keys[1]}, status=dg.DagsterRunStatus.STARTING)
         assert [request.partition_key for request in requests(pipeline, instance)] == [keys[0], keys[2]]

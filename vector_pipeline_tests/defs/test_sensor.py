@@ -83,7 +83,7 @@ def test_what_is_queued_or_held_is_not_asked_for_again(pipeline: Pipeline, insta
 def test_a_run_that_failed_of_itself_is_left_to_the_schedule(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     first, _ = requests(pipeline, instance)
     with pipeline.database.connect() as connection:
-        connection.execute("ALTER VIEW placed_chunks RENAME TO elsewhere")
+        connection.execute("ALTER TABLE chunk_sections RENAME TO elsewhere")
     job = build_definitions(pipeline.settings, opened=pipeline).resolve_job_def("ingest")
     done = job.execute_in_process(instance=instance, partition_key=first.partition_key, raise_on_error=False)
     assert not done.success
