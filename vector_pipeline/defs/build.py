@@ -36,6 +36,7 @@ def build_definitions(
     options: DagsterOptions = ALONE,
     ticks: TickLimits = ORDINARY,
     finished: Callable[[StageOutcome], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dg.Definitions:
     """The Definitions of one pipeline: seven assets, five checks, four jobs, four sensors, two schedules, resources.
 
@@ -43,12 +44,15 @@ def build_definitions(
     Definitions can be merged into a code location that has others; they set no executor and no logger there. `options`
     are what that location decides about them.
     `opened` is a pipeline that the caller holds open: runs in this process use it instead of opening it themselves, and
-    `finished` receives what each of their stages did. `ticks` bounds what one tick does.
+    `finished` receives what each of their stages did, and `say` a line about what takes long. `ticks` bounds what one
+    tick does.
     Raises ConfigurationError for settings that make none.
     """
     opening = Opening(settings or Settings.from_environment(), opened, ticks, options)
     if finished is not None:
         opening = replace(opening, finished=finished)
+    if say is not None:
+        opening = replace(opening, say=say)
     return _definitions(opening)
 
 

@@ -48,8 +48,8 @@ ALONE = DagsterOptions()
 """The options of a pipeline in a code location of its own."""
 
 
-def _ignore(_: StageOutcome) -> None:
-    """Keep no record of what a stage did."""
+def _ignore(_: object) -> None:
+    """Show nothing, keep nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ class Opening:
     options: DagsterOptions = ALONE
     finished: Callable[[StageOutcome], None] = field(default=_ignore, repr=False)
     """Called in the process of the run with what each stage did."""
+    say: Callable[[str], None] = field(default=_ignore, repr=False)
+    """Called in the process of the run with a line about work that takes long."""
 
     @property
     def names(self) -> Names:

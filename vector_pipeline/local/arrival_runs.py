@@ -37,7 +37,7 @@ def run_arrivals(
     Raises ConfigurationError where the settings make no definitions, and KeyboardInterrupt where a run was interrupted.
     """
     names = Names(pipeline.settings.name)
-    definitions = build_definitions(pipeline.settings, opened=pipeline, finished=report.add)
+    definitions = build_definitions(pipeline.settings, opened=pipeline, finished=report.add, say=say)
     register_arrivals(instance, names, arrivals)
     counts = repeated(pipeline.database, "ingest", manifest.count_files)
     # The scan was none of Dagster's: the UI shows it as it shows those of the sensor.

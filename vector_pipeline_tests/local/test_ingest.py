@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import numpy as np
+import pytest
 
+from vector_pipeline.defs.assets import vector_index
 from vector_pipeline.embedding.providers.embedded import EmbeddedModel
 from vector_pipeline.local.ingest import ingest
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.queries.search import search
 from vector_pipeline.queries.status import read_status
 from vector_pipeline.settings import Settings
+from vector_pipeline.store.index import maintain_index
 from vector_pipeline_tests.support.pipelines import Ingest
 
 PARAGRAPHS = [f"Paragraph {n} speaks of subject {n * 7919} and of nothing else at all. " * 12 for n in range(12)]
@@ -217,3 +221,12 @@ def test_a_file_changed_behind_the_scan_waits_for_the_next(
     run(corpus)
     assert search(pipeline, "wasps", 1)[0].source == "bees.txt"
     assert read_status(pipeline)["files"] == {"loaded": 3, "pending": 0, "rejected": 0, "deleted": 0}
+
+
+def test_an_index_that_is_built_says_so(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_index, "maintain_index", partial(maintain_index, worth=2))
+    lines: list[str] = []
+    ingest(pipeline, [str(corpus)], instance=instance, say=lines.append)
+    assert any(line.startswith("building the index of space wordllama_256_256 over ") for line in lines), lines

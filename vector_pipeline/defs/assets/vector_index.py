@@ -13,6 +13,9 @@ from vector_pipeline.store.again import again
 from vector_pipeline.store.index import IndexReport, maintain_index
 from vector_pipeline.store.lexical.maintenance import LexicalReport, maintain_lexical
 
+# How the lines about the build of an index begin.
+BUILDING = ("building the index", "index: ")
+
 
 def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
     """The asset `vector_index`."""
@@ -38,11 +41,16 @@ def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
     )
     def vector_index(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         pipeline = pipeline_of(context, names)
+
+        def log(line: str) -> None:
+            context.log.info(line)
+            # A build may take minutes; on the command line nothing else would be shown meanwhile.
+            if line.startswith(BUILDING):
+                opening.say(line)
+
         with explained():
             swept, stages = keep_in_order(pipeline)
-            lexical, reports = again(
-                pipeline.settings.retry_seconds, lambda: _maintain(pipeline, context.log.info), log=context.log.info
-            )
+            lexical, reports = again(pipeline.settings.retry_seconds, lambda: _maintain(pipeline, log), log=log)
         metadata: dict[str, dg.MetadataValue] = {
             "vectors_swept": dg.MetadataValue.int(swept),
             "stages_removed": dg.MetadataValue.int(stages),
