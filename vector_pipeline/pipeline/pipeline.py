@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from vector_pipeline.embedding.providers.base import Provider
 from vector_pipeline.embedding.requests import RequestLimits
 from vector_pipeline.embedding.values import ClientConfig
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.formats.pool import ReaderLimits
 from vector_pipeline.pipeline.fingerprints import Fingerprints
 from vector_pipeline.pipeline.home import prepare_home, remember_database
 from vector_pipeline.pipeline.model import client_config, model_name, provider_of, request_limits
 from vector_pipeline.pipeline.scan_options import ScanOptions
-from vector_pipeline.settings import Settings
+from vector_pipeline.redaction import holds_credentials, shown
+from vector_pipeline.settings import Settings, variable
 from vector_pipeline.sources.selection import Choice
 from vector_pipeline.store.connection import Database, Owner
 from vector_pipeline.store.embedded.server import EmbeddedServer
@@ -158,7 +160,15 @@ def fingerprints_of(settings: Settings) -> Fingerprints:
 
 
 def stage_base(settings: Settings) -> str:
-    """The folder of the stage files. Pipelines that share a storage have folders of their own, by name."""
+    """The folder of the stage files. Pipelines that share a storage have folders of their own, by name.
+
+    Raises ConfigurationError if the URL holds credentials: it is shown with each stage file.
+    """
+    if holds_credentials(settings.storage_url):
+        raise ConfigurationError(
+            f"{variable('storage')} is '{shown(settings.storage_url)}' and holds credentials: "
+            "leave them to the environment"
+        )
     return f"{settings.storage_url}/{settings.name}" if settings.name else settings.storage_url
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.home import MADE_HERE, USED_DATABASE, prepare_home, remember_database
+from vector_pipeline.pipeline.pipeline import stage_base
 from vector_pipeline.settings import Settings
 
 
@@ -110,3 +111,11 @@ def test_a_path_that_dagster_cannot_use_is_refused(tmp_path: Path, setting: str)
     with pytest.raises(ConfigurationError, match=r"_HOME is '.*what\?/home': Dagster cannot keep its files"):
         prepare_home(settings)
     assert not (tmp_path / "what?").exists()
+
+
+@pytest.mark.parametrize("url", ["s3://AKIA:abc/def@bucket/stages", "abfs://c/stages?sig=abc/def"])
+def test_a_storage_url_with_credentials_is_refused_without_showing_them(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"VECTOR_PIPELINE_STORAGE is '.*' and holds credentials") as refused:
+        stage_base(Settings.of(home=tmp_path, storage=url))
+    assert "abc" not in str(refused.value)
+    assert "def" not in str(refused.value)
