@@ -39,7 +39,7 @@ from vector_pipeline_tests.formats.made_office import docx, hwpx, odp, odt, pack
 
 PACKAGES = (
     "llama-index-core llama-index-readers-file pypdf python-docx docx2txt python-pptx openpyxl pandas EbookLib "
-    "html2text striprtf langchain-community beautifulsoup4"
+    "html2text striprtf nbconvert langchain-community beautifulsoup4"
 ).split()
 _MIME_TYPES = {
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",

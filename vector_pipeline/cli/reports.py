@@ -11,7 +11,7 @@ from vector_pipeline.cli.output import counted, emit, fail, harmless
 from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.sources.base import printable
 from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files
-from vector_pipeline.text.documents import notes_of
+from vector_pipeline.text.documents import PLACES, notes_of
 
 if TYPE_CHECKING:
     # Importing Dagster takes a second and openai half of one, which commands that use neither can do without.
@@ -84,7 +84,8 @@ def show_results(results: list[SearchResult]) -> None:
         emit("nothing found")
     for number, result in enumerate(results, 1):
         headings = " › ".join(_headings(result.metadata))
-        place = f"{result.document_id}, chunk {result.chunk_index}" + (f", {headings}" if headings else "")
+        parts = [result.document_id, f"chunk {result.chunk_index}", *_places(result.metadata), headings]
+        place = ", ".join(filter(None, parts))
         emit(f"{number}. {printable(place)}  (score {result.score:.3f})")
         content = result.page_content if result.context is None else result.context
         text = harmless(" ".join(content.split()))
@@ -94,6 +95,18 @@ def show_results(results: list[SearchResult]) -> None:
             emit(line)
         if result.also_in:
             emit(f"   also in {', '.join(printable(path) for path in result.also_in)}")
+
+
+def _places(metadata: Mapping[str, Any]) -> list[str]:
+    """Where in its file a text stands, as it is cited: `pages 3-4`."""
+    notes = notes_of(metadata)
+    found = []
+    for name in PLACES:
+        numbers = notes.get(name)
+        if isinstance(numbers, list) and numbers and all(isinstance(number, int) for number in numbers):
+            many = f"{name} {numbers[0]}-{numbers[-1]}" if numbers[0] != numbers[-1] else ""
+            found.append(many or f"{name.removesuffix('s')} {numbers[0]}")
+    return found
 
 
 def _headings(metadata: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,9 @@ from typing import Any
 OWN_NOTES = "vector_pipeline"
 """The metadata key for our notes if the file itself has a field with the name of one of them."""
 
+PLACES = ("pages", "slides", "cells")
+"""The names under which a chunk has the numbers of its pages and the like."""
+
 NOTES = frozenset(
     {"headings", "table_header", "pages", "slides", "cells", "encoding", "characters_removed", "inline_data_removed"}
 )
