@@ -6,17 +6,18 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from vector_pipeline.cli import reports
 from vector_pipeline.cli.output import Progress, emit, emit_json, fail
 from vector_pipeline.errors import ConfigurationError, PipelineError
-from vector_pipeline.pipeline.pipeline import open_pipeline
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from vector_pipeline.local.report import IngestReport
     from vector_pipeline.store.search.hybrid import Mode
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="One JSON object on stdout.")
@@ -59,12 +60,14 @@ def cli() -> None:
 @click.argument("source", required=False)
 @click.option("--confirm-deletions", is_flag=True, help="Take it for true that most files of the source are gone.")
 @click.option("--forget-root", metavar="SOURCE", help="Take a folder or URL that was ingested out of the table.")
+@click.option("--watch", is_flag=True, help="Stay, and load each change of SOURCE, until interrupted.")
 @as_json
-def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None, json_wanted: bool) -> None:
+def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None, watch: bool, json_wanted: bool) -> None:
     """Bring the table in step with SOURCE: load what is new or changed, remove what is gone.
 
     SOURCE is a folder or a URL such as s3://bucket/folder; VECTOR_PIPELINE_SOURCE when it is left out. What earlier
-    sources brought stays. Exit code 1 says that something was left undone: the report says what.
+    sources brought stays. Exit code 1 says that something was left undone: the report says what. With --watch a folder
+    is searchable about a second after a change; a bucket is scanned every few seconds; --json is one object a line.
     """
     from vector_pipeline.local.ingest import ingest as run_ingest
     from vector_pipeline.queries.forget import forget_root as forget
@@ -82,12 +85,32 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
                 return
         assert location is not None
         progress.say(reports.where(pipeline))
+        if watch:
+            _watch(pipeline, location, confirm_deletions, progress, json_wanted)
         report = run_ingest(pipeline, [location], confirm_deletions=confirm_deletions, say=progress.say)
     if json_wanted:
         emit_json(reports.ingest_json(report))
     else:
         reports.show_ingest(report)
     sys.exit(1 if report.failures or report.pending or report.rejected else 0)
+
+
+def _watch(
+    pipeline: Pipeline, location: str, confirm_deletions: bool, progress: Progress, json_wanted: bool
+) -> NoReturn:
+    """Ingest after each change, until an interruption. An `ingest` that found nothing to do gets no line."""
+    from vector_pipeline.local.watch import watch
+
+    def done(report: IngestReport) -> None:
+        if not (report.arrivals or report.failures):
+            return
+        if json_wanted:
+            emit_json(reports.ingest_json(report))
+        else:
+            emit(reports.ingest_line(report))
+        sys.stdout.flush()
+
+    watch(pipeline, [location], done=done, say=fail, confirm_deletions=confirm_deletions)
 
 
 @cli.command()

@@ -58,6 +58,18 @@ def ingest_json(report: IngestReport) -> dict[str, Any]:
     }
 
 
+def ingest_line(report: IngestReport) -> str:
+    """What one `ingest` of several did, in a line."""
+    undone = (
+        f", {len(report.rejected):,} rejected, {report.pending:,} pending" if report.rejected or report.pending else ""
+    )
+    failed = f": {'; '.join(report.failures)}" if report.failures else ""
+    return (
+        f"{report.loaded:,} loaded, {report.deleted:,} deleted{undone}, {counted(report.embedded, 'text')} embedded "
+        f"in {report.seconds:.1f} s{failed}"
+    )
+
+
 def show_ingest(report: IngestReport) -> None:
     """What `ingest` did, and what it left undone."""
     emit(
