@@ -41,8 +41,14 @@ class PassedOver:
 
 def printable(name: str) -> str:
     """A file name on one line, with line ends, control characters and bytes that are not UTF-8 escaped."""
-    as_bytes = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in as_bytes)
+    return "".join(c if c.isprintable() else _escaped(c) for c in name)
+
+
+def _escaped(character: str) -> str:
+    # Python represents bytes of a name that are not UTF-8 as lone surrogates (PEP 383).
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 class Source(Protocol):
@@ -50,7 +56,7 @@ class Source(Protocol):
 
     @property
     def root(self) -> str:
-        """The canonical spelling of the root: an absolute path without links, or a URL; no slash at the end."""
+        """The name of the root: an absolute path without `..`, or a URL; no slash at the end."""
         ...
 
     @property

@@ -6,7 +6,10 @@ those packages look for them (environment, instance role, configuration files), 
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, Self, cast
@@ -15,7 +18,7 @@ import fsspec
 
 from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.redaction import holds_credentials, shown
-from vector_pipeline.sources.base import ListedFile, PassedOver
+from vector_pipeline.sources.base import ListedFile, PassedOver, printable
 
 # The extra of this package that brings a protocol's.
 EXTRAS = {
@@ -77,30 +80,100 @@ class RemoteSource:
             raise
         except Exception as error:
             raise SourceError(f"source '{self.root}' cannot be listed: {_one_line(error)}") from error
-        for full in sorted(found):
-            path = str(full)[len(self.prefix) :].lstrip("/")
-            if path and not any(part.startswith(".") for part in path.split("/")) and wanted(path):
-                info = found[full]
-                size = int(info.get("size") or 0)
-                yield ListedFile(path, size, _fingerprint(info), _modified(info), by_content=bool(_tag(info)))
+        for full in sorted(map(str, found)):
+            entry = self._entry(full, found[full], wanted)
+            if entry is not None:
+                yield entry
+
+    def _entry(self, full: str, info: Any, wanted: Callable[[str], bool]) -> ListedFile | PassedOver | None:
+        """One entry of a listing, whose path stands for its name and for no other; None where nobody asks for it."""
+        if not full.startswith(f"{self.prefix}/"):
+            return PassedOver(printable(full), "lies outside of the source")
+        path = full[len(self.prefix) + 1 :]
+        if (reason := _why_not_named(path)) is not None:
+            return PassedOver(printable(path), reason)
+        if not path or path.endswith("/") or any(part.startswith(".") for part in path.split("/")) or not wanted(path):
+            return None
+        try:
+            size = int(info.get("size") or 0)
+            if not 0 <= size <= _MOST_BYTES:
+                raise ValueError(f"a size of {size}")
+            return ListedFile(path, size, _fingerprint(info), _modified(info), by_content=bool(_tag(info)))
+        except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+            # Whatever a store says of one file, the others are listed.
+            return PassedOver(printable(path), f"cannot be looked at: {_one_line(error)}", hides_files=True)
 
     def open(self, path: str) -> BinaryIO:
-        """The bytes of a file; an OSError of any store becomes one that says what the store said."""
-        try:
-            return cast(BinaryIO, self.filesystem.open(f"{self.prefix}/{path}", "rb"))
-        except OSError:
-            raise
-        except Exception as error:
-            raise OSError(_one_line(error)) from error
+        """The bytes of a file; what a store's own errors say becomes an OSError, also of what is read later."""
+        with _as_os_errors():
+            opened = self.filesystem.open(f"{self.prefix}/{path}", "rb")
+        return cast(BinaryIO, io.BufferedReader(_Opened(opened), 1 << 20))
 
     def fingerprint(self, path: str, opened: BinaryIO | None = None) -> str:
         """Size, etag and time of last change, as one text, as far as the store tells them."""
-        self.filesystem.invalidate_cache()
-        return _fingerprint(self.filesystem.info(f"{self.prefix}/{path}"))
+        with _as_os_errors():
+            self.filesystem.invalidate_cache()
+            return _fingerprint(self.filesystem.info(f"{self.prefix}/{path}"))
+
+
+_MOST_BYTES = 2**63 - 1
+
+
+def _why_not_named(path: str) -> str | None:
+    """Why a name cannot be asked for as it is: something on the way to the store would take it for another."""
+    if any(part in (".", "..") for part in path.split("/")):
+        return "name has . or .. between slashes, by which another file may be meant; rename it"
+    if "?versionId=" in path:
+        return "name has ?versionId= in it, by which another file is meant; rename it"
+    if "\x00" in path or any("\ud800" <= character <= "\udfff" for character in path):
+        return "name is no text; rename the file"
+    return None
+
+
+class _Opened(io.RawIOBase):
+    """A store's file whose errors are all OSErrors: then they are those of this file, and the others go on."""
+
+    def __init__(self, opened: Any) -> None:
+        self._opened = opened
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        with _as_os_errors():
+            piece = self._opened.read(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _as_os_errors():
+            return int(self._opened.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._opened.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._opened.close()
+        super().close()
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(_one_line(error)) from error
 
 
 def _fingerprint(info: dict[str, Any]) -> str:
-    return f"{info.get('size')}:{_tag(info)}:{_modified(info)}"
+    return printable(f"{info.get('size')}:{_tag(info)}:{_modified(info)}")
 
 
 def _tag(info: dict[str, Any]) -> str:
@@ -111,15 +184,20 @@ def _modified(info: dict[str, Any]) -> float:
     for key in ("LastModified", "last_modified", "updated", "mtime", "created"):
         value = info.get(key)
         if isinstance(value, datetime):
-            return value.timestamp()
+            return _timestamp(value)
         if isinstance(value, int | float):
-            return float(value)
+            return float(value) if math.isfinite(value) else 0.0
         if isinstance(value, str):
-            try:
-                return datetime.fromisoformat(value).timestamp()
-            except ValueError:
-                continue
+            with suppress(ValueError):
+                return _timestamp(datetime.fromisoformat(value))
     return 0.0
+
+
+def _timestamp(moment: datetime) -> float:
+    try:
+        return moment.timestamp()
+    except (OverflowError, OSError, ValueError):
+        return 0.0  # the year 1, with which a store says that it does not know
 
 
 def _one_line(error: Exception) -> str:

@@ -74,16 +74,18 @@ class Selection:
 
     def _folder_is_excluded(self, folder: str) -> bool:
         """Whether a folder or one above it is excluded: what is in it cannot be taken back then, as in git."""
-        if not folder:
-            return False
-        known = self._folders.get(folder)
-        if known is None:
-            above = folder.rpartition("/")[0]
-            known = self._folder_is_excluded(above) or self._is_excluded(folder, is_folder=True)
+        # By hand and not by recursion: folders may nest deeper than Python's own stack.
+        unknown = []
+        while folder and folder not in self._folders:
+            unknown.append(folder)
+            folder = folder.rpartition("/")[0]
+        known = bool(folder) and self._folders[folder]
+        for inner in reversed(unknown):
+            known = known or self._is_excluded(inner, is_folder=True)
             if len(self._folders) >= _KEPT:
                 self._folders.clear()
                 self._ignored.clear()
-            self._folders[folder] = known
+            self._folders[inner] = known
         return known
 
     def _is_excluded(self, path: str, *, is_folder: bool) -> bool:

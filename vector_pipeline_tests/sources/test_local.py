@@ -14,6 +14,7 @@ import pytest
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.sources.opening import open_source
+from vector_pipeline.sources.selection import Selection
 from vector_pipeline.text.readers import readable
 
 
@@ -177,6 +178,11 @@ def test_folders_nest_deeper_than_descriptors_and_the_stack(tmp_path: Path) -> N
         os.close(folder)
         folder = inner
     os.close(folder)
-    paths, passed = _listed(tmp_path)
+    try:
+        paths, passed = _listed(tmp_path)
+        assert Selection(open_source(str(tmp_path))).wants(paths[-1])
+    finally:
+        # Python's own removal is recursive, and this is deeper than its stack.
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
     assert paths == sorted("d/" * level + f"e{level}.txt" for level in range(0, depth, 100))
     assert not passed
