@@ -92,7 +92,7 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
         emit_json(reports.ingest_json(report))
     else:
         reports.show_ingest(report)
-    sys.exit(1 if report.failures or report.pending or report.rejected else 0)
+    sys.exit(1 if report.failures or report.pending or report.rejected or report.rejected_earlier else 0)
 
 
 def _watch(

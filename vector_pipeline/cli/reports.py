@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vector_pipeline.cli.output import counted, emit, fail, harmless
 from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.sources.base import printable
+from vector_pipeline.stages.roots import gone_line
 from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files
 from vector_pipeline.text.documents import PLACES, notes_of
 
@@ -40,6 +41,7 @@ def ingest_json(report: IngestReport) -> dict[str, Any]:
         "files": {
             "loaded": report.loaded,
             "rejected": len(report.rejected),
+            "rejected_earlier": len(report.rejected_earlier),
             "deleted": report.deleted,
             "unchanged": report.unchanged,
             "pending": report.pending,
@@ -53,7 +55,10 @@ def ingest_json(report: IngestReport) -> dict[str, Any]:
         "usd": round(report.usd, 6),
         "seconds": round(report.seconds, 3),
         "arrivals": report.arrivals,
-        "rejected": [{"source": path, "error": reason} for path, reason in report.rejected.items()],
+        "rejected": [
+            {"source": path, "error": reason} for path, reason in (report.rejected | report.rejected_earlier).items()
+        ],
+        "gone": report.gone,
         "failures": report.failures,
     }
 
@@ -76,15 +81,18 @@ def show_ingest(report: IngestReport) -> None:
         f"files   {report.loaded:,} loaded, {report.deleted:,} deleted, {report.unchanged:,} unchanged, "
         f"{len(report.rejected):,} rejected, {report.pending:,} pending"
     )
+    rejected = report.rejected | report.rejected_earlier
+    if report.rejected_earlier:
+        emit(f"        {counted(len(report.rejected_earlier), 'file')} rejected by earlier runs, and so still")
     emit(f"chunks  {report.chunks:,} read, {report.reused:,} of them reused, {counted(report.rows, 'row')}")
     cost = f", ${report.usd:.4f}" if report.usd else ""
     texts, tokens = counted(report.embedded, "text"), counted(report.tokens, "token")
     emit(f"paid    {texts}, {tokens}, {counted(report.requests, 'request')}{cost}")
     emit(f"time    {report.seconds:.1f} s, {counted(report.arrivals, 'arrival')}")
-    for path, reason in list(report.rejected.items())[:SHOWN]:
+    for path, reason in list(rejected.items())[:SHOWN]:
         fail(f"rejected {path}: {reason}")
-    if len(report.rejected) > SHOWN:
-        fail(f"… and {len(report.rejected) - SHOWN:,} more rejected; `vector-pipeline status` lists them")
+    if len(rejected) > SHOWN:
+        fail(f"… and {len(rejected) - SHOWN:,} more rejected; `vector-pipeline status` lists them")
     for line in report.failures:
         fail(line)
 
@@ -155,6 +163,8 @@ def show_status(found: dict[str, Any]) -> None:
     )
     for scan in found["scans"]:
         _show_scan(scan)
+    for root in found["gone"]:
+        emit(f"gone      {gone_line(root)}")
     emit(f"rows      {found['rows']:,}")
     show_spaces(found["spaces"])
     for state in ("rejected", "pending"):

@@ -14,11 +14,12 @@ import dagster as dg
 
 from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.opening import Opening
-from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.errors import ConfigurationError, PipelineError, SourceError
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.opening import open_source
+from vector_pipeline.stages.roots import gone, gone_line, known_as, open_root
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failed_arrivals import Failure, fail_attempt
@@ -98,13 +99,19 @@ class SourceResource:
 
         Raises NoSource where there is neither, and ConfigurationError or SourceError where one cannot be opened.
         """
-        locations = [self.location] if self.location else manifest.known_roots(connection)
-        if not locations:
+        if self.location:
+            return [known_as(connection, open_source(self.location))]
+        known = manifest.known_roots(connection)
+        if not known:
             raise NoSource(
                 f"{variable('source')} is not set and nothing was ingested yet: set it to a folder or URL, or run "
                 "`vector-pipeline ingest FOLDER`"
             )
-        return [open_source(location) for location in locations]
+        missing = gone(connection)
+        if len(missing) == len(known):
+            raise SourceError(gone_line(missing[0]))
+        # One that is gone stops no other.
+        return [open_root(connection, root) for root in known if root not in missing]
 
 
 def source_resource(settings: Settings) -> dg.ResourceDefinition:

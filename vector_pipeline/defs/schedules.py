@@ -21,6 +21,7 @@ from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import variable
 from vector_pipeline.stages.embeddings.budget import committed_in_all
+from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import in_progress
@@ -141,8 +142,10 @@ def _tick(
         release_abandoned(context.instance, names, connection, opening.ticks)
         results = scan_in_tick(connection, pipeline, opening.ticks, "schedule", remote=True)
         tags = _tags(connection, pipeline)
+        missing = [gone_line(root) for root in gone(connection)]
     wanted = arrivals_to_run(context.instance, names, pipeline)
     found = summary(results) if results is not None else "the source is large, slow or new: scan_schedule lists it"
+    found = "; ".join([found, *missing])
     if not wanted:
         return dg.SkipReason(f"nothing is pending, failed or stale ({found})")
     context.log.info(found)
@@ -168,7 +171,10 @@ def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeli
         wanted = _idle(connection, instance, names, at_most)
         # Only as many as are run now: the sensor takes up pending arrivals that have no run yet, at once and without a
         # budget.
-        while len(wanted) < at_most and manifest.mark_stale_pending(connection, pipeline.fingerprints.current, at_once):
+        prints = pipeline.fingerprints
+        while len(wanted) < at_most and manifest.mark_stale_pending(
+            connection, prints.current, at_once, rejecting=prints.rejecting
+        ):
             wanted = _idle(connection, instance, names, at_most)
     register_arrivals(instance, names, wanted)
     return wanted

@@ -15,6 +15,7 @@ from vector_pipeline.defs.resources import NoSource
 from vector_pipeline.defs.runs import TRIGGER, release_abandoned
 from vector_pipeline.defs.ticks import is_preview, looking, preview, request_scan, scan_in_tick, summary
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import ScanResult
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
@@ -103,7 +104,7 @@ class _Tick:
         if time.time() >= self.cursor.slow_until:
             results = scan_in_tick(self.connection, self.pipeline, limits, "sensor", max_arrivals=limits.runs_per_tick)
         if results is not None:
-            self.lines.append(summary(results))
+            self.lines += [summary(results), *map(gone_line, gone(self.connection))]
         slow = any(result.slow for result in results or ())
         if slow:
             self.cursor = self.cursor.model_copy(update={"slow_until": time.time() + limits.slow_for_seconds})

@@ -18,6 +18,7 @@ from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import Settings
 from vector_pipeline.sources.opening import open_source
+from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import scan_patiently
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection, require_writable
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from vector_pipeline.defs.opening import TickLimits
 
 __all__ = ["IngestReport", "ingest"]
+
+MAX_REJECTED = 1_000
+"""Files of a source that earlier runs rejected and that a report names."""
 
 
 def ingest(
@@ -71,11 +75,15 @@ def ingest(
                     progress=lambda _: pipeline.advance("files listed", 1_000),
                     log=say,
                 )
-                say(f"{source.root}: {result}")
+                say(f"{result.root}: {result}")
                 report.scans.append(result)
                 if result.warning:
                     report.failures.append(result.warning)
-            kept.run(lambda connection: manifest.mark_stale_pending(connection, pipeline.fingerprints.current))
+            report.gone = kept.run(gone)
+            for root in report.gone:
+                say(gone_line(root))
+            prints = pipeline.fingerprints
+            kept.run(lambda c: manifest.mark_stale_pending(c, prints.current, rejecting=prints.rejecting))
             arrivals = kept.run(manifest.pending_arrivals)
             pipeline.advance("files to load", kept.run(manifest.count_files).pending)
         if arrivals:
@@ -83,6 +91,8 @@ def ingest(
 
             instance = instance or stack.enter_context(open_instance_in_process(settings))
             run_arrivals(pipeline, instance, arrivals, report, say)
+        with Kept(pipeline.database, "ingest", log=say) as kept:
+            report.rejected_earlier = kept.run(partial(_rejected_earlier, report))
     report.seconds = time.monotonic() - began
     return report
 
@@ -96,3 +106,13 @@ def _release(
     from vector_pipeline.defs.runs import release_abandoned
 
     return release_abandoned(instance, Names(settings.name), connection, limits or ORDINARY)
+
+
+def _rejected_earlier(report: IngestReport, connection: Connection) -> dict[str, str]:
+    """The files of the scanned sources that earlier runs rejected, and which are so still."""
+    return {
+        state.path: state.error or ""
+        for found in report.scans
+        for state in manifest.files_with_status(connection, "rejected", root=found.root, limit=MAX_REJECTED)
+        if state.path not in report.rejected
+    }

@@ -22,6 +22,9 @@ class IngestReport:
     loaded: int = 0
     deleted: int = 0
     rejected: dict[str, str] = field(default_factory=dict)
+    """Path to reason, of the files that this run rejected."""
+    rejected_earlier: dict[str, str] = field(default_factory=dict)
+    """Of the files of these sources that an earlier run rejected, and which are so still."""
     pending: int = 0
     chunks: int = 0
     tokens: int = 0
@@ -31,6 +34,8 @@ class IngestReport:
     rows: int = 0
     usd: float = 0.0
     seconds: float = 0.0
+    gone: list[str] = field(default_factory=list)
+    """Roots whose folder is not on this machine any more: what was loaded from them is still found."""
     failures: list[str] = field(default_factory=list)
     """One line per run that failed, and whatever else was left undone."""
 

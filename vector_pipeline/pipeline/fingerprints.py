@@ -17,16 +17,19 @@ class Fingerprints:
     """The present fingerprint of each kind of file. A file that was loaded with another one is loaded again."""
 
     by_kind: Mapping[str, str]
+    rejecting: str
+    """What the readers, settings and limits are that files are rejected under: with others a file may be readable."""
 
     @classmethod
-    def under(cls, chunking: ChunkingConfig, options: ReaderOptions) -> Self:
-        """The fingerprints of the present readers with some settings."""
+    def under(cls, chunking: ChunkingConfig, options: ReaderOptions, *others: object) -> Self:
+        """The fingerprints of the present readers with some settings. `others` decide too whether a file is rejected."""
         cut: tuple[object, ...] = (CHUNKER_VERSION, chunking.strategy, chunking.max_tokens, chunking.overlap)
         if chunking.context != "none":
             cut += (chunking.context,)
         # The form for text is that of earlier versions, so that an update does not load all text files again.
         text = (TEXT.version, *cut, options.text_field, options.id_field)
-        return cls({kind.name: _digest(text if kind is TEXT else (kind.stamp, *cut)) for kind in KINDS})
+        by_kind = {kind.name: _digest(text if kind is TEXT else (kind.stamp, *cut)) for kind in KINDS}
+        return cls(by_kind, _digest((sorted(by_kind.items()), options, *others)))
 
     def of(self, path: str) -> str:
         """The fingerprint of a file by its name."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from vector_pipeline.embedding.providers.base import Provider
 from vector_pipeline.embedding.requests import RequestLimits
@@ -156,7 +157,11 @@ def chunking_of(settings: Settings) -> ChunkingConfig:
 
 def fingerprints_of(settings: Settings) -> Fingerprints:
     """The present fingerprint of each kind of file."""
-    return Fingerprints.under(chunking_of(settings), reader_options_of(settings))
+    s = settings
+    # The model refuses some texts, and readers in processes of their own have limits.
+    server = urlsplit(s.openai_base_url or "").hostname
+    limits = (s.reader_seconds, s.reader_memory, s.model, s.dimensions, server)
+    return Fingerprints.under(chunking_of(s), reader_options_of(s), *limits)
 
 
 def stage_base(settings: Settings) -> str:

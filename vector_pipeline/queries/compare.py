@@ -10,7 +10,8 @@ from typing import Literal
 
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source
 from vector_pipeline.sources.selection import Choice, Selection
-from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
+from vector_pipeline.stages.roots import known_as
+from vector_pipeline.stages.side_by_side import has_same_bytes, lies_in, side_by_side
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.inspections import WHOLE_EVERY_SECONDS, last_inspection, note_inspection
@@ -98,6 +99,8 @@ def compare(
 
     Raises SourceError if the listing fails.
     """
+    with database.connect(role="compare") as connection:
+        source = known_as(connection, source)
     found = Comparison(source.root)
     with (
         database.connect(role="compare") as connection,
@@ -112,13 +115,13 @@ def _visible(
     source: Source, known_files: Iterator[KnownFile], found: Comparison, choice: Choice
 ) -> Iterator[tuple[ListedFile | None, KnownFile | None]]:
     """Yield pairs of listed and known files, without those in folders that the listing could not enter."""
-    hidden: list[str] = []
+    hidden: set[str] = set()
     for listed, known in side_by_side(source.walk(Selection(source, choice).wants), known_files):
         if isinstance(listed, PassedOver):
             found.passed_over += 1
             if listed.hides_files:
-                hidden.append(listed.path + "/")
-        elif listed is not None or known is None or not f"{known.path}/".startswith(tuple(hidden)):
+                hidden.add(listed.path)
+        elif listed is not None or known is None or not lies_in(known.path, hidden):
             yield listed, known
 
 

@@ -19,6 +19,7 @@ from vector_pipeline.sources.base import ListedFile, Source
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.sources.selection import Selection
 from vector_pipeline.stages.chunks import ContextCounter
+from vector_pipeline.stages.roots import known_as
 from vector_pipeline.store import manifest, vectors
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.manifest import RACY
@@ -49,7 +50,8 @@ class Estimate:
 def estimate(pipeline: Pipeline, location: str) -> Estimate:
     """Read, cut and count the files that `ingest` would load. Memory: some tens of bytes for each text to embed."""
     found = Estimate(pipeline.model)
-    source = open_source(location)
+    with pipeline.database.connect(role="estimate") as connection:
+        source = known_as(connection, open_source(location))
     weights: dict[bytes, tuple[int, int]] = {}
     with (
         pipeline.database.connect(role="estimate") as connection,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.store import manifest, rows, scans
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.manifest import FileChange
+from vector_pipeline.store.roots import forget_location, root_reached_by
 
 FILES_AT_ONCE = 1_000
 
@@ -19,7 +21,8 @@ def forget_root(database: Database, location: str) -> int:
     """
     with database.connect(role="forget") as connection, database.connect(role="forget listing") as reader:
         roots = manifest.known_roots(connection)
-        named = [location.rstrip("/"), str(Path(location).expanduser().resolve())]
+        path = os.path.normpath(Path(location).expanduser().absolute())
+        named = [location.rstrip("/"), path, root_reached_by(connection, path), os.path.realpath(path)]
         root = next((name for name in named if name in roots), None)
         if root is None:
             known = ", ".join(f"'{name}'" for name in roots) or "nothing"
@@ -32,4 +35,5 @@ def forget_root(database: Database, location: str) -> int:
             rows.delete_sources(connection, arrival, keys)
             manifest.finish_attempt(connection, arrival)
         scans.forget_scan(connection, root)
+        forget_location(connection, root)
         return len(paths)

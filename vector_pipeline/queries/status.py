@@ -6,6 +6,7 @@ from datetime import UTC
 from typing import Any
 
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.stages.roots import gone
 from vector_pipeline.store import manifest, scans, sizes
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.counts import CHUNKS, count_rows
@@ -26,6 +27,7 @@ def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
                 "deleted": counts.deleted,
             },
             "roots": manifest.known_roots(connection),
+            "gone": gone(connection),
             "scans": _scans(connection),
             "rejected": _listed(connection, "rejected"),
             "pending": _listed(connection, "pending"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ class LocalSource:
             return None
         if not _is_text(path):
             return PassedOver(_shown(path), "name is not UTF-8; rename the file")
-        return ListedFile(path, found.st_size, _fingerprint(found), found.st_mtime)
+        return ListedFile(path, found.st_size, _fingerprint(found), _modified(found))
 
     def _followed(self, path: str) -> tuple[str | None, str]:
         """Where a link leads to, as a path below the root; or None, and why it is not followed."""
@@ -187,6 +188,15 @@ class _Folder:
 
 def _fingerprint(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def _modified(status: os.stat_result) -> float:
+    """When a file was changed last, as far as this is known.
+
+    Archives, cameras and other machines leave times of change in the future. When the file itself got what it has,
+    nobody can set: not even `touch`.
+    """
+    return status.st_mtime if status.st_mtime <= time.time() else status.st_ctime
 
 
 def _is_text(path: str) -> bool:

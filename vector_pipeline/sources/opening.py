@@ -30,4 +30,11 @@ def open_source(location: str) -> Source:
         raise ConfigurationError(f"source '{location}' is a file; give the folder that holds it")
     if not os.access(path, os.R_OK | os.X_OK):
         raise SourceError(f"source '{location}' cannot be entered; give this user the right to read it")
-    return LocalSource(str(path.resolve()))
+    return LocalSource(_spelled(path))
+
+
+def _spelled(path: Path) -> str:
+    """A folder's path as the user gave it, but absolute and without `..`: a link may lead elsewhere tomorrow."""
+    spelled = os.path.normpath(path.absolute())
+    # Behind a link, `..` is another folder than the one in front of it.
+    return spelled if os.path.realpath(spelled) == os.path.realpath(path) else str(path.resolve())

@@ -21,7 +21,7 @@ from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.pool import ReaderLimits, ReaderPool
 from vector_pipeline.formats.reading import begin, is_read_apart, read_file, with_text
 from vector_pipeline.sources.base import Source, printable
-from vector_pipeline.sources.opening import open_source
+from vector_pipeline.stages.roots import open_root
 from vector_pipeline.stages.streams import DocumentRow
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection, Database, commit_without_waiting
@@ -79,7 +79,8 @@ def read_arrival(
         outcome.deletions = sum(file.gone for file in files)
         present = [file for file in files if not file.gone]
         if present:
-            yield from _Reading(kept, arrival, open_source(present[0].root), options, pool, outcome).rows(present)
+            source = kept.run(lambda connection: open_root(connection, present[0].root))
+            yield from _Reading(kept, arrival, source, options, pool, outcome).rows(present)
 
 
 @dataclass(slots=True)
@@ -183,7 +184,10 @@ class _Reading:
             # It may quote the file, and is shown in terminals, in logs and in the UI.
             reason = self.outcome.rejected[file.path] = printable(str(rejection))
             reasons = {(file.source_key, file.fingerprint): reason}
-            self.kept.run(lambda connection: manifest.reject_files(connection, self.arrival, reasons))
+            may_not = isinstance(rejection.__cause__, PermissionError)
+            self.kept.run(
+                lambda connection: manifest.reject_files(connection, self.arrival, reasons, look_again=may_not)
+            )
         except FileNotFoundError:
             self.outcome.postponed[file.path] = "was deleted before it could be read; the next scan takes it up"
         except OSError as error:

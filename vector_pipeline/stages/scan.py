@@ -14,17 +14,19 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.formats.kinds import INSTALL, kind_of, not_installed, suffix_of
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printable
+from vector_pipeline.sources.local import LocalSource
 from vector_pipeline.sources.selection import IGNORE_FILE, Selection
-from vector_pipeline.stages.side_by_side import has_same_bytes, side_by_side
+from vector_pipeline.stages.roots import known_as, refuse_nested
+from vector_pipeline.stages.side_by_side import has_same_bytes, lies_in, side_by_side
 from vector_pipeline.store import manifest, scans
 from vector_pipeline.store.again import again
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.locks import lock_scan
 from vector_pipeline.store.manifest import RACY, FileChange, KnownFile
+from vector_pipeline.store.roots import note_location
 
 # A change within this time before the listing may be followed by another with the same times.
 RACY_SECONDS = 2.0
@@ -131,10 +133,14 @@ def scan(
     the root contains or lies in one that was ingested earlier.
     """
     with database.connect(role="scan") as writer, database.connect(role="scan listing") as reader:
+        source = known_as(writer, source)
         # Session locks go with the connection: a scan that is killed blocks nobody.
         lock_scan(writer, source.root)
-        _refuse_nested(manifest.known_roots(writer), source.root)
-        run = _Scan(source, options, ScanResult(source.root), writer)
+        refuse_nested(writer, source)
+        if isinstance(source, LocalSource):
+            note_location(writer, source.root, source.folder)
+        before = scans.files_ahead(writer, source.root)
+        run = _Scan(source, options, ScanResult(source.root), writer, ahead_before=before)
         # Closed explicitly, so that an error on the way does not leave the reading transaction open.
         with closing(manifest.known_files(reader, source.root)) as known:
             run.compare(source.walk(run.wants), known, progress)
@@ -154,16 +160,6 @@ def scan_patiently(
     return again(database.retry_seconds, lambda: scan(database, source, options, progress=progress), log=log)
 
 
-def _refuse_nested(roots: list[str], root: str) -> None:
-    for other in roots:
-        inner, outer = sorted((root + "/", other + "/"), key=len, reverse=True)
-        if inner != outer and inner.startswith(outer):
-            raise ConfigurationError(
-                f"source '{root}' and '{other}', which was ingested earlier, contain one another: the files of both "
-                f"would be loaded twice; forget one with `vector-pipeline ingest --forget-root '{other}'`"
-            )
-
-
 @dataclass(slots=True)
 class _Scan:
     source: Source
@@ -174,7 +170,9 @@ class _Scan:
     gathered_bytes: int = 0
     gone: list[str] = field(default_factory=list)
     touched: dict[str, str] = field(default_factory=dict)
-    hidden: list[str] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)
+    ahead: scans.Ahead = field(default_factory=dict)
+    ahead_before: scans.Ahead = field(default_factory=dict)
     looked_at: int = 0
     known: int = 0
     not_installed: frozenset[str] = field(default_factory=not_installed)
@@ -211,7 +209,7 @@ class _Scan:
             if isinstance(listed, PassedOver):
                 self.result.passed_over.append(listed)
                 if listed.hides_files:
-                    self.hidden.append(listed.path)
+                    self.hidden.add(listed.path)
             elif listed is not None:
                 self._present(listed, known)
                 self.looked_at += 1
@@ -237,14 +235,18 @@ class _Scan:
                 self.result.unchanged += 1
                 return
         now = time.time()
-        if now - listed.modified < self.options.quiet_seconds:
+        # A clock that is behind the store's makes files look written in the future: racy too.
+        racy = not listed.by_content and now - listed.modified < RACY_SECONDS
+        fingerprint = listed.fingerprint + (RACY if racy else "")
+        if known and not is_back and known.fingerprint == fingerprint and not self.source.reads_cheaply:
+            # Where reading is dear, what is as racy as it was has to wait until it is not.
+            self.result.unchanged += 1
+            return
+        if not self._is_quiet(listed, now):
             self.result.waiting += 1
             if len(self.result.waiting_paths) < KEPT:
                 self.result.waiting_paths.append(listed.path)
             return
-        # A clock that is behind the store's makes files look written in the future: racy too.
-        racy = not listed.by_content and now - listed.modified < RACY_SECONDS
-        fingerprint = listed.fingerprint + (RACY if racy else "")
         if known is None or is_back:
             self.result.new += 1
         elif self._is_same(listed, known, fingerprint):
@@ -252,6 +254,20 @@ class _Scan:
         else:
             self.result.changed += 1
         self._gather(FileChange(listed.path, listed.size, fingerprint))
+
+    def _is_quiet(self, listed: ListedFile, now: float) -> bool:
+        """Whether a file has not changed for so long that whoever writes it has finished."""
+        quiet, age = self.options.quiet_seconds, now - listed.modified
+        if not quiet or age >= quiet:
+            return True
+        if age >= 0:
+            return False
+        # A time ahead of this clock says nothing of that, but whether the file looks as it did at an earlier scan does.
+        fingerprint, since = self.ahead_before.get(listed.path, ("", now))
+        since = min(since, now) if fingerprint == listed.fingerprint else now
+        if len(self.ahead) < KEPT:
+            self.ahead[listed.path] = (listed.fingerprint, since)
+        return now - since >= quiet
 
     def _without_reader(self, listed: ListedFile, known: KnownFile | None) -> None:
         """A file whose reader is not installed here: what was loaded of it elsewhere stays, and a new one waits."""
@@ -298,7 +314,7 @@ class _Scan:
             # Whether a listing is suspiciously short is only known at its end.
             self._register()
             return
-        gone = [path for path in self.gone if not self._is_hidden(path)]
+        gone = [path for path in self.gone if not lies_in(path, self.hidden)]
         if self._suspicious(len(gone)):
             self.result.withheld = len(gone)
         else:
@@ -323,10 +339,8 @@ class _Scan:
             passed_over=len(found.passed_over),
             names=names[:KEPT],
             not_read=dict(found.other_kinds.most_common(KEPT)),
+            ahead=self.ahead,
         )
-
-    def _is_hidden(self, path: str) -> bool:
-        return any(path == folder or path.startswith(folder + "/") for folder in self.hidden)
 
     def _suspicious(self, gone: int) -> bool:
         if self.options.confirm_deletions or self.known <= FEW_FILES:

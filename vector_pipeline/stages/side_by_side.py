@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import BinaryIO
 
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source
@@ -33,6 +34,15 @@ def side_by_side(
     while known is not None:
         yield None, known
         known = next(known_files, None)
+
+
+def lies_in(path: str, folders: AbstractSet[str]) -> bool:
+    """Whether a path is one of some folders, or lies in one: takes as long as it has names, however many folders."""
+    while path:
+        if path in folders:
+            return True
+        path = path.rpartition("/")[0]
+    return False
 
 
 def has_same_bytes(source: Source, listed: ListedFile, known: KnownFile) -> bool:

@@ -131,7 +131,8 @@ def register_arrival(connection: Connection, root: str, trigger: str, changes: S
                  AS f (source_key, path, fingerprint, size, gone)
             ON CONFLICT (source_key) DO UPDATE SET
                 fingerprint = excluded.fingerprint, size = excluded.size, arrival = excluded.arrival,
-                status = 'pending', gone = excluded.gone, error = NULL, updated_at = pg_catalog.now()
+                status = 'pending', gone = excluded.gone, error = NULL, updated_at = pg_catalog.now(),
+                bytes_hash = NULL
             """,
             (root, key, *columns),
         )
@@ -212,43 +213,84 @@ def owning_arrivals(connection: Connection) -> list[str]:
     return [row[0] for row in connection.execute(query)]
 
 
-def reject_files(connection: Connection, arrival: str, reasons: Mapping[tuple[uuid.UUID, str], str]) -> int:
+def reject_files(
+    connection: Connection, arrival: str, reasons: Mapping[tuple[uuid.UUID, str], str], *, look_again: bool = False
+) -> int:
     """Mark files as rejected, where the arrival still owns them at the fingerprint given; returns how many.
 
-    `reasons` maps (source key, fingerprint) to what is wrong and what to do. Rows loaded earlier stay.
+    `reasons` maps (source key, fingerprint) to what is wrong and what to do. Rows loaded earlier stay. With
+    `look_again` the reason may end without a trace in the file (a right to read it): each `mark_stale_pending` sets the
+    files to pending.
     """
     rows = sorted((str(key), fingerprint, reason) for (key, fingerprint), reason in reasons.items())
     if not rows:
         return 0
     keys, fingerprints, texts = (list(column) for column in zip(*rows, strict=True))
     return connection.execute(
-        "UPDATE source_files s SET status = 'rejected', error = r.reason, updated_at = pg_catalog.now() "
+        "UPDATE source_files s SET status = 'rejected', error = r.reason, updated_at = pg_catalog.now(), "
+        "pipeline = %(under)s "
         "FROM unnest(%(keys)s::uuid[], %(fingerprints)s::text[], %(reasons)s::text[]) "
         "AS r (source_key, fingerprint, reason) WHERE s.source_key = r.source_key AND "
         f"s.fingerprint = r.fingerprint AND s.arrival = %(arrival)s AND NOT s.gone AND {STILL_OWNED}",
-        {"keys": keys, "fingerprints": fingerprints, "reasons": texts, **numbered(connection, arrival)},
+        {
+            "keys": keys,
+            "fingerprints": fingerprints,
+            "reasons": texts,
+            "under": None if look_again else _JUST_NOW,
+            **numbered(connection, arrival),
+        },
     ).rowcount
 
 
-def mark_stale_pending(connection: Connection, current: Sequence[str], limit: int | None = None) -> int:
+# Stands in the place of what a file was rejected under till `note_rejections` says it.
+_JUST_NOW = ""
+
+
+def note_rejections(connection: Connection, arrival: str, under: str) -> None:
+    """Note what readers, settings and limits the files were rejected under that an arrival has just rejected.
+
+    Files without such a note, for want of time, are looked at again.
+    """
+    connection.execute(
+        "UPDATE source_files SET pipeline = %(under)s WHERE arrival = %(arrival)s AND status = 'rejected' AND "
+        f"pipeline = %(just_now)s AND {STILL_OWNED}",
+        {"under": under, "just_now": _JUST_NOW, **numbered(connection, arrival)},
+    )
+
+
+def mark_stale_pending(
+    connection: Connection, current: Sequence[str], limit: int | None = None, *, rejecting: str | None = None
+) -> int:
     """Set files that were loaded by other readers or chunking to pending, oldest arrival first; returns how many.
 
     `current` are the fingerprints that files are loaded with now; with none, all loaded files are set to pending.
+    `rejecting` is what files are rejected under now: those that were rejected under anything else are set to pending
+    too, and before the others.
 
     They stay with the arrival that they have and their rows stay searchable until the new ones replace them.
     """
+    rejected = 0
+    if rejecting is not None:
+        rejected = connection.execute(
+            "UPDATE source_files SET status = 'pending', error = NULL, updated_at = pg_catalog.now() "
+            "WHERE source_key IN (SELECT source_key FROM source_files "
+            "WHERE status = 'rejected' AND pipeline IS DISTINCT FROM %s ORDER BY arrival LIMIT %s)",
+            (rejecting, limit),
+        ).rowcount
+        limit = None if limit is None else max(0, limit - rejected)
     row = connection.execute(
         "SELECT pg_catalog.sum(files) FROM file_counts WHERE status = 'loaded' AND (pipeline = ANY(%s)) IS NOT TRUE",
         (list(current),),
     ).fetchone()
     if not row or not row[0]:
-        return 0
-    return connection.execute(
+        return rejected
+    loaded = connection.execute(
         "UPDATE source_files SET status = 'pending', updated_at = pg_catalog.now() WHERE source_key IN ("
         "SELECT source_key FROM source_files WHERE status = 'loaded' AND (pipeline = ANY(%s)) IS NOT TRUE "
         "ORDER BY arrival LIMIT %s)",
         (list(current), limit),
     ).rowcount
+    return rejected + loaded
 
 
 def finish_attempt(connection: Connection, arrival: str) -> int:
@@ -326,13 +368,16 @@ class FileState:
 
 
 def files_with_status(
-    connection: Connection, *statuses: Status, arrival: str | None = None, limit: int = 1_000
+    connection: Connection, *statuses: Status, arrival: str | None = None, root: str | None = None, limit: int = 1_000
 ) -> list[FileState]:
-    """Files in one of the statuses, of one arrival or of all, in path order.
+    """Files in one of the statuses, of one arrival or root or of all, in path order.
 
     At most `limit`, of all arrivals those of the oldest ones.
     """
-    chosen = sql.SQL("arrival = {}").format(sql.Literal(arrival)) if arrival else sql.SQL("true")
+    named = [(column, value) for column, value in (("arrival", arrival), ("root", root)) if value is not None]
+    chosen = sql.SQL(" AND ").join(
+        [sql.SQL("true"), *(sql.SQL(column + " = {}").format(sql.Literal(value)) for column, value in named)]
+    )
     # Each status for itself, in the order of the index on what is open: a million pending files are not sorted.
     parts = [
         sql.SQL("(SELECT * FROM source_files WHERE status = {} AND {} ORDER BY arrival LIMIT {})").format(

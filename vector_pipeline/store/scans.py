@@ -12,6 +12,9 @@ from psycopg.types.json import Jsonb
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.manifest import source_key
 
+Ahead = dict[str, tuple[str, float]]
+"""Paths of files to how they looked, and since when they have looked so (seconds since the epoch)."""
+
 
 @dataclass(frozen=True, slots=True)
 class LastScan:
@@ -43,14 +46,15 @@ def note_scan(
     passed_over: int,
     names: Sequence[tuple[str, str]],
     not_read: Mapping[str, int],
+    ahead: Ahead,
 ) -> None:
     """Store what a scan left out. This replaces the entry of the scan before."""
     connection.execute(
-        "INSERT INTO scans (root_key, root, seconds, withheld, waiting, passed_over, names, not_read) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
+        "INSERT INTO scans (root_key, root, seconds, withheld, waiting, passed_over, names, not_read, ahead) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (root_key) DO UPDATE SET ended_at = excluded.ended_at, seconds = excluded.seconds, "
         "withheld = excluded.withheld, waiting = excluded.waiting, passed_over = excluded.passed_over, "
-        "names = excluded.names, not_read = excluded.not_read",
+        "names = excluded.names, not_read = excluded.not_read, ahead = excluded.ahead",
         (
             source_key(root, ""),
             root,
@@ -60,8 +64,15 @@ def note_scan(
             passed_over,
             Jsonb(list(names)),
             Jsonb(dict(not_read)),
+            Jsonb(dict(ahead)),
         ),
     )
+
+
+def files_ahead(connection: Connection, root: str) -> Ahead:
+    """The files of a root that its last scan found changed at a time ahead of its clock."""
+    row = connection.execute("SELECT ahead FROM scans WHERE root_key = %s", (source_key(root, ""),)).fetchone()
+    return {path: (str(fingerprint), float(since)) for path, (fingerprint, since) in row[0].items()} if row else {}
 
 
 def last_scans(connection: Connection) -> list[LastScan]:

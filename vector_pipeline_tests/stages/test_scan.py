@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.queries.forget import forget_root
+from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.scan import scan
 from vector_pipeline.store.connection import Database
@@ -111,3 +116,65 @@ def test_half_may_go_and_more_must_be_confirmed(database: Database, tmp_path: Pa
     for path in tmp_path.iterdir():
         path.unlink()
     assert scan(database, source, ScanOptions(max_deleted_share=0.0, confirm_deletions=True)).deleted == 10
+
+
+def test_a_file_of_the_future_is_loaded_at_once_and_an_edit_of_it_seen(database: Database, tmp_path: Path) -> None:
+    """Archives, cameras and machines with a wrong clock leave such files; nobody waits for that day."""
+    path = tmp_path / "a.txt"
+    ahead = time.time() + 300 * 86_400
+    path.write_text("one")
+    os.utime(path, (ahead, ahead))
+    source = open_source(str(tmp_path))
+    assert scan(database, source, ScanOptions()).new == 1
+    path.write_text("another")
+    os.utime(path, (ahead, ahead))
+    found = scan(database, source, ScanOptions())
+    assert (found.changed, found.waiting) == (1, 0)
+    # The sensor waits for quiet, of which the file system's own clock tells.
+    path.write_text("a third")
+    os.utime(path, (ahead, ahead))
+    assert scan(database, source, ScanOptions(quiet_seconds=0.5)).waiting == 1
+    time.sleep(0.6)
+    assert scan(database, source, ScanOptions(quiet_seconds=0.5)).changed == 1
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A store whose clock is ahead of ours, and which says nothing of what a file holds."""
+
+    size: int = 1
+    by: float = 86_400.0
+    root: str = "ahead://root"
+    reads_cheaply: bool = False
+
+    def walk(self, _: object) -> Iterator[ListedFile | PassedOver]:
+        yield ListedFile("a.txt", self.size, f"{self.size}", time.time() + self.by)
+
+    def open(self, path: str) -> BinaryIO:
+        raise FileNotFoundError(path)
+
+    def fingerprint(self, path: str, opened: BinaryIO | None = None) -> str:
+        raise FileNotFoundError(path)
+
+
+def test_where_a_stores_clock_is_ahead_two_scans_decide_what_is_quiet(database: Database) -> None:
+    options = ScanOptions(quiet_seconds=0.3)
+    assert scan(database, Ahead(), options).waiting == 1
+    assert scan(database, Ahead(), options).waiting == 1  # the same look, too soon
+    time.sleep(0.4)
+    assert scan(database, Ahead(2), options).waiting == 1  # it was written meanwhile
+    time.sleep(0.4)
+    assert scan(database, Ahead(2), options).new == 1
+    load_all(database)
+    # It looks as new as ever, and is not loaded again and again for that.
+    for quiet in (0.0, 0.3):
+        assert scan(database, Ahead(2), ScanOptions(quiet_seconds=quiet)).unchanged == 1
+    # Once its time has come for our clock too, it is read once more: a change may have left the same times.
+    assert scan(database, Ahead(2, by=-60.0), ScanOptions()).changed == 1
+    load_all(database)
+    assert scan(database, Ahead(2, by=-60.0), ScanOptions()).unchanged == 1
+
+
+def load_all(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("UPDATE source_files SET status = 'loaded'")

@@ -65,6 +65,7 @@ def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.File
     """
 
     def close(connection: Connection) -> tuple[int, int, list[manifest.FileState]]:
+        manifest.note_rejections(connection, work.arrival, work.pipeline.fingerprints.rejecting)
         pending = manifest.finish_attempt(connection, work.arrival)
         if pending:
             reason = next(iter(result.pending.values()), "files are pending")

@@ -10,6 +10,7 @@ from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import column_schema, shortened
 from vector_pipeline.defs.work import pipeline_of, source_of
 from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import ScanResult, scan_patiently
 from vector_pipeline.store import manifest
 from vector_pipeline.store.kept import Kept
@@ -82,6 +83,8 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
                 )
                 for place in places
             ]
+            for root in kept.run(gone):
+                context.log.warning(gone_line(root))
             for result in results:
                 context.log.info(f"{result.root}: {result}")
                 if result.warning:

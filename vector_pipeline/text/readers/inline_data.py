@@ -22,7 +22,9 @@ def without_inline_data(text: str) -> tuple[str, int]:
 
     What stands around the content stays: `![map](data:image/png;base64,)`.
     """
-    if not any(sign in text for sign in (";base64,", ",%3C", ";BASE64,")):
+    # One character is found several times as fast as eight, and prose has few of these.
+    in_base64 = ";" in text and (";base64," in text or ";BASE64," in text)
+    if not in_base64 and not ("%" in text and ",%3C" in text):
         return text, 0
     kept: list[str] = []
     begin = count = 0
