@@ -49,6 +49,16 @@ def document(
     return replace(made, places={name: tuple(zip(moved, numbers, strict=True))}) if bounds else made
 
 
+def what_is_lacking(document: Document) -> str:
+    """What of a document's file could not be read though the rest was, in words; empty where nothing is lacking."""
+    if isinstance(pages := document.metadata.get("pages_without_text"), list) and pages:
+        return f"pages without text, which want recognising (OCR): {range_list(pages)}"
+    for name in ("files_not_read", "attachments_not_read"):
+        if isinstance(files := document.metadata.get(name), list) and files:
+            return f"cannot be read inside it: {'; '.join(map(str, files))}"[:500]
+    return ""
+
+
 def _tidied(pieces: Sequence[str]) -> tuple[str, list[int], int, int]:
     """Pieces of a text put together without superfluous white space, and where each begins.
 

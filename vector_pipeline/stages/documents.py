@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 import orjson
 
 from vector_pipeline.errors import FileRejected
+from vector_pipeline.formats.output import what_is_lacking
 from vector_pipeline.formats.pool import ReaderLimits, ReaderPool
 from vector_pipeline.formats.reading import begin, is_read_apart, read_file, with_text
 from vector_pipeline.sources.base import Source, printable
@@ -50,8 +51,8 @@ class DocumentsOutcome:
     """Passed over in files that have others with text."""
     characters_removed: int = 0
     """NUL and surrogate characters."""
-    pages_without_text: dict[str, int] = field(default_factory=dict)
-    """Path to the number of pages that are pictures, in files of which the other pages were read."""
+    loaded_in_part: dict[str, str] = field(default_factory=dict)
+    """Path to what of a loaded file could not be read: pages that are pictures, files inside it."""
     deletions: int = 0
     rejected: dict[str, str] = field(default_factory=dict)
     """Path to reason; noted in the manifest already."""
@@ -171,8 +172,8 @@ class _Reading:
         for document in documents:
             outcome.documents += 1
             outcome.characters += len(document.text)
-            if (pages := document.metadata.get("pages_without_text")) and isinstance(pages, list):
-                outcome.pages_without_text[file.path] = len(pages)
+            if lacking := what_is_lacking(document):
+                outcome.loaded_in_part.setdefault(file.path, lacking)
             yield _row(file, document, counts.encoding)
 
     @contextmanager

@@ -60,10 +60,7 @@ def build_documents(opening: Opening) -> dg.AssetsDefinition:
 
 def _metadata(outcome: DocumentsOutcome) -> dict[str, dg.MetadataValue]:
     problems = [(path, "rejected", reason) for path, reason in outcome.rejected.items()]
-    problems += [
-        (path, "loaded in part", f"{pages:,} pages are pictures without text")
-        for path, pages in outcome.pages_without_text.items()
-    ]
+    problems += [(path, "loaded in part", lacking) for path, lacking in outcome.loaded_in_part.items()]
     problems += [(path, "postponed", reason) for path, reason in outcome.postponed.items()]
     return {
         "files": dg.MetadataValue.int(outcome.files),
@@ -72,7 +69,7 @@ def _metadata(outcome: DocumentsOutcome) -> dict[str, dg.MetadataValue]:
         "records_without_text": dg.MetadataValue.int(outcome.records_without_text),
         "characters_removed": dg.MetadataValue.int(outcome.characters_removed),
         "source_bytes": dg.MetadataValue.int(outcome.bytes),
-        "files_with_pages_without_text": dg.MetadataValue.int(len(outcome.pages_without_text)),
+        "files_loaded_in_part": dg.MetadataValue.int(len(outcome.loaded_in_part)),
         "deletions": dg.MetadataValue.int(outcome.deletions),
         "files_rejected": dg.MetadataValue.int(len(outcome.rejected)),
         "files_postponed": dg.MetadataValue.int(len(outcome.postponed)),
