@@ -1,8 +1,8 @@
 """Ranking by words: how soon, how exactly, and in how much room, beside an exact BM25 library.
 
 Texts are drawn from a vocabulary of 500,000 made-up words by Zipf's law, 60 to 260 words each. Questions have one word
-that is in a tenth to a third of all texts, two medium ones and two rare ones; or common words alone. The library (bm25s)
-ranks the same terms. With --searches alone nothing is compared.
+that is in a tenth to a third of all texts, two medium ones and two rare ones; or common words alone. The library ranks
+the same terms; install it with `pip install bm25s`, or leave it out with --no-library.
 
     python -m benchmarks.lexical [--texts 100000] [--questions 100] [--no-library]
 """

@@ -23,6 +23,7 @@ from vector_pipeline.stages.scan import scan_patiently
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection, require_writable
 from vector_pipeline.store.kept import Kept
+from vector_pipeline.store.lexical.maintenance import has_backlog, maintain_lexical
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -86,11 +87,15 @@ def ingest(
             kept.run(lambda c: manifest.mark_stale_pending(c, prints.current, rejecting=prints.rejecting))
             arrivals = kept.run(manifest.pending_arrivals)
             pipeline.advance("files to load", kept.run(manifest.count_files).pending)
+            has_texts_without_terms = kept.run(has_backlog)
         if arrivals:
             from vector_pipeline.local.arrival_runs import run_arrivals
 
             instance = instance or stack.enter_context(open_instance_in_process(settings))
             run_arrivals(pipeline, instance, arrivals, report, say)
+        elif has_texts_without_terms:
+            # An earlier version loaded them. Where something is loaded, the run does this at its end.
+            maintain_lexical(pipeline.database, log=say)
         with Kept(pipeline.database, "ingest", log=say) as kept:
             report.rejected_earlier = kept.run(partial(_rejected_earlier, report))
     report.seconds = time.monotonic() - began
