@@ -1,4 +1,4 @@
-"""The commands, one function each: settings, a pipeline, one call below, a report."""
+"""The commands. Each function reads the settings, opens a pipeline, makes one call and prints a report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ as_json = click.option("--json", "json_wanted", is_flag=True, help="One JSON obj
 
 
 class Commands(click.Group):
-    """Commands that end in a line: an error is exit 2, an interruption 130, and neither shows a traceback."""
+    """A group whose errors are one line: exit code 2 for an error, 130 for an interruption, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
@@ -34,12 +34,12 @@ class Commands(click.Group):
             fail(str(error))
             ctx.exit(2)
         except KeyboardInterrupt:
-            kept = "; what was paid for and loaded is kept, and the next run goes on from there"
+            kept = "; what was paid for and loaded is kept, and the next run continues from there"
             fail(f"interrupted{kept if ctx.invoked_subcommand == 'ingest' else ''}")
             ctx.exit(130)
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
-        except Exception as error:  # noqa: BLE001 (the last door: nothing is shown as a traceback)
+        except Exception as error:  # noqa: BLE001 (the last handler: no error is shown as a traceback)
             from vector_pipeline.cli.failures import line_of
 
             fail(line_of(error))
@@ -52,22 +52,23 @@ def cli() -> None:
     """Keep a searchable pgvector table in step with a folder or bucket of text.
 
     Without settings everything runs on this machine: an embedded Postgres and an embedded model. DATABASE_URL,
-    OPENAI_API_KEY, OPENAI_BASE_URL and the VECTOR_PIPELINE_ variables change that; docs/configuration.md has them all.
+    OPENAI_API_KEY, OPENAI_BASE_URL and the VECTOR_PIPELINE_ variables change that; docs/configuration.md lists them.
     """
 
 
 @cli.command()
 @click.argument("source", required=False)
-@click.option("--confirm-deletions", is_flag=True, help="Take it for true that most files of the source are gone.")
-@click.option("--forget-root", metavar="SOURCE", help="Take a folder or URL that was ingested out of the table.")
-@click.option("--watch", is_flag=True, help="Stay, and load each change of SOURCE, until interrupted.")
+@click.option("--confirm-deletions", is_flag=True, help="Confirm that most files of the source really are deleted.")
+@click.option("--forget-root", metavar="SOURCE", help="Remove an ingested folder or URL from the table.")
+@click.option("--watch", is_flag=True, help="Keep running, and load each change of SOURCE, until interrupted.")
 @as_json
 def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None, watch: bool, json_wanted: bool) -> None:
-    """Bring the table in step with SOURCE: load what is new or changed, remove what is gone.
+    """Bring the table in step with SOURCE: load new and changed files, remove deleted ones.
 
-    SOURCE is a folder or a URL such as s3://bucket/folder; VECTOR_PIPELINE_SOURCE when it is left out. What earlier
-    sources brought stays. Exit code 1 says that something was left undone: the report says what. With --watch a folder
-    is searchable about a second after a change; a bucket is scanned every few seconds; --json is one object a line.
+    SOURCE is a folder or a URL such as s3://bucket/folder. Its default is VECTOR_PIPELINE_SOURCE. Files of other sources
+    stay in the table. Exit code 1 means that some files could not be loaded; the report names them. With --watch a
+    change in a folder is searchable after about a second, and a bucket is scanned every few seconds. --json then prints
+    one object a line.
     """
     from vector_pipeline.local.ingest import ingest as run_ingest
     from vector_pipeline.queries.forget import forget_root as forget
@@ -80,7 +81,7 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
     with progress.shown(), open_pipeline(settings, progress=progress.advance) as pipeline:
         if forget_root is not None:
             forgotten = forget(pipeline.database, forget_root)
-            progress.say(f"{forget_root}: {forgotten:,} files taken out of the table")
+            progress.say(f"{forget_root}: {forgotten:,} files removed from the table")
             if location is None:
                 return
         assert location is not None
@@ -115,15 +116,15 @@ def _watch(
 
 @cli.command()
 @click.argument("query")
-@click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="How many texts to find.")
+@click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="Number of chunks to find.")
 @click.option(
     "--mode",
     type=click.Choice(["auto", "hybrid", "words", "meaning"]),
     default="auto",
     show_default=True,
-    help="What ranks: words, meaning, or both. 'auto' is both, but words for an identifier, \"a phrase\" or one word.",
+    help="Rank by words, by meaning, or by both. 'auto' is both, but words for an identifier, \"a phrase\" or one word.",
 )
-@click.option("--context", default=0, type=click.IntRange(0, 100), help="Show so many chunks around each result.")
+@click.option("--context", default=0, type=click.IntRange(0, 100), help="Show this many chunks around each result.")
 @click.option("--source", metavar="GLOB", help="Only files whose path matches, such as 'guides/*'.")
 @click.option("--root", metavar="ROOT", help="Only files under this folder or URL.")
 @click.option("--where", metavar="JSON", help="Only chunks whose metadata contains this object.")
@@ -157,7 +158,7 @@ def _object(text: str | None) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigurationError(f'--where is no JSON ({error}); it looks like \'{{"lang": "ko"}}\'') from error
+        raise ConfigurationError(f'--where is not JSON ({error}); it looks like \'{{"lang": "ko"}}\'') from error
     if not isinstance(value, dict):
         raise ConfigurationError('--where must be a JSON object, such as \'{"lang": "ko"}\'')
     return value
@@ -167,9 +168,9 @@ def _object(text: str | None) -> dict[str, Any] | None:
 @click.argument("path", required=False)
 @as_json
 def status(path: str | None, json_wanted: bool) -> None:
-    """Say what is loaded, pending and rejected, and why; with PATH, of that file.
+    """Show which files are loaded, pending and rejected, and why. With PATH, show only that file.
 
-    Exit code 1 says that no file of that path is known.
+    Exit code 1 means that no file with that path is known.
     """
     from vector_pipeline.queries.status import read_status
 
@@ -179,7 +180,7 @@ def status(path: str | None, json_wanted: bool) -> None:
     if json_wanted:
         emit_json(found)
     elif unknown:
-        fail(f"no file '{path}' is known; give its path in its source, with /, or in full")
+        fail(f"no file '{path}' is known; give its path in its source, with /, or its full path")
     elif path is not None:
         reports.show_files(found["file"])
     else:
@@ -191,7 +192,7 @@ def status(path: str | None, json_wanted: bool) -> None:
 @click.argument("source", required=False)
 @as_json
 def estimate(source: str | None, json_wanted: bool) -> None:
-    """Say what ingesting SOURCE would take, before anything is paid: tokens, requests, minutes, dollars."""
+    """Estimate the tokens, requests, minutes and dollars of ingesting SOURCE, before paying anything."""
     from vector_pipeline.queries.estimate import estimate as run_estimate
 
     settings = Settings.from_environment()
@@ -212,16 +213,16 @@ def estimate(source: str | None, json_wanted: bool) -> None:
 @click.option(
     "--mode",
     type=click.Choice(["auto", "hybrid", "words", "meaning"]),
-    help="Measure this mode alone; all of them when left out.",
+    help="Measure only this mode. Default: all modes.",
 )
 @click.option("--space", "space_name", metavar="NAME", help="Compare with the vectors of another space.")
-@click.option("-k", default=5, show_default=True, type=click.IntRange(1, 1_000), help="How many results count.")
+@click.option("-k", default=5, show_default=True, type=click.IntRange(1, 1_000), help="Number of results that count.")
 @as_json
 def evaluate(golden: Path | None, mode: Mode | None, space_name: str | None, k: int, json_wanted: bool) -> None:
     """Measure searches on GOLDEN, a JSONL file of questions and the passages that answer them.
 
-    VECTOR_PIPELINE_GOLDEN_SET when it is left out. A line looks like {"question": "…", "source": "path of the file",
-    "answers": ["a quotation of it"]}.
+    The default of GOLDEN is VECTOR_PIPELINE_GOLDEN_SET. A line looks like {"question": "…", "source": "path of the
+    file", "answers": ["a quotation from it"]}.
     """
     from vector_pipeline.queries.evaluation.evaluate import MODES
     from vector_pipeline.queries.evaluation.evaluate import evaluate as run_evaluate
@@ -237,13 +238,13 @@ def evaluate(golden: Path | None, mode: Mode | None, space_name: str | None, k: 
 
 @cli.group()
 def space() -> None:
-    """Change the model: start a new space beside the old one, switch to it, drop what is no longer needed."""
+    """Change the model: start a new space beside the old one, switch to it, drop the old one."""
 
 
 @space.command("list")
 @as_json
 def space_list(json_wanted: bool) -> None:
-    """List the spaces, and what each misses."""
+    """List the spaces, with the number of vectors that each lacks."""
     from vector_pipeline.queries.status import spaces_json
 
     with (
@@ -270,10 +271,10 @@ def space_start(json_wanted: bool) -> None:
 
 @space.command("switch")
 @click.argument("name")
-@click.option("--anyway", is_flag=True, help="Though it answers the golden set worse than the active space.")
+@click.option("--anyway", is_flag=True, help="Switch even if it answers the golden set worse than the active space.")
 @as_json
 def space_switch(name: str, anyway: bool, json_wanted: bool) -> None:
-    """Make space NAME the one that searches see."""
+    """Make space NAME the active one, which searches see."""
     from vector_pipeline.queries.change_model import switch
 
     with open_pipeline(Settings.from_environment()) as pipeline:
@@ -285,7 +286,7 @@ def space_switch(name: str, anyway: bool, json_wanted: bool) -> None:
 @click.argument("name")
 @as_json
 def space_drop(name: str, json_wanted: bool) -> None:
-    """Drop space NAME and its vectors; not the active one."""
+    """Drop space NAME with its vectors. The active space cannot be dropped."""
     from vector_pipeline.store.spaces import drop_space
 
     with (
@@ -307,7 +308,7 @@ def _told(json_wanted: bool, value: dict[str, Any], line: str) -> None:
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port of the UI.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that the UI listens on.")
 def dev(port: int, host: str) -> None:
-    """Run the Dagster UI and daemon on this pipeline, the sensor on."""
+    """Run the Dagster UI and daemon for this pipeline, with the sensor on."""
     from vector_pipeline.cli.dev import run_dev
 
     sys.exit(run_dev(Settings.from_environment(), host, port))

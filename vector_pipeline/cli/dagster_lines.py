@@ -1,6 +1,6 @@
-"""What Dagster's processes print, as `dev` shows it: a failure is its log line and its reason, without a stack trace.
+"""The output of Dagster's processes for `dev`: a failure is shown as its log line and its reason, without a stack trace.
 
-The UI has the stack traces.
+The UI shows the stack traces.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TIME = re.compile(r"^[\d\-: +,.]+")
 
 
 class DagsterLines:
-    """Takes lines one by one and gives those to show. Use from one thread."""
+    """Filters lines one by one. Use it from one thread."""
 
     def __init__(self) -> None:
         self._in_trace = False
@@ -28,7 +28,7 @@ class DagsterLines:
         self._hidden = False
 
     def feed(self, line: str) -> list[str]:
-        """The lines to show after one more was printed; all without their line ends."""
+        """Take one more printed line; returns the lines to show. Lines have no line ends."""
         if _RECORD.match(line):
             shown = self.end()
             self._in_trace = self._has_reason = False
@@ -42,7 +42,7 @@ class DagsterLines:
         return self._of_trace(plain)
 
     def end(self) -> list[str]:
-        """What is left to show of the last failure."""
+        """The lines of the last failure that are still to be shown."""
         shown = [] if self._has_reason or self._hidden else self._held[-1:]
         self._held = []
         return shown
@@ -57,7 +57,7 @@ class DagsterLines:
         return []
 
     def _is_repeated(self, line: str) -> bool:
-        """Whether a line about an error was shown before: it is shown the first, second, fourth, eighth … time."""
+        """Whether to hide a repeated error line: it is shown the first, second, fourth, eighth … time."""
         plain = _COLOURS.sub("", line)
         if " ERROR " not in plain:
             return False

@@ -25,26 +25,26 @@ from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.store.connection import Connection
 
-# Dagster recommends another command of its own in place of `dagster dev`, to whoever runs ours.
+# Dagster prints a recommendation to use another command than `dagster dev`.
 OTHER_COMMAND = "ignore:Function `dev_command` is superseded"
 
-# Dagster ends within two seconds of being told to.
+# Dagster ends within two seconds after a signal.
 ENDING_SECONDS = 15.0
 
 
 def run_dev(settings: Settings, host: str, port: int) -> int:
     """Run `dagster dev` until it ends or is interrupted; returns its exit code.
 
-    Raises ConfigurationError where the port is in use or the home cannot be written.
+    Raises ConfigurationError if the port is in use or the home cannot be written.
     """
     _refuse_used_port(host, port)
-    build_definitions(settings)  # what is wrong with them is said here, and not only in the UI
+    build_definitions(settings)  # errors in them are shown here, and not only in the UI
     home = dagster_home(settings)
     try:
-        if said := bring_up_to_date(home / "dagster.yaml"):
-            fail(said)
+        if line := bring_up_to_date(home / "dagster.yaml"):
+            fail(line)
     except OSError as error:
-        raise ConfigurationError(f"{error.filename} cannot be brought up to date: {error.strerror}") from error
+        raise ConfigurationError(f"{error.filename} cannot be updated: {error.strerror}") from error
     fail("starting Dagster, which takes about ten seconds")
     # Held open so that the embedded server stays up between runs, and checked before Dagster starts.
     with open_pipeline(settings) as pipeline:
@@ -57,24 +57,24 @@ def run_dev(settings: Settings, host: str, port: int) -> int:
             "vector_pipeline.local.services",
             "--module-name",
             "vector_pipeline.definitions",
-            # Dagster puts this folder before all others on the path; else it would be the one that `dev` is started in.
+            # Dagster puts this folder first on the path. The default would be the folder that `dev` is started in.
             "--working-directory",
             str(Path(vector_pipeline.__file__).parent.parent),
             "--host",
             host,
             "--port",
             str(port),
-            # What the daemon does every few seconds would drown what it finds and loads, which is still printed.
+            # Without this, lines of the daemon every few seconds would hide what it finds and loads.
             "--log-level",
             "warning",
         ]
         environment = os.environ | _handed_on(settings) | {"DAGSTER_HOME": str(home)}
-        # Not in the folder that `dev` is started in: its modules, and its .env, are not ours to run.
+        # Not in the folder that `dev` is started in: its modules and its .env must not be run.
         return run_until_ended(command, environment, f"http://{host}:{port}", (host, port), folder=home)
 
 
 def _handed_on(settings: Settings) -> dict[str, str]:
-    """Variables of Dagster's processes: Python's, and settings that name a place, which is the same for all."""
+    """Variables for Dagster's processes: Python's, and settings with paths, which are made absolute."""
     found = {
         variable("home"): str(settings.home.absolute()),
         "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), OTHER_COMMAND))),
@@ -94,7 +94,7 @@ def run_until_ended(
     *,
     folder: Path | None = None,
 ) -> int:
-    """Run it in a folder until it ends or is to end, and then leave nothing of it behind; returns the exit code."""
+    """Run a command in a folder until it ends or is interrupted, and end all its processes; returns the exit code."""
     ending = threading.Event()
     children: list[subprocess.Popen[bytes]] = []
 
@@ -103,13 +103,13 @@ def run_until_ended(
         for running in children:
             running.terminate()
 
-    # Set before the child is started: a signal that is ignored here, as under nohup, would be ignored there as well.
+    # Set before the child is started, because the child inherits ignored signals, for example under nohup.
     for sent in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sent, end)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As in the background of a script. Dagster takes SIGTERM for what SIGINT is to it, and would never end.
+        # SIGINT is ignored in the background of a script. Dagster handles SIGTERM like SIGINT and would never end.
         signal.signal(signal.SIGINT, lambda *_: None)
-    # In a group of its own, so that Ctrl-C reaches it once, through here: twice would break off its own ending.
+    # In a process group of its own, so that Ctrl-C reaches it once, from here. Twice would interrupt its shutdown.
     child = subprocess.Popen(
         command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
     )
@@ -122,19 +122,19 @@ def run_until_ended(
             fail(f"the UI is at {url}; Ctrl-C ends it")
         code = _wait(child, ending)
     except KeyboardInterrupt:
-        fail("ending; what was paid for and loaded is kept, and runs that are under way are taken up the next time")
+        fail("ending; what was paid for and loaded is kept, and the next start continues the runs that are under way")
         end()
         code = _wait(child, ending)
     finally:
         _end_group(child.pid)
     if ending.is_set():
         return 0
-    fail(f"Dagster ended by itself, with exit code {code}; what was loaded is kept, and a new start goes on from there")
+    fail(f"Dagster ended unexpectedly with exit code {code}; what was loaded is kept, and a new start continues there")
     return code
 
 
 def _wait(child: subprocess.Popen[bytes], ending: threading.Event) -> int:
-    """Its exit code; 0 where it was told to end and takes too long over it, to be killed then."""
+    """Wait for the exit code of a child; 0 if it was asked to end and takes too long. It is killed afterwards."""
     while True:
         try:
             return child.wait(ENDING_SECONDS)
@@ -144,7 +144,7 @@ def _wait(child: subprocess.Popen[bytes], ending: threading.Event) -> int:
 
 
 def _pass_on(child: subprocess.Popen[bytes], ending: threading.Event) -> None:
-    """Print what it prints, less stack traces, until it is to end: then runs only complain of being interrupted."""
+    """Print the child's output without stack traces, until it is asked to end: then runs only report interruptions."""
     assert child.stdout is not None
     lines = DagsterLines()
     for line in child.stdout:
@@ -161,7 +161,7 @@ def _show(lines: list[str]) -> None:
 
 
 def _end_group(group: int) -> None:
-    """End the runs: Dagster leaves those that are under way to themselves, and they would go on to spend money."""
+    """End the runs. Dagster does not end runs that are under way, and they would continue to spend money."""
     for sent, seconds in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 1.0)):
         deadline = time.monotonic() + seconds
         try:
@@ -182,11 +182,11 @@ def _answers(address: tuple[str, int]) -> bool:
 
 
 def _warn_of_source(settings: Settings, connection: Connection) -> None:
-    """Say it here where there is nothing to load: in the UI it is said in the sensor's ticks."""
+    """Print a warning if there is nothing to load. The UI shows it only in the sensor's ticks."""
     try:
         SourceResource(settings.source).open(connection)
     except PipelineError as error:
-        fail(f"{error}; the sensor goes on looking")
+        fail(f"{error}; the sensor keeps checking")
 
 
 def _refuse_used_port(host: str, port: int) -> None:

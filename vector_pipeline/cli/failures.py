@@ -1,4 +1,4 @@
-"""Any error as one line for the person at the terminal; the traceback of one that nobody expected goes to a file."""
+"""Any error as one line for the person at the terminal. The traceback of an unexpected error goes to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vector_pipeline.settings import Settings
 from vector_pipeline.store.failures import PostgresError, explain
 from vector_pipeline.store.libpq import secrets, shown
 
-# What to do about what the operating system reports.
+# Advice for errors of the operating system.
 _ADVICE = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there, or ask for more of it",
@@ -32,7 +32,7 @@ _ADVICE = {
 
 
 def line_of(error: BaseException) -> str:
-    """One line for an error, with what to do: of Postgres, SQLite, the file system, or of nobody's expecting."""
+    """One line for an error, with what to do. The error may come from Postgres, SQLite, the file system or anything."""
     for cause in _causes(error):
         if isinstance(cause, PipelineError):
             return str(cause)
@@ -50,13 +50,13 @@ def line_of(error: BaseException) -> str:
         if isinstance(cause, MemoryError):
             return "there is not enough memory; make some free, or lower VECTOR_PIPELINE_MAX_BYTES_PER_ARRIVAL"
         if isinstance(cause, UnicodeEncodeError) and cause.reason == "surrogates not allowed":
-            return f"{cause.object[:80]!r} holds bytes that are no UTF-8; write it in UTF-8"
+            return f"{cause.object[:80]!r} holds bytes that are not UTF-8; write it in UTF-8"
     kept = _keep_traceback(error)
     return f"unexpected error, {type(error).__name__}: {hide(one_line(error), _secrets())}; its traceback is in {kept}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came of, the deepest last; SQLAlchemy's have theirs in `orig`."""
+    """Yield an error and its causes, the deepest last. SQLAlchemy keeps the cause in `orig`."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

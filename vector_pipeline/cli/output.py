@@ -1,4 +1,4 @@
-"""What a person sees: lines on stderr, results on stdout, a live display on a terminal, one object with --json."""
+"""Output for people: messages on stderr, results on stdout, a live display on a terminal, one object with --json."""
 
 from __future__ import annotations
 
@@ -24,54 +24,54 @@ from rich.text import Text
 from vector_pipeline.redaction import hide
 from vector_pipeline.sources.base import printable
 
-# Counts of what is to be done, and of what is done of it: the bar is drawn, and the time left said, of the last pair
-# that has begun and is not at its end.
+# Pairs of counts: work to do, and work done. The progress bar and the time left belong to the last pair that has begun
+# and has not ended.
 PAIRS = (("files to load", "files loaded"), ("vectors to index", "vectors indexed"))
 
 # A piped log gets a line of progress this often.
 LINE_EVERY_SECONDS = 10.0
 
 
-# What a terminal obeys instead of showing it (C0 without the tab, DEL, C1), line ends beside the usual one, what turns
-# the direction of all that follows it, and halves of characters, which nothing can be written in.
+# Characters that a terminal obeys instead of showing (C0 without the tab, DEL, C1), unusual line ends, characters that
+# turn the direction of text, and lone surrogates, which no encoding can write.
 _OBEYED = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def harmless(line: str) -> str:
-    r"""A line of anybody's text for a terminal: what would be obeyed is written out (`\x1b`), all else is as it was."""
+    r"""A line that is safe for a terminal: characters that it would obey are escaped (`\x1b`), the rest is unchanged."""
     return _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode(), line)
 
 
 def show_every_character() -> None:
-    """Have characters that a terminal's encoding lacks shown by their numbers, instead of ending in an error."""
+    """Show characters that the terminal's encoding lacks by their numbers, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def fail(message: str) -> None:
-    """One line on stderr, with the program's name as other commands have it."""
+    """Print one line on stderr, with the program's name before it."""
     sys.stderr.write(wrapped(f"vector-pipeline: {printable(hide(message))}", sys.stderr) + "\n")
 
 
 def emit_json(value: dict[str, Any]) -> None:
-    """One JSON object on stdout, text in any language as it is."""
-    # What the stream's encoding lacks is written as JSON writes it.
+    """Print one JSON object on stdout, with text in any language unchanged."""
+    # Characters that the stream's encoding lacks are escaped as in JSON.
     ascii_only = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     text = json.dumps(value, ensure_ascii=ascii_only, default=str)
-    # All of them stand in strings, in which JSON has a form for each.
+    # They occur only inside strings, where JSON has an escape for each.
     _write(_OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
 def emit(line: str = "") -> None:
-    """One line of a result on stdout, whatever a file has brought into it."""
+    """Print one line of a result on stdout. Text from files in it is made safe."""
     _write(wrapped(harmless(line), sys.stdout))
 
 
 def wrapped(line: str, stream: TextIO) -> str:
-    """A line as it is, or on a terminal broken between words, so that the terminal does not break them itself.
+    """A line; for a terminal it is wrapped between words, so that the terminal does not break words.
 
-    What follows a label ("files   …") stays in its column. Words longer than the terminal, such as paths, stay whole.
+    Text after a label ("files   …") stays in its column. Words longer than the terminal, such as paths, stay whole.
     """
     if not stream.isatty():
         return line
@@ -97,19 +97,19 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 def _write(line: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
-    # A terminal of another encoding shows what it has no character for as its number.
+    # A terminal with another encoding shows characters that it lacks by their numbers.
     sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 class Progress:
-    """Counts of what is under way, shown live on a terminal and as a line now and then elsewhere."""
+    """Counts of the work under way. A terminal shows them live; otherwise a line is printed from time to time."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._quiet = quiet
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._began = self._told = time.monotonic()
+        self._began = self._printed = time.monotonic()
         self._totals_known: dict[str, float] = {}
         self._live: Live | None = None
 
@@ -125,20 +125,20 @@ class Progress:
             self._live = None
 
     def advance(self, what: str, amount: int) -> None:
-        """Add to a count; called from any thread."""
+        """Add to a count. Any thread may call it."""
         with self._lock:
             self._counts[what] += amount
             now = time.monotonic()
             if any(what == total for total, _ in PAIRS):
                 self._totals_known.setdefault(what, now)
-            due = self._live is None and not self._quiet and now - self._told >= LINE_EVERY_SECONDS
+            due = self._live is None and not self._quiet and now - self._printed >= LINE_EVERY_SECONDS
             if due:
-                self._told = now
+                self._printed = now
         if due:
             sys.stderr.write(self._line().plain + "\n")
 
     def say(self, line: str) -> None:
-        """A line of its own, above the live counts."""
+        """Print a line above the live counts."""
         if not self._quiet:
             self._console.print(Text(wrapped(printable(line), sys.stderr)), soft_wrap=True)
 

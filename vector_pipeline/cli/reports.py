@@ -15,20 +15,20 @@ from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files
 from vector_pipeline.text.documents import PLACES, notes_of
 
 if TYPE_CHECKING:
-    # Importing Dagster takes a second and openai half of one, which commands that use neither can do without.
+    # The import of Dagster takes a second and that of openai half a second. Commands that use neither skip them.
     from vector_pipeline.local.ingest import IngestReport
     from vector_pipeline.pipeline.pipeline import Pipeline
     from vector_pipeline.queries.estimate import Estimate
     from vector_pipeline.store.search.results import SearchResult
 
-# Rejected files that are listed; `status` lists all. Of files that a scan left out `status` lists as many.
+# The number of rejected files that `ingest` lists (`status` lists all), and of left-out files that `status` lists.
 SHOWN = 20
 
 LEFT_OUT = {"withheld": "missing", "waiting": "still being written", "passed_over": "passed over"}
 
 
 def where(pipeline: Pipeline) -> str:
-    """Which model and database are in use."""
+    """The model and the database in use."""
     settings = pipeline.settings
     model = f"{pipeline.model} (embedded, no key needed)" if settings.uses_embedded_model else pipeline.model
     server = "embedded Postgres" if settings.uses_embedded_server else pipeline.database.safe_url
@@ -36,7 +36,7 @@ def where(pipeline: Pipeline) -> str:
 
 
 def ingest_json(report: IngestReport) -> dict[str, Any]:
-    """The report as one object."""
+    """The report of `ingest` as one JSON object."""
     return {
         "files": {
             "loaded": report.loaded,
@@ -76,7 +76,7 @@ def ingest_line(report: IngestReport) -> str:
 
 
 def show_ingest(report: IngestReport) -> None:
-    """What `ingest` did, and what it left undone."""
+    """Print what `ingest` did, and what it could not do."""
     emit(
         f"files   {report.loaded:,} loaded, {report.deleted:,} deleted, {report.unchanged:,} unchanged, "
         f"{len(report.rejected):,} rejected, {report.pending:,} pending"
@@ -98,7 +98,7 @@ def show_ingest(report: IngestReport) -> None:
 
 
 def show_results(results: list[SearchResult]) -> None:
-    """Texts that were found, best first."""
+    """Print the results of a search, best first."""
     width = min(100, shutil.get_terminal_size().columns)
     if not results:
         emit("nothing found")
@@ -130,13 +130,13 @@ def _places(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _headings(metadata: Mapping[str, Any]) -> list[str]:
-    """The path of headings that we noted. Rows of earlier versions may have a record's own field in its place."""
+    """The path of headings of a chunk. Rows of earlier versions may have a record's own field in its place."""
     path = notes_of(metadata).get("headings")
     return [name for name in path if isinstance(name, str)] if isinstance(path, list) else []
 
 
 def show_evaluation(found: dict[str, Any]) -> None:
-    """What part of a golden set each mode finds."""
+    """Print what part of a golden set each mode finds."""
     k = found["k"]
     emit(f"{'mode':<8}  {'questions':<18}  {f'recall@{k}':<19}  {'MRR':<19}  {f'nDCG@{k}':<19}")
     for mode, figures in found["modes"].items():
@@ -152,7 +152,7 @@ def _with_interval(figure: dict[str, float]) -> str:
 
 
 def show_status(found: dict[str, Any]) -> None:
-    """The state of the table."""
+    """Print the state of the table."""
     files = found["files"]
     emit(f"database  {found['database']}, {_mib(found['bytes'])}")
     emit("          " + ", ".join(f"{name} {_mib(size)}" for name, size in found["sizes"].items()))
@@ -174,7 +174,7 @@ def show_status(found: dict[str, Any]) -> None:
 
 
 def show_files(files: list[dict[str, Any]]) -> None:
-    """What became of single files."""
+    """Print the state of single files."""
     for file in files:
         counts = [counted(file[name], name[:-1]) for name in ("documents", "chunks", "tokens")]
         reason = f"; {file['error']}" if file["error"] else ""
@@ -185,8 +185,8 @@ def show_files(files: list[dict[str, Any]]) -> None:
 
 
 def _show_scan(scan: dict[str, Any]) -> None:
-    """When a source was last looked through, and what was left out."""
-    left_out = [f"{scan[name]:,} {said}" for name, said in LEFT_OUT.items() if scan[name]]
+    """Print when the last scan of a source ended, and what it left out."""
+    left_out = [f"{scan[name]:,} {words}" for name, words in LEFT_OUT.items() if scan[name]]
     if scan["not_read"]:
         left_out.append(kinds_not_read(scan["not_read"]))
     emit(f"scanned   {printable(scan['root'])} at {scan['ended_at']}: {', '.join(left_out) or 'nothing left out'}")
@@ -203,7 +203,7 @@ def _mib(size: int) -> str:
 
 
 def show_spaces(spaces: list[dict[str, Any]]) -> None:
-    """The spaces, one a line."""
+    """Print the spaces, one a line."""
     for space in spaces:
         missing = f", {space['missing']:,} missing" if space["missing"] is not None else ""
         recall = f", recall@10 {space['recall']:.3f}" if space["recall"] is not None else ""
@@ -224,13 +224,13 @@ def _minutes(minutes: float | None) -> str:
 
 
 def show_estimate(found: Estimate) -> None:
-    """What ingesting would take."""
+    """Print an estimate."""
     emit(f"model     {found.model}")
     emit(f"files     {found.files:,} new or changed, {len(found.rejected):,} that cannot be read")
     emit(f"chunks    {found.chunks:,}, {found.reused:,} of them paid for already or repeated")
     emit(f"to pay    {counted(found.tokens, 'token')} in {counted(found.requests, 'request')}")
     if found.model == EMBEDDED_MODEL:
-        emit("cost      nothing: the embedded model answers on this machine")
+        emit("cost      nothing: the embedded model runs on this machine")
     elif found.usd is None:
         emit("cost      unknown: set VECTOR_PIPELINE_USD_PER_MILLION_TOKENS")
     else:

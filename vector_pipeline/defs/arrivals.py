@@ -1,4 +1,4 @@
-"""Which pending arrivals a tick requests runs for, and what it says of those that wait."""
+"""The pending arrivals that a tick requests runs for, and a line about those that wait."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from vector_pipeline.store.failed_arrivals import FailedArrival, failed_arrivals
 from vector_pipeline.store.locks import in_progress
 from vector_pipeline.store.shared.answered import last_answer
 
-# An answer counts as newer than a failure only by so much: the failed run itself may have had answers before it failed.
+# An answer counts as newer than a failure only by this margin: the failed run itself may have had answers before it.
 NEWER_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class Due:
-    """What a tick does about the pending arrivals."""
+    """What a tick does with the pending arrivals."""
 
     keys: dict[str, str] = field(default_factory=dict)
     """Arrivals to request a run for, with the run's key."""
     waiting: list[FailedArrival] = field(default_factory=list)
-    """Failed ones that are not requested now."""
+    """Failed arrivals that are not requested now."""
 
 
 def due_arrivals(
     connection: Connection, instance: dg.DagsterInstance, names: Names, pipeline: Pipeline, at_most: int
 ) -> Due:
-    """The arrivals to request runs for, oldest first; `at_most` are queued or under way at a time.
+    """The arrivals to request runs for, oldest first. At most `at_most` are queued or running at a time.
 
-    Notes on the way why runs failed that could not note it themselves.
+    It also records why runs failed, if they could not record it themselves.
     """
     due = Due()
     room = at_most
@@ -71,7 +71,7 @@ def _is_to_retry(failed: FailedArrival, answered: datetime | None) -> bool:
 
 
 def waiting_line(waiting: Sequence[FailedArrival], cron: str) -> str:
-    """What waits, why and until when: '10 files of 2 failed arrivals are pending (…), next try 03:00 UTC …'."""
+    """A line about waiting files: '10 files of 2 failed arrivals are pending (…), next try 03:00 UTC …'."""
     files = sum(found.files for found in waiting)
     reasons = Counter(found.error for found in waiting)
     shown = "; ".join(reason[:160] for reason, _ in reasons.most_common(2))
@@ -90,7 +90,7 @@ def waiting_line(waiting: Sequence[FailedArrival], cron: str) -> str:
 
 
 def at_night(cron: str) -> str:
-    """When a cron line ticks, as '03:00 UTC' where it is once a day, else the line itself."""
+    """The time of a cron line: '03:00 UTC' if it is once a day, else the line itself."""
     fields = cron.split()
     if len(fields) == 5 and fields[2:] == ["*", "*", "*"] and fields[0].isdigit() and fields[1].isdigit():
         return f"{int(fields[1]):02d}:{int(fields[0]):02d} UTC"

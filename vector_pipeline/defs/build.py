@@ -1,4 +1,4 @@
-"""Settings to Definitions: everything of one pipeline under its own names."""
+"""Build the Definitions of one pipeline from its settings."""
 
 from __future__ import annotations
 
@@ -40,13 +40,12 @@ def build_definitions(
 ) -> dg.Definitions:
     """The Definitions of one pipeline: seven assets, five checks, four jobs, four sensors, two schedules, resources.
 
-    Without settings they are read from the environment. With a NAME all names carry it as a prefix, so that the
-    Definitions can be merged into a code location that has others; they set no executor and no logger there. `options`
-    are what that location decides about them.
-    `opened` is a pipeline that the caller holds open: runs in this process use it instead of opening it themselves, and
-    `finished` receives what each of their stages did, and `say` a line about what takes long. `ticks` bounds what one
-    tick does.
-    Raises ConfigurationError for settings that make none.
+    The default of `settings` is the environment. A NAME is a prefix of all names, so the Definitions can be merged into
+    a code location with others. They set no executor and no logger there. `options` is what that location decides about
+    them. `opened` is a pipeline that the caller holds open: runs in this process use it and do not open their own.
+    `finished` receives the outcome of each of their stages, and `say` a line about work that takes long. `ticks` limits
+    the work of one tick.
+    Raises ConfigurationError for invalid settings.
     """
     opening = Opening(settings or Settings.from_environment(), opened, ticks, options)
     if finished is not None:

@@ -1,4 +1,4 @@
-"""Asset checks: red when disk, manifest and table do not say the same, or the index finds too little."""
+"""Asset checks: they fail if source, manifest and table do not agree, or if the index finds too little."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from vector_pipeline.store.space import list_spaces
 
 
 def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
-    """The checks of a pipeline, each on the asset that it speaks of."""
+    """The checks of a pipeline, each on its asset."""
     return [
         _all_files_loaded(opening),
         _no_files_rejected(opening),
@@ -32,7 +32,7 @@ def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
 def _check(
     opening: Opening, name: str, description: str, *, needs: Sequence[str] = ("postgres",)
 ) -> Callable[[Callable[..., Any]], dg.AssetChecksDefinition]:
-    """A decorator that makes a function a check; it is made again after each run of `vector_index`."""
+    """A decorator that turns a function into a check. The check runs again after each run of `vector_index`."""
     names = opening.names
     index = names.asset("vector_index")
     asset = names.asset(CHECKS[name])
@@ -80,7 +80,7 @@ def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
     @_check(
         opening,
         "table_matches_disk",
-        "The source, listed again, holds what the table holds; pending and just changed files aside.",
+        "A new listing of the source agrees with the table, except for pending and just changed files.",
         needs=("postgres", "source"),
     )
     def table_matches_disk(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
@@ -99,7 +99,7 @@ def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
                 for place in places
             ]
         except (ConfigurationError, SourceError) as error:
-            # This check is there to show that the source is away, which is no reason for the run to fail.
+            # The check shows that the source cannot be reached. The run itself need not fail for that.
             return dg.AssetCheckResult(passed=False, description=str(error), metadata={"error": str(error)})
         return _matches(found)
 
@@ -156,13 +156,13 @@ def _recall(opening: Opening) -> dg.AssetChecksDefinition:
 def _matches(found: list[Comparison]) -> dg.AssetCheckResult:
     differs = sum(comparison.differs for comparison in found)
     meaning = {
-        "missing": "on disk and not in the table",
-        "deleted": "in the table and no longer on disk",
-        "changed": "changed on disk since it was loaded",
+        "missing": "in the source but not in the table",
+        "deleted": "in the table but no longer in the source",
+        "changed": "changed in the source since it was loaded",
     }
     return dg.AssetCheckResult(
         passed=differs == 0,
-        description=f"{differs:,} files differ" if differs else "what the source lists is what was loaded",
+        description=f"{differs:,} files differ" if differs else "the source and the table agree",
         metadata={
             **{
                 f"files_{name}": sum(getattr(comparison, name) for comparison in found)

@@ -1,7 +1,7 @@
-"""`VectorPipelineComponent`: a pipeline described in a `defs.yaml` of a Dagster project.
+"""`VectorPipelineComponent`: a pipeline in a `defs.yaml` of a Dagster project.
 
-The attributes are the settings in lower case, and what Dagster adds: owners, tags, upstream assets, freshness, switches.
-What is not given comes from the environment, as everywhere else.
+Its attributes are the settings in lower case, and options for Dagster: owners, tags, upstream assets, freshness,
+switches. Settings that are not given come from the environment.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _setting_fields() -> dict[str, Any]:
     for setting, field in Settings.model_fields.items():
         if setting not in _NOT_ATTRIBUTES:
             name = _FIELDS.get(setting, setting)
-            description = f"{docs.get(setting, '')} {variable(setting)} when left out.".strip()
+            description = f"{docs.get(setting, '')} Default: {variable(setting)}.".strip()
             kind = _plain(field.annotation) if setting != "tier" else str | int
             fields[name] = (Annotated[kind | None, _resolver(name, kind, description)], None)
     return fields
@@ -119,13 +119,13 @@ _SettingAttributes: Any = create_model("_SettingAttributes", __base__=dg.Model, 
 
 
 class Freshness(dg.Resolvable, dg.Model):
-    """After how long without a scan or an index run the assets count as late."""
+    """The time without a scan or an index run after which the assets count as late."""
 
     fail_window_minutes: float = Field(description="Minutes after which the assets fail their freshness policy.")
     warn_window_minutes: float | None = Field(default=None, description="Minutes after which they warn.")
 
     def policy(self) -> dg.FreshnessPolicy:
-        """The policy as Dagster has it."""
+        """The policy as a Dagster object."""
         warn = self.warn_window_minutes
         return dg.FreshnessPolicy.time_window(
             fail_window=timedelta(minutes=self.fail_window_minutes),
@@ -134,12 +134,12 @@ class Freshness(dg.Resolvable, dg.Model):
 
 
 class Translation(dg.Resolvable, dg.Model):
-    """What the project adds to every asset of the pipeline."""
+    """What the project adds to each asset of the pipeline."""
 
     key_prefix: str | Sequence[str] | None = Field(
-        default=None, description="Prefix of asset keys, a name or several; the pipeline's name when left out."
+        default=None, description="Prefix of asset keys, one name or several. Default: the pipeline's name."
     )
-    group_name: str | None = Field(default=None, description="Group of the assets; the pipeline's name when left out.")
+    group_name: str | None = Field(default=None, description="Group of the assets. Default: the pipeline's name.")
     owners: Sequence[str] = Field(default=(), description="Owners: email addresses, or team:NAME.")
     tags: Mapping[str, str] = Field(default_factory=dict, description="Tags.")
     metadata: Mapping[str, Any] = Field(default_factory=dict, description="Metadata.")
@@ -149,8 +149,8 @@ class Translation(dg.Resolvable, dg.Model):
 class VectorPipelineComponent(dg.Component, dg.Resolvable, _SettingAttributes):
     """A folder or bucket of text, kept in step with a pgvector table: seven assets, their jobs, sensors and checks.
 
-    The attributes are the settings in lower case; docs/configuration.md describes each. `name` is the name of the folder
-    that holds the defs.yaml when left out, and `schema` the same as `name`: several corpora are several folders.
+    The attributes are the settings in lower case; docs/configuration.md describes each. The default of `name` is the
+    name of the folder with the defs.yaml, and that of `schema` is `name`, so several corpora can be several folders.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -161,7 +161,7 @@ class VectorPipelineComponent(dg.Component, dg.Resolvable, _SettingAttributes):
     translation: Translation = Field(default_factory=Translation, description="Keys, group, owners, tags, metadata.")
     automation_condition: Annotated[
         dg.AutomationCondition[Any] | None,
-        dg.Resolver.default(model_field_type=str | None, description="When source_files is materialized by itself."),
+        dg.Resolver.default(model_field_type=str | None, description="When source_files is materialized automatically."),
     ] = None
     freshness: Freshness | None = Field(default=None, description="Freshness policy of source_files and vector_index.")
     switches: Mapping[str, bool] = Field(
@@ -169,9 +169,9 @@ class VectorPipelineComponent(dg.Component, dg.Resolvable, _SettingAttributes):
     )
     executor: Literal["in_process", "project"] = Field(
         default="in_process",
-        description="One process for each run of the pipeline's jobs, or whatever the project's executor does.",
+        description="Run the pipeline's jobs in one process each, or with the project's executor.",
     )
-    pool: str | None = Field(default=None, description="Concurrency pool of embeddings; NAME_embeddings when left out.")
+    pool: str | None = Field(default=None, description="Concurrency pool of embeddings. Default: NAME_embeddings.")
 
     @classmethod
     def model(cls) -> type[BaseModel]:
@@ -191,7 +191,7 @@ class VectorPipelineComponent(dg.Component, dg.Resolvable, _SettingAttributes):
         for name in _SECRETS:
             if given.get(name) == IN_THE_FILE:
                 raise ConfigurationError(
-                    f"{name} stands in the defs.yaml of '{context.path.name}', which is no place for a secret: write "
+                    f"{name} is in the defs.yaml of '{context.path.name}', which is not a place for a secret: write "
                     f'"{{{{ env.{variable(name)} }}}}" there and set that variable'
                 )
         if "tier" in given:

@@ -1,4 +1,4 @@
-"""Whether every file is loaded: the results of two checks, made by a run or by a tick of the sensor."""
+"""The results of two checks on whether every file is loaded, for a run or a tick of the sensor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failed_arrivals import failed_arrivals, waiting_files
 
-# Pending files count as late once no run has taken them up for so long; before that they are on their way.
+# Pending files count as late if no run has worked on them for this time.
 LATE_SECONDS = 3_600.0
 
 SHOWN = 200
@@ -20,27 +20,27 @@ SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """How many files are not loaded, and why."""
+    """The numbers of files that are not loaded, by reason."""
 
     pending: int
     rejected: int
     failed: int
-    """Pending ones of arrivals whose last run failed."""
+    """Pending files of arrivals whose last run failed."""
     late: int
-    """Pending ones that no run has taken up for an hour."""
+    """Pending files that no run has worked on for an hour."""
 
     @classmethod
     def read(cls, connection: Connection) -> FileState:
-        """The state now; reads only files that are not loaded."""
+        """Read the state now. It reads only files that are not loaded."""
         pending, rejected = manifest.count_unfinished(connection)
         failed = sum(found.files for found in failed_arrivals(connection)) if pending else 0
         return cls(pending, rejected, failed, waiting_files(connection, LATE_SECONDS) if pending else 0)
 
 
 def all_files_loaded(connection: Connection, state: FileState) -> dg.AssetCheckResult:
-    """The check `all_files_loaded`: red where loads failed, a warning where files are rejected or late.
+    """The check `all_files_loaded`: an error if loads failed, a warning if files are rejected or late.
 
-    Files that are pending because a run is loading them, or is about to, are no failure.
+    It passes for files that are pending because a run is loading them or will soon.
     """
     counts = manifest.count_files(connection)
     open_files = manifest.files_with_status(connection, "rejected", "pending", limit=SHOWN)
@@ -64,7 +64,7 @@ def all_files_loaded(connection: Connection, state: FileState) -> dg.AssetCheckR
 
 
 def no_files_rejected(connection: Connection, state: FileState) -> dg.AssetCheckResult:
-    """The check `no_files_rejected`: a warning where files cannot be read or embedded, with the reasons."""
+    """The check `no_files_rejected`: a warning if files cannot be read or embedded, with the reasons."""
     rejected = manifest.files_with_status(connection, "rejected", limit=SHOWN) if state.rejected else []
     return dg.AssetCheckResult(
         passed=not state.rejected,
@@ -78,7 +78,7 @@ def no_files_rejected(connection: Connection, state: FileState) -> dg.AssetCheck
 
 
 def evaluations(connection: Connection, names: Names, state: FileState) -> list[dg.AssetCheckEvaluation]:
-    """Both results as a sensor reports them, which runs nothing."""
+    """Both results in the form that a sensor reports."""
     results = {
         "all_files_loaded": all_files_loaded(connection, state),
         "no_files_rejected": no_files_rejected(connection, state),

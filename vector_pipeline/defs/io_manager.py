@@ -16,14 +16,14 @@ from vector_pipeline.settings import variable
 class ParquetStages(dg.ConfigurableIOManager):
     """Streams a `pyarrow.RecordBatchReader` of a stage to Parquet and back, without holding it in memory.
 
-    What goes wrong while the stream is made is raised here, but is the asset's own error: it reaches Dagster with
-    its cause, nothing is kept of the stream, and the earlier file stays.
+    An error while the stream is produced is raised here, but it is the asset's own error. It reaches Dagster with its
+    cause, nothing of the stream is kept, and the earlier file stays.
     """
 
     base: str
 
     def handle_output(self, context: dg.OutputContext, obj: pa.RecordBatchReader) -> None:
-        """Take the stream to its end; rows, bytes and place become metadata of the materialization."""
+        """Write the whole stream. Its rows, bytes and URI become metadata of the materialization."""
         with explained():
             written = StageFiles(self.base).write(context.asset_key.path[-1], context.asset_partition_key, obj)
         context.add_output_metadata(
@@ -35,7 +35,7 @@ class ParquetStages(dg.ConfigurableIOManager):
         )
 
     def load_input(self, context: dg.InputContext) -> pa.RecordBatchReader:
-        """The stream of the upstream stage; the file stays open until the stream was taken to its end."""
+        """The stream of the upstream stage. The file stays open until the whole stream has been read."""
         files = StageFiles(self.base)
         stage, arrival = context.asset_key.path[-1], context.asset_partition_key
 

@@ -1,4 +1,4 @@
-"""What the definitions of one pipeline share: its settings, its names, the limits of its ticks, and how to open it."""
+"""What the definitions of one pipeline share: settings, names, limits of ticks, and a way to open the pipeline."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from vector_pipeline.stages.token_batches import PlanOutcome
 from vector_pipeline.store.locks import SETTLE_SECONDS
 
 StageOutcome = DocumentsOutcome | ChunksOutcome | PlanOutcome | EmbedResult | LoadResult
-"""What a stage did for an arrival."""
+"""The outcome of a stage for an arrival."""
 
 
 @dataclass(frozen=True, slots=True)
 class TickLimits:
-    """How long a tick may take and how much it may ask for. All times are in seconds."""
+    """Limits of the duration and the work of a tick. All times are in seconds."""
 
     interval_seconds: int = 30
-    """Between two ticks of `source_files_sensor`."""
+    """The time between two ticks of `source_files_sensor`."""
     scan_seconds: float = 20.0
-    """After which a scan inside a tick breaks off: Dagster allows a tick 60 s, and the daemon has other sensors."""
+    """A scan inside a tick stops after this time: Dagster allows a tick 60 s, and the daemon has other sensors."""
     files_per_tick: int = 100_000
-    """Known files above which a tick leaves the listing to a run: it would keep the daemon busy."""
+    """With more known files a run lists the source, because a tick would keep the daemon busy."""
     scan_every_seconds: float = 120.0
-    """Between two runs that list what is too much for a tick."""
+    """The time between two such runs."""
     slow_for_seconds: float = 3_600.0
-    """How long a source that was too slow for a tick is left to runs before a tick tries again."""
+    """For this time runs list a source that was too slow for a tick. Then a tick tries again."""
     runs_per_tick: int = 50
-    """Runs that the sensor keeps queued or under way, and arrivals that one tick registers at most."""
+    """The most runs that the sensor keeps queued or running, and the most arrivals that one tick registers."""
     start_seconds: float = 30.0
-    """From its start to the moment when it holds its lock in Postgres, a run may take so long."""
+    """A run may need this time from its start until it holds its lock in Postgres."""
     settle_seconds: float = SETTLE_SECONDS
-    """After a start of Postgres, a run whose lock is missing may still be alive for so long."""
+    """For this time after a start of Postgres, a run without its lock may still be alive."""
 
 
 ORDINARY = TickLimits()
@@ -49,20 +49,20 @@ ALONE = DagsterOptions()
 
 
 def _ignore(_: object) -> None:
-    """Show nothing, keep nothing."""
+    """Ignore an outcome or a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One pipeline, as its assets, checks, sensors and schedules know it."""
+    """One pipeline for its assets, checks, sensors and schedules."""
 
     settings: Settings
     held: Pipeline | None = field(default=None, repr=False)
-    """The pipeline that the process which builds the definitions holds open, if it does."""
+    """The open pipeline of the process that builds the definitions, if it has one."""
     ticks: TickLimits = ORDINARY
     options: DagsterOptions = ALONE
     finished: Callable[[StageOutcome], None] = field(default=_ignore, repr=False)
-    """Called in the process of the run with what each stage did."""
+    """Called in the process of the run with the outcome of each stage."""
     say: Callable[[str], None] = field(default=_ignore, repr=False)
     """Called in the process of the run with a line about work that takes long."""
 
@@ -74,7 +74,7 @@ class Opening:
 
     @contextmanager
     def pipeline(self) -> Iterator[Pipeline]:
-        """The pipeline, open for as long as the block lasts. Raises as `open_pipeline` does."""
+        """Open the pipeline while the block lasts. Raises the errors of `open_pipeline`."""
         if self.held is not None:
             yield self.held
             return

@@ -1,4 +1,4 @@
-"""Numbers as pictures and tables for a materialization's metadata. Plain values in, Dagster metadata out."""
+"""Pictures and tables for the metadata of a materialization: plain values in, Dagster metadata out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vector_pipeline.sources.base import printable
 
 WIDTH, HEIGHT, BARS = 480, 160, 24
 
-# Rows that a metadata table shows at most: the events are kept for ever, and the manifest holds the rest.
+# The most rows of a metadata table: events are kept for ever, and the manifest has the rest.
 TABLE_ROWS = 200
 
 # Characters of a name; longer ones push the other columns out of sight.
@@ -56,13 +56,13 @@ def _svg(bars: Counter[int], low: int, high: int, unit: str) -> str:
 
 
 def shortened(name: str) -> str:
-    """A file's name as a table can show it: on one line, and without its middle where it is long."""
+    """A file's name for a table: on one line, and without its middle if it is long."""
     name = printable(name)
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH // 2]} … {name[-NAME_LENGTH // 2 :]}"
 
 
 def outcome_table(outcomes: Iterable[tuple[str, str, str]]) -> dg.TableMetadataValue:
-    """Files with what became of them: (path, outcome, reason or ''), at most TABLE_ROWS of them."""
+    """A table of files: (path, outcome, reason or ''), at most TABLE_ROWS of them."""
     records = [
         dg.TableRecord({"file": shortened(path), "outcome": outcome, "reason": reason})
         for path, outcome, reason in outcomes

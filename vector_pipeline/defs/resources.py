@@ -1,7 +1,7 @@
-"""What assets ask for by name: the database (`postgres`), the source, and the embedding API (`openai`).
+"""The resources of assets: the database (`postgres`), the source, and the embedding API (`openai`).
 
-Resources open things and nothing else; the work is in `stages/`. No secret is part of a resource's configuration:
-keys and the database's URL are read from the environment when a run starts.
+Resources only open things; the work is in `stages/`. No secret is part of a resource's configuration: keys and the URL
+of the database are read from the environment when a run starts.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from vector_pipeline.store.run_locks import RunLocks
 
 @dataclass(slots=True)
 class PostgresResource:
-    """The pipeline's database, open while the run lasts, and what the run holds in it."""
+    """The pipeline's database, open while the run lasts, with the locks of the run."""
 
     pipeline: Pipeline
     _locks: RunLocks
 
     def hold(self, context: dg.AssetExecutionContext, arrival: str) -> bool:
-        """Take an arrival for this run, waiting while another has it; kept until the run ends.
+        """Hold an arrival until this run ends. Wait while another run holds it.
 
-        From then on the pipeline's connections write as its owner, as long as no other run has taken it over.
-        Returns whether another had it and has left nothing of it undone.
+        After that the pipeline's connections write as its owner, until another run takes it over. Returns whether
+        another run held it before and left nothing of it pending.
         """
         waited = self._locks.hold_arrival(arrival, log=context.log.info)
         self.pipeline = self.pipeline.owned_by(self._locks.owner(arrival))

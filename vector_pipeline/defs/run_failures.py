@@ -1,4 +1,4 @@
-"""Why a run failed, from the events that Dagster kept of it, for what the run could not note in Postgres itself."""
+"""The reason why a run failed, from its events in Dagster, if the run could not record it in Postgres itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEFORE_ITS_FIRST_STEP = "failed before its first step; see the run in the UI"
 
 
 def reason_of(events: Iterable[dg.DagsterEvent]) -> tuple[str, Failure]:
-    """The line of the first step that failed, with its name, and what can be done about it.
+    """The reason of the first failed step, with the step's name, and the kind of failure.
 
     A run without a failed step could not begin: Postgres or its process was away, which may pass.
     """
@@ -40,7 +40,7 @@ def reason_of(events: Iterable[dg.DagsterEvent]) -> tuple[str, Failure]:
 def note_failures(
     instance: dg.DagsterInstance, connection: Connection, last_runs: Sequence[tuple[str, dg.DagsterRun]]
 ) -> None:
-    """Note why the last run of each arrival failed, where it could not note that itself; `last_runs` are by arrival."""
+    """Record why the last run of each arrival failed, if it could not record that itself. `last_runs` are by arrival."""
     ended = {
         arrival: run
         for arrival, run in last_runs

@@ -28,12 +28,12 @@ ACTIVE = [
 WILL_RETRY = "dagster/will_retry"
 
 SPEND_UNTIL = "vector_pipeline/spend_until_usd"
-"""Tag of a run that ends where all that was ever spent, by all runs, reaches this sum in USD."""
+"""Tag of a run that ends when the spending of all runs of all time reaches this sum in USD."""
 
-# Arrivals asked about in one query.
+# The number of arrivals in one query.
 LOOKUP = 200
 
-# Runs of one arrival, where each died with its process: what kills them may be what they read.
+# The most runs of one arrival if each died with its process: the cause may be a file that they read.
 TRIES = 5
 
 
@@ -46,12 +46,12 @@ def is_of(run: dg.DagsterRun, names: Names) -> bool:
 def release_abandoned(
     instance: dg.DagsterInstance, names: Names, connection: Connection, limits: TickLimits = ORDINARY
 ) -> list[str]:
-    """Mark this pipeline's runs as failed whose process is gone, and free their pool slots; returns their ids.
+    """Mark runs of this pipeline without a process as failed, and free their pool slots; returns their ids.
 
-    A run is alive while it holds its lock in Postgres. Dagster's status does not show it: a killed process leaves it at
-    "started", and arrivals, scans and the index would wait for that run for ever. Dagster itself notices only the runs
-    that the daemon's own code server launched, and only while that server lives. Runs of other pipelines, which may be
-    in another database, are left alone.
+    A run is alive while it holds its lock in Postgres. Dagster's status does not show this: after a kill it stays at
+    "started", and arrivals, scans and the index would wait for that run for ever. Dagster itself notices only runs that
+    the daemon's own code server launched, and only while that server lives. Runs of other pipelines, which may be in
+    another database, are not changed.
     """
     before = time.time() - limits.start_seconds
     records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
@@ -73,7 +73,7 @@ def _is_ours(run: dg.DagsterRun, names: Names) -> bool:
 
 
 def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str]) -> dict[str, list[dg.DagsterRun]]:
-    """The runs of each arrival, newest first; arrivals without any are left out."""
+    """The runs of each arrival, newest first. Arrivals without runs are left out."""
     found: dict[str, list[dg.DagsterRun]] = {}
     if arrivals:
         for run in instance.get_runs(dg.RunsFilter(tags={PARTITION: list(arrivals)})):
@@ -84,7 +84,7 @@ def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str])
 
 
 def spend_until(tags: Mapping[str, str]) -> float | None:
-    """The sum in USD, spent by all runs since the first day, at which a run ends; None where it has no such limit."""
+    """The spending of all runs of all time, in USD, at which a run ends; None if it has no such limit."""
     return float(tags[SPEND_UNTIL]) if SPEND_UNTIL in tags else None
 
 
@@ -99,10 +99,10 @@ def run_keys(
     arrivals: Sequence[str],
     retry: Collection[str],
 ) -> dict[str, str]:
-    """Those of some idle arrivals that a run is requested for, with the run's key.
+    """The idle arrivals to request runs for, with the keys of the runs.
 
-    An arrival is requested once, under its own name. After a run that died with its process, and for an arrival whose
-    time to `retry` has come, it is requested again under the name of the run that it follows; else it waits.
+    An arrival is requested once under its own name. If its last run died with its process, or if it is in `retry`, it is
+    requested again under a key with the id of that run. Otherwise it waits.
     """
     wanted: dict[str, str] = {}
     for arrival in arrivals:
@@ -115,15 +115,15 @@ def run_keys(
 
 
 def was_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether a step failed because its process received a signal to end: Ctrl-C, SIGTERM, a pod that is moved."""
+    """Whether a step failed because its process received a signal to stop: Ctrl-C, SIGTERM, or a pod that is moved."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 
 
 def _died(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run failed only because its process ended. A run that a person ended has another status: canceled.
+    """Whether a run failed only because its process ended. A run that a person ended has the status canceled.
 
-    Runs that the instance itself retries (run_retries in dagster.yaml) are left to it.
+    False for runs that the instance itself retries (run_retries in dagster.yaml).
     """
     if run.status is not dg.DagsterRunStatus.FAILURE or run.tags.get(WILL_RETRY) == "true":
         return False

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 
 class CorpusParams(BaseModel):
-    """What `dg scaffold` asks for."""
+    """The options of `dg scaffold`."""
 
     source: str = Field(default="texts", description="Folder, or URL such as s3://bucket/folder, that holds the text.")
 
@@ -24,7 +24,7 @@ class CorpusScaffolder(dg.Scaffolder[CorpusParams]):
         return CorpusParams
 
     def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
-        """Write the file, and the folder of the text where it is one of the project and does not exist."""
+        """Write the file. If the source is a folder of the project that does not exist, create it."""
         source = (request.params or CorpusParams()).source
         if "://" not in source and request.project_root is not None:
             (request.project_root / source).mkdir(parents=True, exist_ok=True)

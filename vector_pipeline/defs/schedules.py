@@ -1,7 +1,7 @@
-"""The scheduled backfill: what is failed, missing, or loaded by other rules, oldest first.
+"""The backfill: run arrivals with files that failed, are missing, or were loaded by other rules, oldest first.
 
-A schedule of Dagster's has one job. A source that is too much to list in a tick has a schedule of its own for the job
-`scan`, and a sensor that requests runs of what such a scan found.
+A Dagster schedule has one job. So for a source that is too large for a tick there is a second schedule for the job
+`scan`, and a sensor that requests runs for what such a scan found.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def build_backfill_schedule(opening: Opening, ingest: dg.UnresolvedAssetJobDefin
         opening,
         "backfill_schedule",
         ingest,
-        "Runs again what failed or is missing, and what was loaded by other rules, oldest first.",
+        "Runs arrivals again whose files failed, are missing, or were loaded by other rules, oldest first.",
         backfill_schedule,
     )
 
 
 def build_scan_schedule(opening: Opening, scanning: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
-    """`scan_schedule`: requests a run that lists the source where that is too much for `backfill_schedule`.
+    """`scan_schedule`: requests a run that lists the source, if that is too much for `backfill_schedule`.
 
     Raises ConfigurationError for a BACKFILL_CRON that is none.
     """
@@ -82,7 +82,7 @@ def build_scan_schedule(opening: Opening, scanning: dg.UnresolvedAssetJobDefinit
 def build_backfill_sensor(
     opening: Opening, scanning: dg.UnresolvedAssetJobDefinition, ingest: dg.UnresolvedAssetJobDefinition
 ) -> dg.SensorDefinition:
-    """`backfill_sensor`: requests runs of what a scan for the schedule found, under the budget of that night."""
+    """`backfill_sensor`: requests runs for what a scan of `scan_schedule` found, within the budget of that night."""
     names = opening.names
 
     @dg.run_status_sensor(
@@ -117,7 +117,7 @@ def _on_cron(
     description: str,
     tick: Callable[..., Any],
 ) -> dg.ScheduleDefinition:
-    """A schedule at BACKFILL_CRON. Raises ConfigurationError where that is no cron line."""
+    """A schedule at BACKFILL_CRON. Raises ConfigurationError if that is not a cron line."""
     cron = opening.settings.backfill_cron
     try:
         return dg.schedule(
@@ -153,7 +153,7 @@ def _tick(
 
 
 def _tags(connection: Connection, pipeline: Pipeline) -> dict[str, str]:
-    """The tags of runs of one night: whose they are, and what all of them may spend."""
+    """The tags for the runs of one night: their trigger, and the budget of all of them."""
     tags = {TRIGGER: "schedule"}
     budget = pipeline.settings.backfill_max_cost_usd
     if budget is not None:
@@ -162,9 +162,9 @@ def _tags(connection: Connection, pipeline: Pipeline) -> dict[str, str]:
 
 
 def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeline) -> list[str]:
-    """Arrivals that own pending or stale files and that nobody works on, oldest first, as many as a tick may run.
+    """Arrivals with pending or stale files that no run works on, oldest first, up to the number for one tick.
 
-    Their partitions exist when this returns: one unknown key would make the whole tick fail.
+    Their partitions exist when this returns, because one unknown key would make the whole tick fail.
     """
     at_most, at_once = pipeline.settings.backfill_max_runs, pipeline.settings.max_files_per_arrival
     with pipeline.database.connect(role="schedule") as connection:

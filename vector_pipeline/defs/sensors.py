@@ -1,4 +1,4 @@
-"""The sensor on new files, and the one that maintains the index once loads are quiet."""
+"""The sensor for new files, and the one that maintains the index when no loads are running."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _TAGS = {TRIGGER: "sensor"}
 def build_source_files_sensor(
     opening: Opening, scanning: dg.UnresolvedAssetJobDefinition, ingest: dg.UnresolvedAssetJobDefinition
 ) -> dg.SensorDefinition:
-    """`source_files_sensor`: each tick scans the source, or requests a run that does, and runs of what is due.
+    """`source_files_sensor`: each tick scans the source, or requests a run that does, and requests runs that are due.
 
-    It fails, in red, where Postgres or the source is away.
+    The tick fails if Postgres or the source cannot be reached.
     """
 
     @dg.sensor(
@@ -36,7 +36,7 @@ def build_source_files_sensor(
         jobs=[scanning, ingest],
         minimum_interval_seconds=opening.ticks.interval_seconds,
         default_status=opening.options.sensor_status("source_files_sensor"),
-        description="Finds new, changed and deleted files and loads them. A file still being written waits.",
+        description="Finds new, changed and deleted files and loads them. A file that is still being written waits.",
     )
     def source_files_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
@@ -51,16 +51,16 @@ def build_source_files_sensor(
 
 
 class Cursor(BaseModel):
-    """What a tick leaves to the next."""
+    """What a tick keeps for the next."""
 
     slow_until: float = 0.0
-    """Until when listing is known to take too long for a tick, in seconds since the epoch."""
+    """Until this time (seconds since the epoch) a listing counts as too slow for a tick."""
     shown: tuple[int, ...] = ()
-    """The counts of files that the UI was last given."""
+    """The counts of files that were last reported to the UI."""
 
     @classmethod
     def read(cls, text: str | None) -> Cursor:
-        """The cursor of the last tick. Before version 0.2 it was the time alone."""
+        """Read the cursor of the last tick. Before version 0.2 it was only the time."""
         if not text:
             return cls()
         return cls.model_validate_json(text) if text.startswith("{") else cls(slow_until=float(text))
@@ -85,8 +85,8 @@ class _Tick:
         names, limits, instance = self.opening.names, self.opening.ticks, self.context.instance
         release_abandoned(instance, names, self.connection, limits)
         results = self._scan()
-        # What is pending decides, and not what this tick found: a scan by hand may have registered an arrival, or a
-        # killed daemon may have left one behind.
+        # All pending arrivals count, not only those of this tick: a manual scan may have registered one, or a killed
+        # daemon may have left one.
         due = due_arrivals(self.connection, instance, names, self.pipeline, limits.runs_per_tick)
         self.requests += [
             dg.RunRequest(job_name=names.of("ingest"), run_key=key, partition_key=arrival, tags=_TAGS)
@@ -115,7 +115,7 @@ class _Tick:
         return results
 
     def _show(self, results: list[ScanResult] | None) -> None:
-        """Give the UI what is true now, where that has changed: no run does it where loads fail."""
+        """Report the state to the UI if it has changed. If loads fail, no run reports it."""
         names = self.opening.names
         state = FileState.read(self.connection)
         now = (state.pending, state.rejected, state.failed, state.late)
@@ -126,27 +126,27 @@ class _Tick:
         counts, pending = manifest.count_files(self.connection), manifest.pending_arrivals(self.connection)
         key = names.asset("source_files")
         if results is not None and found:
-            # The asset is the manifest: the graph shows it as old as it is, whoever scanned.
+            # The asset is the manifest, so the graph shows the time of the last scan, whichever process scanned.
             self.events.append(dg.AssetMaterialization(key, metadata=scan_metadata(results, counts, pending)))
         else:
             self.events.append(dg.AssetObservation(key, metadata=state_metadata(counts, pending)))
         self.events += evaluations(self.connection, names, state)
 
     def _result(self) -> dg.SensorResult | dg.SkipReason:
-        said = "; ".join(self.lines)
+        line = "; ".join(self.lines)
         cursor = self.cursor.model_dump_json()
         if self.requests or self.events:
-            self.context.log.info(said)
+            self.context.log.info(line)
             return dg.SensorResult(run_requests=self.requests, asset_events=self.events, cursor=cursor)
         if cursor == self.context.cursor:
-            return dg.SkipReason(said)
-        return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=cursor)
+            return dg.SkipReason(line)
+        return dg.SensorResult(skip_reason=dg.SkipReason(line), cursor=cursor)
 
 
 def build_index_automation(opening: Opening, *assets: dg.AssetsDefinition) -> dg.AutomationConditionSensorDefinition:
     """`vector_index_automation`: materializes `vector_index` once after each burst of loads.
 
-    It also scans the source after the assets that write it, where there are such.
+    It also scans the source after the assets that write it, if there are any.
     """
     names = opening.names
     return dg.AutomationConditionSensorDefinition(
@@ -154,6 +154,6 @@ def build_index_automation(opening: Opening, *assets: dg.AssetsDefinition) -> dg
         target=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*names.checks),
         default_status=opening.options.sensor_status("vector_index_automation"),
         minimum_interval_seconds=15,
-        description="Materializes vector_index once after each burst of loads, when they are quiet.",
+        description="Materializes vector_index once after each burst of loads, when no loads are running.",
         run_tags={"vector_pipeline": names.prefix or "default", TRIGGER: "automation"},
     )

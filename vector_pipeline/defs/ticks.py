@@ -1,4 +1,4 @@
-"""A scan inside a tick of a sensor or schedule, where the source is small and near enough, or a run that scans."""
+"""A scan inside a tick of a sensor or schedule, if the source is small and near enough, or else a run that scans."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from vector_pipeline.store.scans import LastScan, last_scans
 
 
 class TickFailed(Exception):
-    """A tick could not look: Postgres or the source is away, or settings are wrong. Its text is one line."""
+    """A tick failed: Postgres or the source cannot be reached, or settings are wrong. Its text is one line."""
 
 
 @contextmanager
 def looking(opening: Opening, role: str) -> Iterator[tuple[Pipeline, Connection]]:
-    """The pipeline and a connection for a tick. Raises TickFailed for what is wrong, which Dagster shows in red."""
+    """Open the pipeline and a connection for a tick. Errors become TickFailed, which Dagster shows in red."""
     try:
         with opening.pipeline() as pipeline, pipeline.database.connect(role=role) as connection:
             yield pipeline, connection
@@ -44,8 +44,8 @@ def looking(opening: Opening, role: str) -> Iterator[tuple[Pipeline, Connection]
 def is_preview(context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext) -> bool:
     """Whether a person asked in the UI what a tick would do ("Preview tick result"), which must write nothing.
 
-    Dagster does not mark such an evaluation. It passes no key for the log of the tick, and the context then makes one of
-    the time in place of the id of the tick.
+    Dagster does not mark such an evaluation. It passes no key for the log of the tick, and the context then creates one
+    from the time instead of the id of the tick.
     """
     key = context.log_key
     return key is not None and re.fullmatch(r"\d{8}_\d{6}", key[-1]) is not None
@@ -55,14 +55,14 @@ PREVIEW = "a preview lists and changes nothing; a real tick scans the source fir
 
 
 def preview(connection: Connection) -> dg.SkipReason:
-    """What a tick is about to find, without writing anything."""
+    """What a tick would find, without writing anything."""
     pending, _ = manifest.count_unfinished(connection)
     arrivals = len(manifest.pending_arrivals(connection))
     return dg.SkipReason(f"{PREVIEW}{pending:,} files of {arrivals:,} arrivals")
 
 
 def notice_seconds(source: Source, limits: TickLimits = ORDINARY) -> float:
-    """How long a change may wait until the sensor has seen it, on an ordinary day."""
+    """The time in seconds after which the sensor has normally seen a change."""
     return 2.0 * (limits.interval_seconds if source.reads_cheaply else limits.scan_every_seconds)
 
 
@@ -75,10 +75,10 @@ def scan_in_tick(
     max_arrivals: int | None = None,
     remote: bool = False,
 ) -> list[ScanResult] | None:
-    """Scan the sources; None, and nothing done, where a run of its own must do that.
+    """Scan the sources. If a separate run must do that, do nothing and return None.
 
-    Files that changed within QUIET_SECONDS are left alone. After `max_arrivals`, or after too long a time, the rest
-    waits for the next scan. With `remote` the tick also waits for a store whose size and speed earlier scans measured.
+    Files that changed within QUIET_SECONDS are skipped. After `max_arrivals`, or after too long a time, the rest waits
+    for the next scan. With `remote` the tick also scans a remote store whose size and speed earlier scans measured.
     """
     sources = SourceResource(pipeline.settings.source).open(connection)
     known = _last_scans(connection)
@@ -91,7 +91,7 @@ def scan_in_tick(
 
 
 def needs_scan_run(connection: Connection, pipeline: Pipeline, limits: TickLimits) -> bool:
-    """Whether a run must scan a source: a tick with `remote` leaves it, or no scan ever reached its end."""
+    """Whether a run must scan a source: it is too much for a tick with `remote`, or no scan was ever completed."""
     sources = SourceResource(pipeline.settings.source).open(connection)
     known = _last_scans(connection)
     return any(
@@ -103,7 +103,7 @@ def needs_scan_run(connection: Connection, pipeline: Pipeline, limits: TickLimit
 def request_scan(
     instance: dg.DagsterInstance, names: Names, tags: Mapping[str, str], every_seconds: float
 ) -> tuple[str, dg.RunRequest | None]:
-    """A line for the tick, and a request for a run of `scan`; None where one is active or began a moment ago."""
+    """A line for the tick, and a request for a run of `scan`; None if one is active or began a moment ago."""
     job = names.of("scan")
     now = time.time()
     for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
@@ -115,7 +115,7 @@ def request_scan(
     slot = int(now // every_seconds)
     asset = names.asset("source_files").to_python_identifier()
     return (
-        f"the source is large, remote or slow: a run of {job} lists it, every {every_seconds} s at most",
+        f"the source is large, remote or slow: a run of {job} lists it, at most every {every_seconds} s",
         dg.RunRequest(
             job_name=job,
             run_key=f"{job} {slot}",
@@ -126,7 +126,7 @@ def request_scan(
 
 
 def summary(results: Sequence[ScanResult]) -> str:
-    """What scans found, and what a person has to decide, for a tick's page."""
+    """The results of scans for a tick's page, with what a person has to decide."""
     found = "; ".join(str(result) for result in results)
     warnings = " ".join(result.warning for result in results if result.warning)
     return f"{found}. {warnings}" if warnings else found

@@ -1,4 +1,4 @@
-"""What every asset, check and op begins with: the database of the run, the source, and the arrival that it works on."""
+"""The beginning of every asset, check and op: the database of the run, the source, and its arrival."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _HasResources(Protocol):
 
 
 def pipeline_of(context: _HasResources, names: Names) -> Pipeline:
-    """The pipeline that the run has open."""
+    """The open pipeline of the run."""
     return _postgres(context, names).pipeline
 
 
@@ -38,12 +38,12 @@ def _postgres(context: _HasResources, names: Names) -> PostgresResource:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """An arrival that this run holds, and the pipeline that it is done with."""
+    """An arrival that this run holds, and its pipeline."""
 
     pipeline: Pipeline
     arrival: str
     is_done: bool
-    """Another run held the arrival before and left nothing of it pending."""
+    """Whether another run held the arrival before and left nothing of it pending."""
 
 
 @contextmanager
@@ -52,10 +52,10 @@ def work_on(
     names: Names,
     done: Callable[[], Mapping[str, dg.MetadataValue]] = dict,
 ) -> Iterator[Work]:
-    """Hold the run's arrival, waiting while another run does; the run keeps it until its end.
+    """Hold the run's arrival until the run ends. Wait while another run holds it.
 
-    Whatever ends the block early is noted with the arrival's files, where `status` shows it. A PipelineError becomes a
-    dg.Failure; `done` gives what was done before it, as metadata.
+    An error in the block is recorded with the arrival's files, and `status` shows it. A PipelineError becomes a
+    dg.Failure; `done` returns metadata about the work before it.
     """
     database, arrival, run = _postgres(context, names), context.partition_key, context.run.run_id
     try:
@@ -74,14 +74,14 @@ def work_on(
 
 
 def _look_at(context: dg.AssetExecutionContext, pipeline: Pipeline, arrival: str) -> None:
-    """Raise ConfigurationError for a partition that no scan made, and warn of one that owns no file any more."""
+    """Raise ConfigurationError for a partition that no scan created. Warn about one that no longer owns files."""
     with pipeline.database.connect(role="arrival") as connection:
         if not manifest.is_arrival(connection, arrival):
             raise ConfigurationError(
-                f"partition '{arrival}' is no arrival: arrivals come from scans; materialize source_files, then choose "
+                f"partition '{arrival}' is not an arrival: scans create arrivals; materialize source_files, then choose "
                 "one of those that it registers"
             )
         if not manifest.owned_files(connection, arrival):
             context.log.warning(
-                f"arrival {arrival} owns no file any more: later arrivals have its files, and nothing is left to do"
+                f"arrival {arrival} no longer owns any file: later arrivals own its files, so there is nothing to do"
             )

@@ -1,8 +1,8 @@
-"""What stands before Dagster's web server: requests that another web page made are refused.
+"""A guard in front of Dagster's web server: it refuses requests of other web pages.
 
-Whoever can send a request to the UI can launch runs, which spend money and delete rows. The UI has no password, so on
-one's own machine the browser is the way in: any page may send requests to 127.0.0.1, and a name that its owner points
-there (DNS rebinding) even reads the answers. https://owasp.org/www-community/attacks/csrf
+Anyone who can send a request to the UI can launch runs, which spend money and delete rows. The UI has no password, so on
+a user's own machine the browser is the entry: any page may send requests to 127.0.0.1, and a page whose host name points
+there (DNS rebinding) can even read the answers. https://owasp.org/www-community/attacks/csrf
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# "none" is an address that a person typed in.
+# "none" means that a person typed the address.
 SAME_SITE = frozenset({"same-origin", "none"})
 
 
 class SameOriginOnly:
-    """An ASGI application that passes on only requests which the UI itself, or no browser at all, made."""
+    """An ASGI application that accepts only requests of the UI itself, or of clients that are not browsers."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
         self._app = app
         self._hosts = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower(), *map(str.lower, hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403, or close the socket, where the request is refused."""
+        """Handle a request. If it is refused, answer 403 or close the socket."""
         reason = self.refusal(scope) if scope["type"] in ("http", "websocket") else None
         if reason is None:
             await self._app(scope, receive, send)
@@ -37,7 +37,7 @@ class SameOriginOnly:
             await send({"type": "websocket.close", "code": 1008, "reason": reason})
 
     def refusal(self, scope: Scope) -> str | None:
-        """Why a request is refused; None where it is not."""
+        """The reason to refuse a request; None to accept it."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if not self._is_ours(host):
@@ -48,8 +48,8 @@ class SameOriginOnly:
         if headers.get("sec-fetch-site", "none") not in SAME_SITE and scope.get("method") != "GET":
             return "the request comes from another web page"
         if scope.get("method") == "GET" and "query" in parse_qs(scope.get("query_string", b"").decode("latin-1")):
-            # Dagster also carries out mutations that come by GET, which an image of any page can send.
-            return "a GraphQL query is taken by POST only"
+            # Dagster also executes mutations sent by GET, which an image in any page can send.
+            return "a GraphQL query is accepted by POST only"
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -57,7 +57,7 @@ class SameOriginOnly:
         if name in self._hosts:
             return True
         try:
-            ipaddress.ip_address(name)  # an address cannot be pointed elsewhere, as a name can
+            ipaddress.ip_address(name)  # an address cannot be made to point elsewhere, unlike a name
         except ValueError:
             return False
         return True

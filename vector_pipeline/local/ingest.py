@@ -1,7 +1,7 @@
 """`ingest` by hand: scan, then run every pending arrival through Dagster in this process.
 
-The command line calls this; it is the same job on the same instance that the daemon runs, so what is loaded here is
-seen in the UI as well. Dagster is imported where there is something for it to do: that takes longer than the scan.
+The command line calls this. It is the same job on the same instance as in the daemon, so the UI shows these runs too.
+Dagster is imported only if there is something to run, because the import takes longer than a scan.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def ingest(
     limits: TickLimits | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> IngestReport:
-    """Bring the table in step with some sources; `say` receives each step as a line.
+    """Bring the table in step with some sources. `say` receives each step as a line.
 
-    Without an instance that of the settings is opened, once it is needed: where there is something to run, or where it
-    may list runs as started whose process is gone. `limits` says after how long that is certain.
+    Without `instance` that of the settings is opened when it is needed: if there is something to run, or if it may list
+    runs as started whose process is gone. `limits` has the time after which that is certain.
 
-    Raises ConfigurationError or SourceError where a source or the instance cannot be used, and SpaceMismatch where the
-    table holds another model's vectors; what fails later is in the report. An interruption (Ctrl-C, SIGTERM) is a
-    KeyboardInterrupt, whatever it hits.
+    Raises ConfigurationError or SourceError if a source or the instance cannot be used, and SpaceMismatch if the table
+    holds vectors of another model. Later failures are in the report. An interruption (Ctrl-C, SIGTERM) is always raised
+    as KeyboardInterrupt.
     """
     began = time.monotonic()
     report = IngestReport()
@@ -61,7 +61,7 @@ def ingest(
     with ExitStack() as stack:
         with Kept(pipeline.database, "ingest", log=say) as kept:
             kept.run(require_writable)
-            # Before anything is scanned: a model that was forgotten or mistyped must not wait for the first request.
+            # Before the scan, so that a forgotten or mistyped model is reported at once and not at the first request.
             kept.run(lambda connection: check_model(connection, settings))
             if instance is None and may_have_started_runs(settings):
                 instance = stack.enter_context(open_instance_in_process(settings))
@@ -105,7 +105,7 @@ def ingest(
 def _release(
     instance: dg.DagsterInstance, settings: Settings, limits: TickLimits | None, connection: Connection
 ) -> list[str]:
-    """Give back what runs hold whose process is gone."""
+    """Release what runs without a process hold."""
     from vector_pipeline.defs.names import Names
     from vector_pipeline.defs.opening import ORDINARY
     from vector_pipeline.defs.runs import release_abandoned

@@ -1,6 +1,6 @@
-"""Dagster's instance for the command line and for `dev`: its folder, its dagster.yaml, and what its runs left behind.
+"""Dagster's instance for the command line and for `dev`: its folder, its dagster.yaml, and its started runs.
 
-Importing this module does not import Dagster, which takes longer than an `ingest` that has nothing to do.
+This module does not import Dagster, because that import takes longer than an `ingest` that has nothing to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vector_pipeline.settings import Settings, variable
 if TYPE_CHECKING:
     import dagster as dg
 
-# Keys of dagster.yaml that put runs elsewhere than into the SQLite files under the instance's folder.
+# Keys of dagster.yaml with which runs are not kept in the SQLite files under the instance's folder.
 STORAGE_KEYS = frozenset(
     {
         "storage",
@@ -34,9 +34,9 @@ STORAGE_KEYS = frozenset(
 
 
 def dagster_home(settings: Settings) -> Path:
-    """The instance's folder, made if need be, with a dagster.yaml of ours where it has none.
+    """The instance's folder. It is created with our dagster.yaml if it lacks one.
 
-    Raises ConfigurationError where it cannot be written.
+    Raises ConfigurationError if it cannot be written.
     """
     home = (settings.dagster_home or settings.home / "dagster").absolute()
     try:
@@ -53,7 +53,7 @@ def dagster_home(settings: Settings) -> Path:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance in `dagster_home`."""
+    """Open the instance in `dagster_home`."""
     import dagster as dg
 
     home = dagster_home(settings)
@@ -64,11 +64,11 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
 
 def open_instance_in_process(settings: Settings) -> dg.DagsterInstance:
-    """The same instance for runs in this process: on kept connections, and with output left on the terminal.
+    """Open the same instance for runs in this process: connections are kept, and output stays on the terminal.
 
-    Copying output takes four processes a run, and would write a live display to the file. Where dagster.yaml says where
-    output goes or where runs are kept, it is followed. There is no public way to exchange parts of an instance: what a
-    version of Dagster does not offer is left as it is.
+    To copy output Dagster starts four processes a run, and it would write a live display to the file. If dagster.yaml
+    configures the place of output or runs, that is used. Dagster has no public way to replace parts of an instance: if a
+    version lacks a part, its own part is used.
     """
     import dagster as dg
 
@@ -85,7 +85,7 @@ def open_instance_in_process(settings: Settings) -> dg.DagsterInstance:
 
 
 def _overrides(home: Path) -> dict[str, Any]:
-    """The parts of the instance that dagster.yaml says nothing of, ours in place of Dagster's own."""
+    """Our own parts of the instance, for those that dagster.yaml does not configure."""
     config = _config(home)
     overrides: dict[str, Any] = {}
     if "compute_logs" not in config:
@@ -97,7 +97,7 @@ def _overrides(home: Path) -> dict[str, Any]:
 
 
 def _part(module: str, name: str, folder: Path) -> dict[str, Any] | None:
-    """The configuration of a part of ours; None where this version of Dagster lacks what it is made of."""
+    """The configuration of one of our parts; None if this version of Dagster lacks its base classes."""
     module = f"vector_pipeline.local.{module}"
     try:
         importlib.import_module(module)
@@ -107,10 +107,10 @@ def _part(module: str, name: str, folder: Path) -> dict[str, Any] | None:
 
 
 def may_have_started_runs(settings: Settings) -> bool:
-    """Whether Dagster may list a run as started: one that is under way, or that died with its process.
+    """Whether Dagster may list a run as started: one that is under way, or one that died with its process.
 
-    Reads the file that Dagster keeps runs in, which takes a millisecond; True where they are kept elsewhere or the file
-    cannot be read, so that Dagster itself is asked. Raises ConfigurationError where the folder cannot be written.
+    It reads Dagster's file of runs, which takes a millisecond. If runs are kept elsewhere or the file cannot be read, it
+    returns True, and the caller asks Dagster. Raises ConfigurationError if the folder cannot be written.
     """
     home = dagster_home(settings)
     try:

@@ -1,7 +1,6 @@
-"""The dagster.yaml that this package writes into a home of its own: written once, and kept up to date until edited.
+"""The dagster.yaml that this package writes into its own home and updates until a person edits it.
 
-Its last line carries the digest of all above it, so that one which nobody has touched is told from one that somebody
-edited, whatever version wrote it.
+Its last line holds the digest of all lines above. It shows whether the file was edited, whichever version wrote it.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from typing import Any
 
 import yaml
 
-# What begins a file of ours, edited or not. Any other is the user's own, and none of our business.
+# The beginning of a file that this package wrote. Any other file is the user's own and is never changed.
 BEGINNING = "# Dagster's instance for one machine"
 
 STAMP = "# Brought up to date by `vector-pipeline dev` as long as nobody edits it; sha256 of all above: "
 
-# SHA-256 of the files that were written before they carried a stamp.
+# SHA-256 of the files of versions that did not write a digest yet.
 UNSTAMPED = frozenset(
     {
         "fedb2f5b5e53052b2c81f47481ba8a19f59f4588834397b3eb4a7a96c1f490e7",
@@ -35,22 +34,22 @@ def own_config() -> str:
 
 
 def bring_up_to_date(config: Path) -> str | None:
-    """Write a dagster.yaml anew that an earlier version wrote and nobody edited; returns what to say, if anything.
+    """Update a dagster.yaml that an earlier version wrote and that was not edited; returns a message, if there is one.
 
-    One that was edited is left as it is, and what this version has otherwise is said. Raises OSError where it cannot
-    be read or written.
+    An edited file stays as it is, and the message lists the differences to this version. Raises OSError if the file
+    cannot be read or written.
     """
     text, new = config.read_text("utf-8"), own_config()
     if text == new or not text.startswith(BEGINNING):
         return None
     if _is_unedited(text):
-        # Beside it and then in its place: a process that starts meanwhile reads the one or the other, and no half.
+        # Written to a new file and then renamed, so that a process reads either the old file or the new one.
         fresh = config.with_name(f".{config.name}.new")
         fresh.write_text(new, "utf-8")
         fresh.replace(config)
         return f"{config} is brought up to date"
     differs = ", ".join(_differences(_parsed(text), _parsed(new)))
-    return f"{config} was edited and is left as it is; this version has otherwise: {differs}" if differs else None
+    return f"{config} was edited and is not changed; this version differs in: {differs}" if differs else None
 
 
 def _stamped(text: str) -> str:
@@ -70,11 +69,11 @@ def _parsed(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
-        return None  # Dagster says what is wrong with it
+        return None  # Dagster reports what is wrong with it
 
 
 def _differences(theirs: Any, ours: Any, at: str = "") -> Iterator[str]:
-    """'concurrency.pools.granularity: run (there: op)', one for each key that is otherwise; none for what they added."""
+    """Yield 'concurrency.pools.granularity: run (there: op)' for each key that differs, but not for added keys."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for key, value in ours.items():
             name = f"{at}.{key}" if at else str(key)

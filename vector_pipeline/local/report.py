@@ -1,4 +1,4 @@
-"""What an `ingest` by hand did, in numbers."""
+"""The report of an `ingest` by hand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, assert_never
 from vector_pipeline.stages.scan import ScanResult
 
 if TYPE_CHECKING:
-    # It imports Dagster, which an `ingest` that has nothing to do needs nothing of.
+    # It imports Dagster, which an `ingest` that has nothing to do does not need.
     from vector_pipeline.defs.opening import StageOutcome
     from vector_pipeline.stages.embeddings.plan import EmbedResult
 
 
 @dataclass(slots=True)
 class IngestReport:
-    """What one `ingest` did: the totals of its scans and runs."""
+    """The totals of the scans and runs of one `ingest`."""
 
     scans: list[ScanResult] = field(default_factory=list)
     arrivals: int = 0
@@ -37,15 +37,15 @@ class IngestReport:
     gone: list[str] = field(default_factory=list)
     """Roots whose folder is not on this machine any more: what was loaded from them is still found."""
     failures: list[str] = field(default_factory=list)
-    """One line per run that failed, and whatever else was left undone."""
+    """One line for each failed run and for anything else that was not done."""
 
     @property
     def unchanged(self) -> int:
-        """Files that needed no work."""
+        """The number of files that needed no work."""
         return sum(result.unchanged + result.touched for result in self.scans)
 
     def add(self, outcome: StageOutcome) -> None:
-        """Count what one stage did."""
+        """Add the outcome of one stage."""
         from vector_pipeline.stages.chunks import ChunksOutcome
         from vector_pipeline.stages.documents import DocumentsOutcome
         from vector_pipeline.stages.embeddings.plan import EmbedResult
@@ -54,7 +54,7 @@ class IngestReport:
 
         match outcome:
             case DocumentsOutcome():
-                pass  # its files are counted where they end: loaded, rejected or pending
+                pass  # its files are counted later, as loaded, rejected or pending
             case ChunksOutcome():
                 self.chunks += outcome.chunks
             case PlanOutcome():

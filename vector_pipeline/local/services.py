@@ -1,7 +1,7 @@
 """`python -m vector_pipeline.local.services`: `dagster dev`, whose web server is `local.webserver`.
 
-`dagster dev` starts `python -m dagster_webserver` and cannot be given another. Where a version of Dagster does not start
-it in the way that is replaced here, nothing is started: a server without the guard must not run unnoticed.
+`dagster dev` starts `python -m dagster_webserver` and has no option for another one. If a version of Dagster starts it
+in a different way, nothing is started: a server without the guard must not run unnoticed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WEBSERVER = "dagster_webserver"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run until interrupted. Raises SystemExit where this version of Dagster cannot be guarded."""
+    """Run until interrupted. Raises SystemExit if this version of Dagster cannot be guarded."""
     start = getattr(dev, "open_ipc_subprocess", None)
     if start is None:
         sys.exit("this version of Dagster cannot be run by `vector-pipeline dev`; install one that pyproject.toml names")

@@ -1,10 +1,11 @@
-"""Dagster's own SQLite storage, on connections that are kept: the same files, read and written in the same way.
+"""Dagster's own SQLite storage with connections that are kept open. Files and statements are the same.
 
 Dagster 1.13 opens an engine and a connection for each of the 300 statements of a small `ingest`, which took nearly a
-third of its time. Used for runs in a process of ours; the daemon and the UI use Dagster's own classes on these files.
+third of its time. Runs in our own process use this module. The daemon and the UI use Dagster's own classes on these
+files.
 
-The classes below are not part of Dagster's public API. Importing this module raises ImportError where a version of
-Dagster lacks what they override, and `ingest` then uses Dagster's own storage.
+The base classes are not part of Dagster's public API. Importing this module raises ImportError if a version of Dagster
+lacks what is overridden here, and `ingest` then uses Dagster's own storage.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ for _overridden in (
     if not hasattr(*_overridden):
         raise ImportError(f"this Dagster's {_overridden[0].__name__} has no {_overridden[1]}")
 
-# How long a statement waits for another process to finish its own; the daemon and the UI write to the same files.
+# How long a statement waits for one of another process; the daemon and the UI write to the same files.
 BUSY_SECONDS = 30.0
 
-# Files of runs that are kept open: those of one `ingest` follow one another, and may be thousands.
+# The number of run files that are kept open. The runs of one `ingest` follow one another and may be thousands.
 RUNS_KEPT = 3
 
 
 class KeptEventLog(SqliteEventLogStorage):
-    """The event log: a file for each run, and one for what is asked across runs."""
+    """The event log: one file for each run, and one for queries across runs."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._kept: dict[str, Engine] = {}
@@ -49,7 +50,7 @@ class KeptEventLog(SqliteEventLogStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """As Dagster makes it of its configuration."""
+        """Create it from Dagster's configuration."""
         return cls(inst_data=inst_data, **config_value)
 
     @contextmanager
@@ -61,11 +62,11 @@ class KeptEventLog(SqliteEventLogStorage):
                 with super().run_connection(run_id):
                     pass  # the file has its tables now
                 self._kept[run_id] = _engine(self.conn_string_for_shard(run_id))
-                self._let_go()
+                self._close_oldest()
             with self._kept[run_id].begin() as connection:
                 yield connection
 
-    def _let_go(self) -> None:
+    def _close_oldest(self) -> None:
         runs = [shard for shard in self._kept if shard != INDEX_SHARD_NAME]
         for run_id in runs[:-RUNS_KEPT]:
             self._kept.pop(run_id).dispose()
@@ -90,7 +91,7 @@ class KeptRunStorage(SqliteRunStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """As Dagster makes it of its configuration."""
+        """Create it from Dagster's configuration."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
     @contextmanager
@@ -106,6 +107,6 @@ class KeptRunStorage(SqliteRunStorage):
 
 
 def _engine(address: str) -> Engine:
-    # A connection may be used by one thread after another, as QueuePool sees to.
+    # Threads may use a connection one after another; QueuePool ensures that.
     options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
     return create_engine(address, poolclass=QueuePool, connect_args=options)

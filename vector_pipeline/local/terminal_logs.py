@@ -1,7 +1,7 @@
-"""Output of runs in the command line's own process: left on the terminal, with a note in its place for the UI.
+"""Output of runs in the command line's own process: it stays on the terminal, and the UI shows a note instead.
 
-The base class is not part of Dagster's public API. Importing this module raises ImportError where a version of Dagster
-lacks it, and the output is then captured as Dagster does.
+The base class is not part of Dagster's public API. Importing this module raises ImportError if a version of Dagster
+lacks it, and Dagster then captures the output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dagster._core.storage.compute_log_manager import CapturedLogContext, Comput
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
 
-NOTE = "This run was part of a `vector-pipeline ingest`: what it printed is on the terminal of that command.\n"
+NOTE = "This run was part of a `vector-pipeline ingest`: its output is on the terminal of that command.\n"
 
 
 class TerminalLogs(LocalComputeLogManager):
@@ -23,12 +23,12 @@ class TerminalLogs(LocalComputeLogManager):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """As Dagster makes it of its configuration."""
+        """Create it from Dagster's configuration."""
         return cls(inst_data=inst_data, **config_value)
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
-        """Write the note where the UI looks for what a run printed."""
+        """Write the note where the UI looks for the output of a run."""
         with self.open_log_stream(log_key, ComputeIOType.STDERR) as stream:
             if stream is not None:
                 stream.write(NOTE)

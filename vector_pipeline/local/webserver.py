@@ -1,6 +1,6 @@
 """`python -m vector_pipeline.local.webserver`: Dagster's web server behind `guard.SameOriginOnly`.
 
-Takes the arguments of `python -m dagster_webserver`.
+It has the arguments of `python -m dagster_webserver`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ CREATE = "create_app_from_workspace_process_context"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve until the process is told to end."""
-    # There is no public way to put something before its application.
+    """Serve until the process receives a signal to end."""
+    # Dagster has no public way to put something in front of its application.
     create = vars(cli)[CREATE]
     host = arguments[arguments.index("--host") + 1] if "--host" in arguments else "127.0.0.1"
 

@@ -129,7 +129,7 @@ def test_json_is_one_object_and_nothing_else(environment: dict[str, str], corpus
         (["ingest", "/no/such/folder"], {}, "source '/no/such/folder' does not exist"),
         (["ingest", "ftp4://x"], {}, "ftp4://x"),
         (["search", " "], {}, "the query is empty"),
-        (["search", "x", "--where", "{"], {}, "--where is no JSON"),
+        (["search", "x", "--where", "{"], {}, "--where is not JSON"),
         (["space", "switch", "nothing"], {}, "nothing"),
         (["status"], {"VECTOR_PIPELINE_CHUNK_TOKENS": "many"}, "VECTOR_PIPELINE_CHUNK_TOKENS is 'many'"),
         (["status"], {"VECTOR_PIPELINE_CHUNK_TOKEN": "5"}, "did you mean VECTOR_PIPELINE_CHUNK_TOKENS?"),
@@ -248,7 +248,7 @@ def test_one_of_a_thing_is_singular(environment: dict[str, str], tmp_path: Path)
     assert "1 request" in printed
     assert "1 requests" not in printed
     assert "1 arrival\n" in printed
-    assert "nothing: the embedded model answers on this machine" in call(environment, "estimate", str(folder)).stdout
+    assert "nothing: the embedded model runs on this machine" in call(environment, "estimate", str(folder)).stdout
     assert "1 document, 1 chunk, " in call(environment, "status", "one.txt").stdout
 
 
@@ -257,7 +257,7 @@ def test_status_of_an_unknown_file_says_only_that(environment: dict[str, str], c
     done = call(environment, "status", "no-such-file.txt")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
-        "vector-pipeline: no file 'no-such-file.txt' is known; give its path in its source, with /, or in full"
+        "vector-pipeline: no file 'no-such-file.txt' is known; give its path in its source, with /, or its full path"
     ]
     assert call(environment, "status", "bees.txt").returncode == 0
 

@@ -55,4 +55,4 @@ def test_what_ends_by_itself_is_said_and_its_code_handed_on(tmp_path: Path) -> N
     done = subprocess.run(command, env=os.environ, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 3
     assert "why it ended" in done.stderr
-    assert "Dagster ended by itself, with exit code 3" in done.stderr
+    assert "Dagster ended unexpectedly with exit code 3" in done.stderr

@@ -60,7 +60,7 @@ def test_an_error_that_nobody_expected_is_a_line_and_its_traceback_a_file(home: 
             "cannot be used (database or disk is full)",
         ),
         (MemoryError(), "not enough memory"),
-        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), "holds bytes that are no UTF-8"),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), "holds bytes that are not UTF-8"),
         (psycopg.errors.DiskFull("could not extend file"), "could not extend file; the server has no room left"),
     ],
 )
@@ -132,4 +132,4 @@ def test_what_a_terminal_cannot_show_is_shown_by_its_number(database: Database, 
     found = _call(database.url, tmp_path / "home", "search", "도서관", PYTHONIOENCODING="ascii")
     assert found.returncode == 0, found.stderr
     assert b"\\ub3c4\\uc11c\\uad00" in found.stdout
-    assert "holds bytes that are no UTF-8" in _line(_call(database.url, tmp_path / "home", "search", "\udcff\udcfe"))
+    assert "holds bytes that are not UTF-8" in _line(_call(database.url, tmp_path / "home", "search", "\udcff\udcfe"))

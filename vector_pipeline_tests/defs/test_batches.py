@@ -85,7 +85,7 @@ def test_while_a_batch_is_out_the_sensor_says_so(
         ingest(pipeline, [str(corpus)], instance=instance)
         skipped = tick(pipeline, instance, None)
         assert isinstance(skipped, dg.SkipReason)
-        assert skipped.skip_message == "batches out: 1"
+        assert skipped.skip_message == "unfinished batches: 1"
 
 
 def test_after_a_switch_to_sync_what_is_out_is_not_sent_again(

@@ -43,7 +43,7 @@ def test_a_partition_that_is_no_arrival_is_refused(pipeline: Pipeline, instance:
     instance.add_dynamic_partitions("arrivals", ["foo"])
     result = _materialize(pipeline, instance, "foo", "documents")
     assert not result.success
-    assert "partition 'foo' is no arrival" in _reason(result)
+    assert "partition 'foo' is not an arrival" in _reason(result)
 
 
 def test_a_deleted_partition_of_a_loaded_arrival_can_be_had_again(

@@ -127,7 +127,7 @@ def test_mistakes_are_named_before_anything_runs(project: Path, dg_command: Dg) 
 
     _defs_yaml(project, "handbook", "  source: texts\n  openai_api_key: sk-do-not-show\n")
     found = dg_command("check", "defs", "--no-check-yaml", code=1)
-    assert "openai_api_key stands in the defs.yaml of 'handbook', which is no place for a secret" in found
+    assert "openai_api_key is in the defs.yaml of 'handbook', which is not a place for a secret" in found
     assert 'write "{{ env.OPENAI_API_KEY }}" there' in found
     assert "sk-do-not-show" not in found
 
@@ -182,7 +182,7 @@ pool: embeddings_of_all
     assert found.schedule_status("backfill_schedule") is dg.DefaultScheduleStatus.STOPPED
     assert found.sensor_status("source_files_sensor") is dg.DefaultSensorStatus.RUNNING
     assert (found.executor, found.pool) == (None, "embeddings_of_all")
-    with pytest.raises(ConfigurationError, match="'nightly' is no sensor or schedule"):
+    with pytest.raises(ConfigurationError, match="'nightly' is not a sensor or schedule"):
         _resolved("switches: {nightly: false}").options()
 
 

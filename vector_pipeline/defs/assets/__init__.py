@@ -1,4 +1,4 @@
-"""The seven assets, one module each. Bodies name their inputs, call one function of `stages`, report metadata.
+"""The seven assets, one module each. A body names its inputs, calls one function of `stages`, and reports metadata.
 
-Dagster looks at the annotations of an asset as they are, so these modules do without postponed ones.
+Dagster evaluates the annotations of an asset at once, so these modules have no postponed annotations.
 """

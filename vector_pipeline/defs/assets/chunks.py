@@ -1,4 +1,4 @@
-"""`chunks`: documents, cut."""
+"""`chunks`: the chunks of an arrival's documents."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from vector_pipeline.store.columns import SHOWN
 
 DESCRIBED = {column.name: column.description for column in SHOWN} | {"text": "document.text[start_char:end_char]"}
 
-# The file's identity travels along, and is told by the stage before.
+# The columns of a chunk itself. Those of its file are described at `documents`.
 COLUMNS = {field.name: (str(field.type), DESCRIBED[field.name]) for field in CHUNKS if field.name in DESCRIBED}
 
 
@@ -39,7 +39,7 @@ def build_chunks(opening: Opening) -> dg.AssetsDefinition:
             first = next(read, None)
             with work_on(context, opening.names) as work:
                 pipeline = work.pipeline
-                # Where files were only deleted there is nothing to cut, and the tokenizer need not be loaded.
+                # If the arrival only deletes files, there is nothing to cut, and the tokenizer need not be loaded.
                 if first is not None:
                     yield from chunk_rows(
                         chain((first,), read),

@@ -1,4 +1,4 @@
-"""`document_rows`: chunks, loaded: the batched insert."""
+"""`document_rows`: load the chunks of an arrival into the table (the batched insert)."""
 
 import dagster as dg
 import pyarrow as pa
@@ -31,8 +31,8 @@ def build_document_rows(opening: Opening) -> dg.AssetsDefinition:
         after=["embeddings"],
         metadata={"dagster/table_name": f"{opening.settings.db_schema}.document_chunks"},
         description=(
-            "The arrival's chunks in the table, file by file: readers see a file's old rows or its new ones. "
-            "Only files that the arrival still owns, and only those of which every text has its vector."
+            "The arrival's chunks in the table, file by file: a reader sees the old rows of a file or the new ones. "
+            "A file is loaded only if the arrival still owns it and each of its texts has a vector."
         ),
     )
     def document_rows(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
@@ -59,9 +59,10 @@ def _load(work: Work, chunks: pa.RecordBatchReader) -> LoadResult:
 
 
 def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.FileState]]:
-    """Close the arrival, or note why files are still pending.
+    """Close the arrival, or record why files are still pending.
 
-    Returns how many are, about how many rows the table has, and the states of the arrival's files.
+    Returns the number of pending files, the approximate number of rows in the table, and the states of the arrival's
+    files.
     """
 
     def close(connection: Connection) -> tuple[int, int, list[manifest.FileState]]:
@@ -81,7 +82,7 @@ def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.File
 def _metadata(
     result: LoadResult, states: list[manifest.FileState], pending: int, rows: int
 ) -> dict[str, dg.MetadataValue]:
-    # What needs a person's eye comes first, since long tables are cut.
+    # Files that need attention come first, because long tables are cut.
     order = {"rejected": 0, "pending": 1, "deleted": 2, "loaded": 3}
     outcomes = [
         (s.path, s.status, s.error or result.pending.get(s.path, ""))

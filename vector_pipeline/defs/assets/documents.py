@@ -1,4 +1,4 @@
-"""`documents`: an arrival's files, read."""
+"""`documents`: the documents in an arrival's files."""
 
 from collections.abc import Iterator
 
@@ -15,10 +15,10 @@ from vector_pipeline.stages.streams import DOCUMENTS, DocumentRow, to_reader
 
 COLUMNS = {
     "source": ("string", "path of the file under its root"),
-    "document_id": ("string", "the path, with #record where a file holds many"),
+    "document_id": ("string", "the path; with #record if the file has several"),
     "text": ("string", "the decoded text, without NUL and lone surrogates"),
     "metadata": ("string", "JSON: front matter, title, fields of the record"),
-    "encoding": ("string", "encoding that the file was read in"),
+    "encoding": ("string", "encoding of the file"),
 }
 
 
@@ -32,8 +32,8 @@ def build_documents(opening: Opening) -> dg.AssetsDefinition:
         kinds={"python", "parquet"},
         after=["source_files"],
         description=(
-            "One row per document of the arrival's files: a text file is one document, a record file many. "
-            "A file that cannot be read is rejected with its reason, and the rest goes on."
+            "One row per document of the arrival's files. A text file is one document, and a file of records has many. "
+            "A file that cannot be read is rejected with its reason, and the other files continue."
         ),
     )
     def documents(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
@@ -41,7 +41,7 @@ def build_documents(opening: Opening) -> dg.AssetsDefinition:
             outcome = DocumentsOutcome()
             with work_on(context, opening.names) as work:
                 if work.is_done:
-                    context.log.info("another run has done all of it meanwhile; nothing is read again")
+                    context.log.info("another run has already loaded this arrival; nothing is read again")
                 else:
                     pipeline = work.pipeline
                     yield from read_arrival(

@@ -1,4 +1,4 @@
-"""`embeddings`: what the plan asks for, paid for and stored."""
+"""`embeddings`: embed the texts of the plan and store their vectors."""
 
 import time
 from collections.abc import Callable
@@ -45,8 +45,8 @@ def build_embeddings(opening: Opening) -> dg.AssetsDefinition:
         needs=("postgres", "openai"),
         pool=opening.options.pool or opening.names.of("embeddings"),
         description=(
-            "One row per distinct text: its vector, stored the moment the API answers. A run that is killed pays "
-            "again only for the requests that were under way; what another run is sending is waited for."
+            "One row per distinct text: its vector, which is stored as soon as the API answers. After a kill only the "
+            "requests that were under way are paid for again. If another run is sending a text, this run waits for it."
         ),
     )
     def embeddings(context: dg.AssetExecutionContext, token_batches: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
@@ -81,7 +81,7 @@ def build_embeddings(opening: Opening) -> dg.AssetsDefinition:
                 _load_complete_files(work.pipeline, work.arrival, loaded, context.log.info)
                 raise
             finally:
-                # Whatever ends it: what was paid and loaded is counted.
+                # Count what was paid and loaded, also after an error.
                 opening.finished(result)
                 opening.finished(loaded)
         return dg.MaterializeResult(metadata=_metadata(result, work.pipeline.model))
@@ -90,15 +90,15 @@ def build_embeddings(opening: Opening) -> dg.AssetsDefinition:
 
 
 def _waiting(pipeline: Pipeline, context: dg.AssetExecutionContext) -> Waiting:
-    """Says in the run's log that no answer comes, and why."""
+    """Writes to the run's log when no answer comes, and why."""
     bucket = pipeline.client_config.bucket
     return Waiting(context.log.info, lambda: why_no_answer(pipeline.database, bucket))
 
 
 def _load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, log: Callable[[str], None]) -> None:
-    """Load the files of which every text has its vector: `document_rows` does not run after a failure.
+    """Load the files whose texts all have vectors, because `document_rows` does not run after a failure.
 
-    What is wrong here is not raised: the failure that it follows is.
+    An error here is only logged, and the first failure is raised.
     """
     try:
         with pipeline.stage_files.read("chunks", arrival) as chunks:
@@ -113,7 +113,7 @@ def _load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, l
             )
     except (PipelineError, PostgresError, OSError) as error:
         log(f"the files whose texts are all embedded could not be loaded ({one_line(error)}); the next run loads them")
-    log(f"{result.loaded:,} files loaded, of which every text is embedded")
+    log(f"{result.loaded:,} files loaded, whose texts are all embedded")
 
 
 def _of_load(result: LoadResult) -> dict[str, dg.MetadataValue]:
@@ -131,7 +131,7 @@ def _metadata(result: EmbedResult, model: str) -> dict[str, dg.MetadataValue]:
         "requests": dg.MetadataValue.int(usage.requests),
         "texts": dg.MetadataValue.int(usage.inputs),
         "tokens": dg.MetadataValue.int(usage.tokens),
-        # The keys under which dagster-openai counts, so that what plots one plots the other.
+        # The same keys as in dagster-openai, so the same plots work for both.
         "openai.calls": dg.MetadataValue.int(usage.requests),
         "openai.total_tokens": dg.MetadataValue.int(usage.tokens),
         "openai.prompt_tokens": dg.MetadataValue.int(usage.tokens),

@@ -1,4 +1,4 @@
-"""`source_files`: the manifest as an asset; materializing it is a scan."""
+"""`source_files`: the manifest as an asset. To materialize it means to scan the source."""
 
 from dataclasses import replace
 
@@ -16,16 +16,16 @@ from vector_pipeline.store import manifest
 from vector_pipeline.store.kept import Kept
 
 COLUMNS = {
-    "root": ("text", "folder or URL that the file lies under"),
+    "root": ("text", "folder or URL of the source"),
     "path": ("text", "path under the root, with /"),
-    "fingerprint": ("text", "size and times, or etag, as last listed"),
+    "fingerprint": ("text", "size and times, or etag, from the last listing"),
     "arrival": ("text", "the partition that the file belongs to"),
     "status": ("text", "pending, loaded, rejected or deleted"),
     "error": ("text", "why it was rejected and what to do"),
     "documents": ("integer", "documents in it"),
     "chunks": ("integer", "chunks loaded from it"),
     "tokens": ("bigint", "tokens of those chunks"),
-    "encoding": ("text", "encoding that it was read in"),
+    "encoding": ("text", "encoding of the file"),
 }
 
 
@@ -33,10 +33,10 @@ class ScanConfig(dg.Config):
     """What a person may set when they materialize `source_files`."""
 
     confirm_deletions: str = ""
-    """The folder or URL whose listing is taken for true even where most of its files are gone."""
+    """The folder or URL whose deletions are confirmed, even if most of its files are gone."""
 
     quiet: bool = False
-    """Leave files alone that changed within QUIET_SECONDS, as the sensor does."""
+    """Skip files that changed within QUIET_SECONDS, like the sensor."""
 
 
 def build_source_files(opening: Opening) -> dg.AssetsDefinition:
@@ -44,7 +44,7 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
     names, options = opening.names, opening.options
     condition = options.automation_condition
     if condition is None and options.deps:
-        # Several assets that write the source in one run are followed by one scan.
+        # If several assets write the source in one run, one scan follows.
         condition = dg.AutomationCondition.any_deps_updated() & ~dg.AutomationCondition.any_deps_in_progress()
 
     @dg.asset(
@@ -64,8 +64,8 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
             **options.metadata,
         },
         description=(
-            "One row per file of the source: what it looked like, which arrival it belongs to, and what became of "
-            "it. Materialize it to scan the source; what is new, changed or deleted becomes new arrivals."
+            "One row per file of the source: its fingerprint, its arrival, its status and its error. Materialize it to "
+            "scan the source: new, changed and deleted files become new arrivals."
         ),
     )
     def source_files(context: dg.AssetExecutionContext, config: ScanConfig) -> dg.MaterializeResult[None]:
@@ -91,7 +91,7 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
                     context.log.warning(result.warning)
             arrivals = kept.run(manifest.pending_arrivals)
             counts = kept.run(manifest.count_files)
-            # By hand also those that are loaded: somebody may have deleted the partition.
+            # After a manual scan also those that are loaded, because a person may have deleted the partition.
             registered = arrivals if config.quiet else kept.run(manifest.owning_arrivals)
         register_arrivals(context.instance, names, registered)
         return dg.MaterializeResult(metadata=scan_metadata(results, counts, arrivals))
@@ -112,7 +112,7 @@ def _confirmed(config: ScanConfig, roots: list[str]) -> str | None:
 
 
 def register_arrivals(instance: dg.DagsterInstance, names: Names, arrivals: list[str]) -> None:
-    """Make partitions of arrivals, oldest first; those that exist are left as they are."""
+    """Create partitions for arrivals, oldest first. Existing ones stay as they are."""
     if arrivals:
         instance.add_dynamic_partitions(names.arrivals.name or "", arrivals)
 
@@ -120,7 +120,7 @@ def register_arrivals(instance: dg.DagsterInstance, names: Names, arrivals: list
 def scan_metadata(
     results: list[ScanResult], counts: manifest.ManifestCounts, arrivals: list[str]
 ) -> dict[str, dg.MetadataValue]:
-    """What a scan found, as numbers that plot over time and tables to read."""
+    """The result of a scan as numbers for plots and as tables."""
     found = {
         name: dg.MetadataValue.int(sum(getattr(result, name) for result in results))
         for name in ("new", "changed", "deleted", "touched", "waiting", "unchanged", "withheld")
@@ -145,7 +145,7 @@ def scan_metadata(
 
 
 def state_metadata(counts: manifest.ManifestCounts, arrivals: list[str]) -> dict[str, dg.MetadataValue]:
-    """How many files stand in each status now, and which arrivals are pending."""
+    """The number of files with each status, and the pending arrivals."""
     return {
         "dagster/row_count": dg.MetadataValue.int(counts.loaded + counts.pending + counts.rejected),
         "files_loaded": dg.MetadataValue.int(counts.loaded),

@@ -1,4 +1,4 @@
-"""What the five assets of an arrival have in common: partitions, prefix, group, I/O manager and resources."""
+"""What the five assets of an arrival share: partitions, prefix, group, I/O manager and resources."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def stage_asset(
     pool: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """A decorator that makes a function the asset of one stage.
+    """A decorator that turns a function into the asset of one stage.
 
-    `columns` maps each column to its type and its description. `reads` is the stage whose stream the function takes as
-    its argument; `after` are assets that come before it without being read; `needs` are the resources that it uses.
+    `columns` maps each column to its type and its description. `reads` is the stage whose stream is the argument of the
+    function. `after` are other assets that must come before it. `needs` are the resources that it uses.
     """
     names, options = opening.names, opening.options
     return dg.asset(
@@ -59,7 +59,7 @@ def stage_asset(
 
 
 def _code_version(opening: Opening, name: str) -> str:
-    """What a stage's output depends on beside its input: readers and chunking, and for vectors the model."""
+    """A stage's output depends on this beside its input: readers and chunking, or for vectors the model."""
     settings = opening.settings
     if name in ("token_batches", "embeddings"):
         return f"{model_name(settings)}/{settings.dimensions or 'default'}"

@@ -1,4 +1,4 @@
-"""`token_batches`: the plan of what is to be paid for."""
+"""`token_batches`: the plan of what has to be paid for."""
 
 from collections.abc import Iterator
 
@@ -16,10 +16,10 @@ from vector_pipeline.stages.token_batches import PlanOutcome, plan
 from vector_pipeline.store.kept import repeated
 
 COLUMNS = {
-    "batch": ("int32", "number of the request that the text is planned for"),
-    "space": ("string", "the space that it is embedded into"),
+    "batch": ("int32", "number of the planned request"),
+    "space": ("string", "the space of its vector"),
     "content_hash": ("binary(16)", "BLAKE2b-128 of the text"),
-    "text": ("string", "what is sent"),
+    "text": ("string", "the text to send"),
     "token_count": ("int32", "its exact number of tokens"),
 }
 
@@ -34,8 +34,8 @@ def build_token_batches(opening: Opening) -> dg.AssetsDefinition:
         kinds={"python", "parquet"},
         reads="chunks",
         description=(
-            "One row per distinct text of the arrival that has no vector yet, packed into requests under every "
-            "limit of the API at once. A plan: embeddings asks again what is missing before it sends anything."
+            "One row per distinct text of the arrival that has no vector yet, packed into requests within all limits "
+            "of the API. It is only a plan: embeddings checks again which vectors are missing before it sends anything."
         ),
     )
     def token_batches(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> pa.RecordBatchReader:

@@ -1,4 +1,4 @@
-"""`vector_index`: landed vectors under the index, measured; and what else keeps the table in order."""
+"""`vector_index`: maintain and measure the indexes, and do the upkeep."""
 
 from collections.abc import Callable
 
@@ -34,9 +34,9 @@ def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
         required_resource_keys={names.of("postgres")},
         automation_condition=_when_loads_are_quiet(),
         description=(
-            "The HNSW index of each space, and the lexical index. Vectors and terms that landed are brought under them "
-            "once loads are quiet, where their number makes it worth it; recall@10 is measured against exact search. "
-            "Also removes vectors that nothing refers to and Parquet stages of arrivals that are done."
+            "The HNSW index of each space, and the lexical index. When no loads are running, landed vectors and terms "
+            "are moved into them if there are enough, and recall@10 is measured against exact search. It also removes "
+            "vectors that no chunk refers to, and stage files of finished arrivals."
         ),
     )
     def vector_index(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
@@ -77,8 +77,8 @@ def _maintain(pipeline: Pipeline, log: Callable[[str], None]) -> tuple[LexicalRe
 
 
 def _when_loads_are_quiet() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:
-    # An arrival may be loaded while the index is being built and show up in the same tick as the end of that run. It is
-    # not in the index then; one run too many is the lesser evil.
+    # An arrival may be loaded during a build and appear in the same tick as the end of that run. It is not in the index
+    # then. One run too many is better than one too few.
     condition = dg.AutomationCondition
     loaded = condition.any_deps_updated()
     return (
