@@ -266,7 +266,9 @@ def space_start(json_wanted: bool) -> None:
 
     with open_pipeline(Settings.from_environment()) as pipeline:
         found = start(pipeline)
-    _told(json_wanted, found, f"space {found['name']} is filling; `ingest` brings it in step, then `space switch`")
+    _show_change(
+        json_wanted, found, f"space {found['name']} is filling; `ingest` brings it in step, then `space switch`"
+    )
 
 
 @space.command("switch")
@@ -279,7 +281,7 @@ def space_switch(name: str, anyway: bool, json_wanted: bool) -> None:
 
     with open_pipeline(Settings.from_environment()) as pipeline:
         switched = switch(pipeline, name, anyway=anyway)
-    _told(json_wanted, {"name": switched.name, "model": switched.model}, f"searches now see space {name}")
+    _show_change(json_wanted, {"name": switched.name, "model": switched.model}, f"searches now see space {name}")
 
 
 @space.command("drop")
@@ -294,10 +296,10 @@ def space_drop(name: str, json_wanted: bool) -> None:
         pipeline.database.connect(role="space") as connection,
     ):
         drop_space(connection, name)
-    _told(json_wanted, {"dropped": name}, f"space {name} is dropped")
+    _show_change(json_wanted, {"dropped": name}, f"space {name} is dropped")
 
 
-def _told(json_wanted: bool, value: dict[str, Any], line: str) -> None:
+def _show_change(json_wanted: bool, value: dict[str, Any], line: str) -> None:
     if json_wanted:
         emit_json(value)
     else:

@@ -1,5 +1,5 @@
-"""The kinds of file that are read, and the readers of those which need a library and a process of its own.
+"""The kinds of files, and the readers that need a library and a process of their own.
 
-Text is read by `vector_pipeline.text.readers` in the process that asks. A PDF, an Office document or an archive is read
-in a child process (`pool`, `child`), since the libraries that parse them may crash, hang or fill the memory.
+`vector_pipeline.text.readers` reads text in the calling process. A PDF, an Office document or an archive is read in a
+child process (`pool`, `child`), because the libraries that parse them may crash, hang or fill the memory.
 """

@@ -23,10 +23,10 @@ _ID = regex.compile(r"(?: |%20)[0-9a-f]{32}(?=[./)\s]|\Z)")
 
 
 def read_zip(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """The documents of all members of kinds that are read unasked, in the order of their names.
+    """Yield the documents of all members of kinds that are read by default, in the order of their names.
 
-    A member that cannot be read is left out, and noted with the first document. Raises FileRejected where the archive
-    itself is damaged, locked or a bomb.
+    A member that cannot be read is left out, and the first document names it. Raises FileRejected if the archive itself
+    is damaged, locked or a bomb.
     """
     archive = open_package(stream.read(), options.max_bytes, "ZIP")
     names = _members(archive)
@@ -52,13 +52,13 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
         raise FileRejected(f"holds {len(entries):,} files, more than {MAX_MEMBERS:,}; unpack it in the source instead")
     if any(entry.flag_bits & 1 for entry in entries):
         raise FileRejected(PASSWORD)
-    # Hidden files are left out here as they are in a folder.
+    # Hidden files are left out, as in a folder.
     parts = {entry.filename: entry.filename.replace("\\", "/").split("/") for entry in entries}
     return sorted(name for name, of_name in parts.items() if not any(p.startswith((".", "__MACOSX")) for p in of_name))
 
 
 def _without_ids(names: list[str]) -> dict[str, str]:
-    """Names as they are shown, without the ids that Notion ends them with where they stay distinct."""
+    """The names to show: without the ids that Notion adds, if the names stay distinct."""
     shown = {name: _ID.sub("", name) for name in names}
     counts: dict[str, int] = {}
     for name in shown.values():

@@ -1,7 +1,7 @@
-"""A process that reads files which its parent names, one after the other, within limits that the system enforces.
+"""A process that reads files for its parent, one after another, within limits that the system enforces.
 
-It is asked by a line of JSON on its standard input, and answers on its standard output in frames (`frames`): one for
-each document, and one that ends the file. It ends when its input does.
+A request is a line of JSON on its standard input. The answer on its standard output consists of frames (`frames`): one
+for each document, and one at the end of the file. The process ends when its input ends.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline.text.readers.markup import read_html
 
 NO_MEMORY = "no memory"
-"""What an answer says instead of a reason where the limit of memory was reached."""
+"""The reason in an answer if the limit of memory was reached."""
 
-# After so many files, or with this share of its limit taken, a process is replaced: libraries leak.
+# After this many files, or if it uses this share of its limit, a process is replaced, because libraries leak memory.
 _MAX_FILES = 500
 _MAX_SHARE = 0.4
 
 
 def main() -> None:
-    """Read until the input ends. Arguments: the folder that is the process's own, and its memory in bytes."""
+    """Read files until the input ends. Arguments: the process's own folder, and its memory in bytes."""
     folder, memory = Path(sys.argv[1]), int(sys.argv[2])
     answers = os.fdopen(os.dup(1), "wb")
-    # Nothing that a library prints may get among the answers.
+    # Output of a library must not mix with the answers.
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     taken = _limit_memory(memory)
@@ -50,7 +50,7 @@ def main() -> None:
         write_frame(answers, end)
         if end["retire"]:
             return
-    # The parent is gone, and cannot clear up.
+    # The parent has ended and cannot remove the folder.
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -66,13 +66,13 @@ def _read(request: dict[str, Any], answers: BinaryIO) -> dict[str, Any]:
         return {"rejected": NO_MEMORY}
     except (BrokenPipeError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # noqa: BLE001 - a library's panic is no Exception, and must not end the process
+    except BaseException as error:  # noqa: BLE001 - a panic in a library is no Exception, and must not end the process
         return {"rejected": f"could not be read ({type(error).__name__}: {one_line(error)})"}
     return {"rejected": None}
 
 
 def documents_of(stream: BinaryIO, reader: str, options: ReaderOptions) -> Iterator[Document]:
-    """The documents of a file, read as what it is where that is another kind than its name says."""
+    """The documents of a file. If it is of another kind than its name says, it is read as what it is."""
     found = sniffed(stream)
     if found == "encrypted":
         raise FileRejected(PASSWORD)
@@ -83,7 +83,7 @@ def documents_of(stream: BinaryIO, reader: str, options: ReaderOptions) -> Itera
 
 
 def _limit_memory(memory: int) -> int:
-    """Let the process take so many bytes beside what it has; returns what it has."""
+    """Limit the memory of the process to what it has now and this many bytes; returns what it has now."""
     taken = _address_space()
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (taken + memory, resource.RLIM_INFINITY))
@@ -92,14 +92,14 @@ def _limit_memory(memory: int) -> int:
 
 
 def _limit_seconds(seconds: float) -> None:
-    """Let the process take so much processor time from now on."""
+    """Limit the processor time of the process from now on."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     soft = math.ceil(usage.ru_utime + usage.ru_stime + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
 def _address_space() -> int:
-    """Bytes of address space, which is what the system limits; 0 where it does not say."""
+    """The bytes of address space, which the system limits; 0 if it does not report them."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:

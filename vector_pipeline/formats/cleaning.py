@@ -1,7 +1,7 @@
-"""Letters as their author meant them: forms that a page's layout or a font gave them are resolved.
+"""Restore the letters that the author meant: resolve forms that a page's layout or a font gave them.
 
-Text files are left as they are (`text.readers`): what stands in them was typed. In a PDF, ligatures and presentation
-forms are what a typesetter made of the letters, and nobody types them into a search.
+Text files are not changed (`text.readers`), because their characters were typed. In a PDF, ligatures and presentation
+forms are the work of the typesetting, and no one types them into a search.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import unicodedata
 
 import regex
 
-# What NFKC gives back to the letters: Latin ligatures, Arabic presentation forms, CJK radicals and compatibility
-# ideographs, Hangul in halfwidth forms or in single letters. NFKC of the whole text would take superscripts apart too.
+# Characters that NFKC resolves: Latin ligatures, Arabic presentation forms, CJK radicals and compatibility ideographs,
+# Hangul in halfwidth forms or in single letters. NFKC of the whole text would also change superscripts.
 _FORMS = regex.compile(
     r"[\uFB00-\uFB4F\uFB50-\uFDCF\uFDF0-\uFDFF\uFE70-\uFEFC\u2E80-\u2FDF\uF900-\uFAFF]+"
     r"|[\u1100-\u11FF\uA960-\uA97F\uD7B0-\uD7FF\uFFA0-\uFFDC]+"
 )
 _SPACES = regex.compile(r"[\u00A0\u2000-\u200A\u202F\u205F]")
-# Soft hyphens and what has no width; PDFium writes U+FFFE for a hyphen that ends a line.
+# Soft hyphens and characters without width. PDFium writes U+FFFE for a hyphen at the end of a line.
 _NOTHING = regex.compile(r"[\u00AD\u200B\u2060\uFEFF\uFFFE\uFFFF\x00-\x08\x0B\x0E-\x1F\x7F-\x9F]")
 _SOFT_BREAK = regex.compile(r"[\u00AD\uFFFE\x02]\s*\n\s*(?=\p{L})|(?<=\p{Ll})[-\u2010][ ]*\n[ ]*(?=\p{Ll})")
 _LINE_END = regex.compile(r"(?<=\p{L})(?:[\uFFFE\x02][ \r\n]*|[-\u00AD\u2010][ ]*\r?\n[ ]*)(\p{Ll}+)")
 _LAST_WORD = regex.compile(r"\p{L}+\Z")
 _MAX_LETTERS = 60
 _APART = regex.compile(r"(\p{L}+)[-\u2010] (\p{Ll}+)")
-# Bullets of the symbol fonts that Word uses, which stand in the private use area.
+# Bullets of Word's symbol fonts, which are in the private use area.
 _BULLETS = regex.compile(r"[\uF0B7\uF0A7\uF0D8\uF0FC\uF076\uF0A8\uF06C\uF06E\uF071]")
 _PRIVATE = regex.compile(r"[\uE000-\uF8FF\U000F0000-\U000FFFFD]")
 _BROKEN = regex.compile(r"[\uFFFD\uE000-\uF8FF\x00-\x08\x0E-\x1F\x80-\x9F]")
@@ -36,7 +36,7 @@ _VOWEL_SHARE = 0.7
 
 
 def resolved(text: str) -> str:
-    """Text with words joined over the ends of lines, ligatures and presentation forms resolved, and no controls."""
+    """Text with words joined across line ends, ligatures and presentation forms resolved, and no control characters."""
     if text.isascii():
         return _SOFT_BREAK.sub("", text) if "-" in text or "\x02" in text else text
     text = _SOFT_BREAK.sub("", text)
@@ -46,7 +46,7 @@ def resolved(text: str) -> str:
 
 
 def broken_words(text: str) -> set[tuple[str, str]]:
-    """The words that are broken over the ends of lines, as the two parts of each."""
+    """The words that are broken across line ends, each as its two parts."""
     found = set()
     for end in _LINE_END.finditer(text):
         first = _LAST_WORD.search(text, max(0, end.start() - _MAX_LETTERS), end.start())
@@ -56,16 +56,16 @@ def broken_words(text: str) -> set[tuple[str, str]]:
 
 
 def with_words_joined(text: str, broken: set[tuple[str, str]]) -> str:
-    """Text with the words joined of which a line end became a space: `experi- ment`."""
+    """Text with broken words joined again, if their line end became a space: `experi- ment`."""
     if not broken:
         return text
     return _APART.sub(lambda match: match[1] + match[2] if (match[1], match[2]) in broken else match[0], text)
 
 
 def is_mojibake(text: str, *, suspected: bool = False) -> bool:
-    """Whether text is the codes of a font without a map: replacement characters, or words that nobody can say.
+    """Whether text consists of the codes of a font without a map: replacement characters, or unpronounceable words.
 
-    `suspected` says that the library that read it has its doubts; words of Latin letters without a vowel confirm them.
+    `suspected` means that the library that read it has doubts. Words of Latin letters without a vowel confirm them.
     """
     if _BROKEN.search(text) is not None:
         visible = sum(not character.isspace() for character in text)

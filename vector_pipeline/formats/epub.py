@@ -1,4 +1,4 @@
-"""E-books: the chapters in reading order, as their pages are read."""
+"""E-books: the chapters in reading order, each read as a page."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vector_pipeline.text.readers.markup import read_html
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 _NAMES = {"title": "title", "creator": "author", "language": "language", "date": "created", "publisher": "publisher"}
 
-# Fonts may be made unusable elsewhere; that is no encryption of the text.
+# Fonts may be obfuscated. That does not encrypt the text.
 _FONTS = (b"http://www.idpf.org/2008/embedding", b"http://ns.adobe.com/pdf/enc#RC")
 
 
 def read_epub(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """A book as one document. Raises FileRejected where it is damaged, or sold with a lock."""
+    """A book as one document. Raises FileRejected if it is damaged or locked (DRM)."""
     package = open_package(stream.read(), options.max_bytes, "EPUB")
     _refuse_locked(package)
     place = _root_file(package)
@@ -51,7 +51,7 @@ def _root_file(package: zipfile.ZipFile) -> str:
     for element in container.iter():
         if _name(element) == "rootfile" and (place := element.get("full-path")):
             return place
-    raise FileRejected("names no content in META-INF/container.xml; save it anew")
+    raise FileRejected("names no content in META-INF/container.xml; save it again")
 
 
 def _reading_order(root: Element, place: str) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _parsed(data: bytes, name: str) -> Element:
     try:
         return ElementTree.fromstring(data)
     except ElementTree.ParseError as error:
-        raise FileRejected(f"is damaged ({name}: {error}); save it anew, or fetch it again") from error
+        raise FileRejected(f"is damaged ({name}: {error}); save it again, or fetch it again") from error
 
 
 def _name(element: Element) -> str:

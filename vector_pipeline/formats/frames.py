@@ -1,4 +1,4 @@
-"""What passes between a reading process and its parent: JSON behind its length. It holds data and never code."""
+"""Frames between a reading process and its parent: a length, then JSON. They hold data and never code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LENGTH = struct.Struct(">Q")
 
 
 def write_frame(stream: BinaryIO, value: dict[str, Any]) -> None:
-    """Write one value and send it off."""
+    """Write one value and flush the stream."""
     data = orjson.dumps(value)
     stream.write(LENGTH.pack(len(data)))
     stream.write(data)
@@ -21,7 +21,7 @@ def write_frame(stream: BinaryIO, value: dict[str, Any]) -> None:
 
 
 def document_to_json(document: Document) -> dict[str, Any]:
-    """A document as JSON holds it."""
+    """A document as JSON values."""
     return {
         "text": document.text,
         "metadata": dict(document.metadata),

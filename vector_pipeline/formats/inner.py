@@ -1,4 +1,4 @@
-"""Files inside a file: attachments, members of an archive. Each is read by its own reader and named behind the outer."""
+"""Files inside a file: attachments and members of an archive. Each is read by its own reader."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers import read_documents
 from vector_pipeline.text.readers.base import ReaderOptions
 
-# Messages in messages in archives: nobody's documents lie deeper.
+# The deepest nesting, such as messages in messages in archives. Real documents are not nested deeper.
 MAX_DEPTH = 4
 
-# Reasons that are kept of files that could not be read.
+# The number of reasons that are kept for files that could not be read.
 _MAX_REASONS = 20
 
 
 @dataclass(slots=True)
 class InnerFiles:
-    """What became of the files inside a file. Names are made distinct; `not_read` holds the first reasons."""
+    """Reads the files inside a file and makes their names distinct. `not_read` holds the first reasons."""
 
     options: ReaderOptions
     depth: int
@@ -32,7 +32,7 @@ class InnerFiles:
     total_not_read: int = 0
 
     def documents(self, name: str, data: bytes) -> Iterator[Document]:
-        """The documents of a file of a kind that is read unasked; none, and a note, where it cannot be read."""
+        """Yield the documents of a file whose kind is read by default. If it cannot be read, record the reason."""
         kind = kind_of(name)
         if kind is None or not kind.by_default:
             return

@@ -1,7 +1,7 @@
-"""The table of kinds: the suffixes of each, its reader with the reader's version, and what the reader needs.
+"""The table of kinds: the suffixes of each kind, its reader, the version of the reader, and the packages that it needs.
 
-To add a kind: write a function of the type `Reader` in a module of this package, and name it here. Raise the version
-of a kind when its reader gives other text: the files of that kind alone are read again.
+To add a kind, write a function of the type `Reader` in a module of this package and name it here. Raise the version of a
+kind when its reader returns other text. Then only files of that kind are read again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import cast
 from vector_pipeline.text.readers import CODE, DATA, READERS, READERS_VERSION, Reader
 
 EXTRA = "documents"
-"""The extra of this package that installs what the readers need."""
+"""The extra of this package that installs the packages of the readers."""
 
 INSTALL = f"pip install 'vector-pipeline[{EXTRA}]'"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of file. `reader` is `module:function`, empty for text, which is read without a process of its own.
+    """A kind of file. `reader` is `module:function`; it is empty for text, which needs no process of its own.
 
-    `packages` are the modules that the reader imports. A kind that is not read `by_default` is read where INCLUDE
-    asks for it. The text of a file that `holds_files` depends on the readers of all kinds.
+    `packages` are the modules that the reader imports. A kind that is not read `by_default` is read if INCLUDE names it.
+    The text of a file that `holds_files` depends on the readers of all kinds.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Kind:
 
     @property
     def is_text(self) -> bool:
-        """Whether the file is read in the process that asks."""
+        """Whether the file is read in the calling process."""
         return not self.reader
 
     @property
     def is_installed(self) -> bool:
-        """Whether all packages of its reader are there."""
+        """Whether all packages of its reader are installed."""
         return all(find_spec(package) is not None for package in self.packages)
 
     @property
     def stamp(self) -> tuple[object, ...]:
-        """What a text of this kind depends on: a file with another stamp is read again."""
+        """The versions that a text of this kind depends on. A file with another stamp is read again."""
         own = (self.name, self.version, self.is_installed)
         if not self.holds_files:
             return own
@@ -87,29 +87,29 @@ KINDS: tuple[Kind, ...] = (
     Kind("notebook", (".ipynb",), _HERE + "notebook:read_notebook"),
     Kind("zip", (".zip",), _HERE + "archive:read_zip", holds_files=True),
 )
-"""All kinds. Of a suffix the first kind that has it counts."""
+"""All kinds. If two kinds have the same suffix, the first one counts."""
 
 _BY_SUFFIX = {suffix: kind for kind in reversed(KINDS) for suffix in kind.suffixes}
 
 
 def kind_of(path: str) -> Kind | None:
-    """The kind of a file by its name, in any case and with or without `.gz` behind it; None if no reader is for it."""
+    """The kind of a file by its name, in any case, with or without `.gz` at the end; None if there is no reader."""
     return _BY_SUFFIX.get(suffix_of(path))
 
 
 def not_installed() -> frozenset[str]:
-    """The names of the kinds that the extra would read, and which cannot be read without it."""
+    """The names of the kinds that cannot be read because the extra is not installed."""
     return frozenset(kind.name for kind in KINDS if not kind.is_installed)
 
 
 def load_reader(name: str) -> Reader:
-    """The reader of that name (`module:function`), imported."""
+    """Import the reader with a name (`module:function`)."""
     module, _, function = name.partition(":")
     return cast(Reader, getattr(import_module(module), function))
 
 
 def suffix_of(path: str) -> str:
-    """The suffix of a name in lower case, `.gz` left out; empty where it has none."""
+    """The suffix of a name in lower case, without `.gz`; empty if it has none."""
     base = path.rpartition("/")[2].lower().removesuffix(".gz")
     stem, dot, suffix = base.rpartition(".")
     return dot + suffix if stem else ""

@@ -1,4 +1,4 @@
-"""E-mail: each message a document, and each attachment of a kind that is read one of its own."""
+"""E-mail: each message is a document, and so is each attachment whose kind can be read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vector_pipeline.text.readers.markup import read_html
 
 _FROM = regex.compile(rb"(?m)^From [^\n]*\n")
 _ESCAPED_FROM = regex.compile(rb"(?m)^>(>*From )")
-# What stands before the first line of a message: nothing, or a blank line.
+# Before the first line of a message there is nothing or a blank line.
 _BEFORE = regex.compile(rb"\A(?:.?\n\n|\r?\n\r\n|)\Z", regex.DOTALL)
 _HEADERS = ("from", "to", "cc", "date")
 _MAX_ADDRESSES = 2_000
@@ -40,11 +40,11 @@ def read_eml(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def read_mbox(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """The messages of a mailbox, called by their Message-ID, or by their number where they have none."""
+    """Yield the messages of a mailbox. Their names are their Message-IDs, or their numbers if they have none."""
     data = stream.read()
     starts = [match for match in _FROM.finditer(data) if _BEFORE.match(data[max(0, match.start() - 3) : match.start()])]
     if not starts:
-        raise FileRejected("is no mailbox (no line begins a message with 'From '); save it anew, or call it .eml")
+        raise FileRejected("is not a mailbox (no line begins a message with 'From '); save it again, or call it .eml")
     inner = InnerFiles(options, options.depth)
     for number, start in enumerate(starts, 1):
         end = starts[number].start() if number < len(starts) else len(data)
@@ -71,7 +71,7 @@ def _message(data: bytes, number: str, inner: InnerFiles) -> Iterator[Document]:
 
 
 def _beside(inside: Document, metadata: dict[str, Any]) -> dict[str, Any]:
-    """What an attachment says of itself, and which message it came with."""
+    """The metadata of an attachment, with the message that it belongs to."""
     return {**inside.metadata, "message": metadata.get("title", ""), "from": metadata.get("from", "")}
 
 
@@ -88,7 +88,7 @@ def _header(message: EmailMessage, name: str) -> str:
     try:
         value = message[name]
     except (ValueError, LookupError, AttributeError, TypeError, IndexError):
-        # The parser of the standard library stumbles over some headers that programs do write.
+        # The parser of the standard library fails on some headers that programs write.
         value = next((str(raw) for key, raw in message.raw_items() if key.lower() == name), "")
     return " ".join(str(value or "").split())
 
@@ -153,7 +153,7 @@ def _page(data: bytes) -> str:
 
 
 def text_of(metadata: dict[str, Any], body: str) -> str:
-    """A message as a person sees it: its subject, who wrote to whom and when, and what."""
+    """A message as a person sees it: subject, sender, recipients, date and text."""
     head = "\n".join(f"{name.capitalize()}: {metadata[name]}" for name in _HEADERS if metadata.get(name))
     title = f"# {metadata['title']}" if metadata.get("title") else ""
     return "\n\n".join(filter(None, (title, head, body.strip())))

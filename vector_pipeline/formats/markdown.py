@@ -1,4 +1,4 @@
-"""Markdown as libraries write it, made plainer: headings, lists, tables and code stay, marks inside sentences go."""
+"""Simplify the Markdown of libraries: headings, lists, tables and code stay, marks inside sentences are removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import regex
 _FENCED = regex.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*[ \t]*$|\Z)")
 _COMMENT = regex.compile(r"(?s)<!--.*?-->")
 _PICTURE = regex.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
-# What programs call a picture that nobody described.
+# The description that programs give a picture if a person gave none.
 _NO_DESCRIPTION = regex.compile(r"(?i)(?:picture|image|graphic|그림|bild|img)?[ _-]*\d*(?:\.\w{3,4})?")
 _STRONG = regex.compile(r"\*\*\*?|(?<!\w)__(?=\S)|(?<=\S)__(?!\w)")
 _EMPHASIS = regex.compile(r"(?<![\w*\\])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*\\])\*(?![\w*])")
@@ -17,7 +17,7 @@ _BREAK = regex.compile(r"<br ?/?>")
 
 
 def plainer(markdown: str) -> str:
-    """Text without emphasis, escapes, comments, and pictures but for what they are said to show. Code stays as it is."""
+    """Text without emphasis, escapes and comments, with pictures replaced by their descriptions. Code is unchanged."""
     parts, position = [], 0
     for fence in _FENCED.finditer(markdown):
         parts += [_prose(markdown[position : fence.start()]), fence[0]]

@@ -1,4 +1,4 @@
-"""Jupyter notebooks: text and code of the cells in their order, without what running them gave."""
+"""Jupyter notebooks: text and code of the cells in their order, without outputs."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def _parsed(text: str) -> Mapping[str, Any]:
     try:
         notebook = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise FileRejected("is not a whole notebook (it is not JSON); save it anew") from error
+        raise FileRejected("is not a whole notebook (it is not JSON); save it again") from error
     if not isinstance(notebook, dict):
-        raise FileRejected("is no notebook; save it anew, or give it another suffix")
+        raise FileRejected("is not a notebook; save it again, or give it another suffix")
     return notebook
 
 
@@ -46,7 +46,7 @@ def _cells(notebook: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     of_sheets = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)] if isinstance(sheets, list) else []
     found = [cell for cells in (notebook.get("cells"), *of_sheets) if isinstance(cells, list) for cell in cells]
     if not isinstance(notebook.get("cells"), list) and not of_sheets:
-        raise FileRejected("has no cells; save it anew, or give it another suffix")
+        raise FileRejected("has no cells; save it again, or give it another suffix")
     return [cell for cell in found if isinstance(cell, dict)]
 
 

@@ -1,6 +1,6 @@
-"""Text documents and presentations in OpenDocument form, read from their XML.
+"""Text documents and presentations in OpenDocument format, read from their XML.
 
-kreuzberg reads no presentations, and loses words of text that has formats inside a sentence
+kreuzberg cannot read such presentations, and it loses words if formats change inside a sentence
 (docs/benchmarks/documents.md).
 """
 
@@ -19,10 +19,10 @@ from vector_pipeline.formats.packages import PASSWORD, open_package, part, prope
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
 
-# What is no text of the document: deleted passages, comments, and the form of other elements.
+# Elements that are not text of the document: deleted passages, comments and declarations.
 _PASSED_OVER = frozenset("tracked-changes annotation forms sequence-decls variable-decls note-citation".split())
 
-# Spreadsheets and tables repeat a row or a cell to the end of the sheet; more than this is layout.
+# Spreadsheets and tables repeat a row or a cell up to the end of the sheet. More repetitions than this are layout.
 _MAX_REPEATED = 64
 
 
@@ -34,7 +34,7 @@ def read_odt(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def read_odp(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """A presentation as one document, with the slides that its chunks stand on."""
+    """A presentation as one document, with the places of its slides."""
     package = open_package(stream.read(), options.max_bytes, "ODP")
     parts, starts, length = [], [], 0
     for number, slide in enumerate((e for e in _body(package).iter() if _name(e) == "page"), 1):
@@ -52,7 +52,7 @@ def _body(package: zipfile.ZipFile) -> Element:
     try:
         root = ElementTree.fromstring(part(package, "content.xml"))
     except ElementTree.ParseError as error:
-        raise FileRejected(f"is damaged (content.xml: {error}); save it anew") from error
+        raise FileRejected(f"is damaged (content.xml: {error}); save it again") from error
     return next((element for element in root.iter() if _name(element) == "body"), root)
 
 
@@ -65,7 +65,7 @@ def _attribute(element: Element, name: str) -> str:
 
 
 def _blocks(element: Element) -> Iterator[str]:
-    """The paragraphs, headings, lists and tables inside an element."""
+    """Yield the paragraphs, headings, lists and tables inside an element."""
     for child in element:
         name = _name(child)
         if name in _PASSED_OVER:
@@ -92,7 +92,7 @@ def _paragraph(element: Element) -> Iterator[str]:
         text = f"# {' '.join(text.split())}"
     if text:
         yield text
-    # Frames with text of their own are anchored inside a paragraph.
+    # Frames with their own text are anchored inside a paragraph.
     for frame in _frames(element):
         yield from _blocks(frame)
 
@@ -106,7 +106,7 @@ def _frames(element: Element) -> Iterator[Element]:
 
 
 def _inline(element: Element) -> str:
-    """The text of a paragraph with the notes in it, white space as the form writes it."""
+    """The text of a paragraph with its notes, and white space as the format defines it."""
     parts = [_folded(element.text)]
     for child in element:
         name = _name(child)

@@ -1,7 +1,7 @@
 """Word, PowerPoint and RTF, by kreuzberg and dochan; and HWP and HWPX, by dochan.
 
-Which library reads which kind, and why, is in docs/benchmarks/documents.md. Where the first one fails, the other is
-asked. It is asked too for DOCX, in which kreuzberg passes over text boxes and charts.
+docs/benchmarks/documents.md shows which library reads which kind, and why. If the first one fails, the other is used.
+Both read DOCX, because kreuzberg skips text boxes and charts there.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _MIME_TYPES = {
     "msg": "application/vnd.ms-outlook",
 }
 _WORD = regex.compile(r"\w+")
-# What dochan writes above a document of Word: the title and the author that it states, which stand in the metadata.
+# dochan writes the title and the author above a Word document. They are in the metadata already.
 _AUTHOR = regex.compile(r"\A(?:# [^\n]*\n\n)?Author: [^\n]*(?:\n|\Z)")
 _SLIDE = regex.compile(r"(?m)^## Slide (\d+)[ \t]*(?:(?:\n\n# [^\n]*)?\n\nAuthor: [^\n]*$)?")
 _ENCRYPTED = regex.compile(r"(?i)password|encrypt|암호화|DRM")
 
-# Where the other library finds so many more words, the first has lost some.
+# If the other library finds this many times the words, the first one has lost some.
 _MORE_WORDS = 1.15
 _FEW_WORDS = 15
 
@@ -66,7 +66,7 @@ def _old(data: bytes, kind: str) -> Iterator[Document]:
 
 
 def read_pptx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """A presentation as one document, with the slides that its chunks stand on."""
+    """A presentation as one document, with the places of its slides."""
     data = stream.read()
     package = open_package(data, options.max_bytes, "PPTX")
     yield _slides(data, "pptx", properties(package), package)
@@ -84,7 +84,7 @@ def read_hwp(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def read_hwpx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """A document of Hangul in its XML form."""
+    """A document of Hangul in its XML format."""
     data = stream.read()
     package = open_package(data, options.max_bytes, "HWPX")
     yield _made(_by_dochan(data, ".hwpx"), properties(package))
@@ -118,7 +118,7 @@ def _refuse_macros(text: str, package: zipfile.ZipFile | None) -> None:
 
 
 def _first(*attempts: Callable[[], str]) -> str:
-    """The first text that is none of white space alone. Raises the first attempt's FileRejected where all fail."""
+    """The first text that is not only white space. If all attempts fail, raises the FileRejected of the first."""
     failure: FileRejected | None = None
     for attempt in attempts:
         try:
@@ -138,7 +138,7 @@ def _by_kreuzberg(data: bytes, kind: str) -> str:
 
 
 def extracted(data: bytes, kind: str) -> kreuzberg.ExtractionResult:
-    """What kreuzberg finds in a file of a kind. Raises FileRejected."""
+    """The result of kreuzberg for a file of a kind. Raises FileRejected."""
     config = kreuzberg.ExtractionConfig(output_format="markdown", use_cache=False)
     config.disable_ocr = True  # type: ignore[attr-defined]  # its stubs lack it
     try:
@@ -177,11 +177,11 @@ def _by_dochan(data: bytes, suffix: str) -> str:
 def _refused(why: str) -> FileRejected:
     if _ENCRYPTED.search(why):
         return FileRejected(PASSWORD)
-    return FileRejected(f"is damaged, or of a form that is not known ({' '.join(why.split())[:120]}); save it anew")
+    return FileRejected(f"is damaged, or of an unknown format ({' '.join(why.split())[:120]}); save it again")
 
 
 def _the_fuller(first: Callable[[], str], second: Callable[[], str]) -> str:
-    """The first text, or the second where that has far more words. Raises the first's FileRejected where both fail."""
+    """The first text, or the second if it has far more words. If both fail, raises the FileRejected of the first."""
     text = _first(first, second)
     try:
         other = second()

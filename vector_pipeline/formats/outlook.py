@@ -15,7 +15,7 @@ from vector_pipeline.formats.output import document
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
 
-# What kreuzberg writes above a message, and we from its metadata.
+# The head that kreuzberg writes above a message. `text_of` writes it from the metadata.
 _HEAD = regex.compile(r"\A(?:\s*\*\*(?:Subject|From|To|Cc|CC|Bcc|BCC|Date)\*\*: [^\n]*\n)+")
 _MAX_ADDRESSES = 2_000
 

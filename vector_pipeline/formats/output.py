@@ -1,4 +1,4 @@
-"""What the readers of this package give: documents of Markdown-like text, tables and lists of numbers in words."""
+"""The output of the readers of this package: documents of Markdown-like text, tables and ranges of numbers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def document(
     encoding: str = "utf-8",
     places: Places | None = None,
 ) -> Document:
-    """A document with its text cleaned, and its places moved with it; fields of no value are left out.
+    """A document with its text cleaned and its places adjusted. Fields without a value are left out.
 
-    Raises FileRejected where its metadata is more than can be kept.
+    Raises FileRejected if its metadata is too large.
     """
     name, starts = next(iter((places or {}).items()), ("", ()))
     bounds = [start for start, _ in starts]
@@ -60,9 +60,9 @@ def what_is_lacking(document: Document) -> str:
 
 
 def _tidied(pieces: Sequence[str]) -> tuple[str, list[int], int, int]:
-    """Pieces of a text put together without superfluous white space, and where each begins.
+    """Join the pieces of a text without superfluous white space; returns the text and the beginning of each piece.
 
-    With it come the numbers of characters, and of files written into the text, that were taken out.
+    It also returns the numbers of characters and of embedded files that were removed.
     """
     out: list[str] = []
     starts: list[int] = []
@@ -85,7 +85,7 @@ def _tidied(pieces: Sequence[str]) -> tuple[str, list[int], int, int]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a table of Markdown, the first one its header; empty where there are none."""
+    """Rows as a Markdown table with the first one as its header; empty without rows."""
     if not rows:
         return ""
     width = max(map(len, rows))
@@ -100,7 +100,7 @@ def _cell(text: str) -> str:
 
 
 def range_list(numbers: Iterable[int], most: int = 12) -> str:
-    """Numbers in order as ranges, the first ones: '1-3, 7, 9-12, …'."""
+    """The first `most` ranges of ordered numbers as text: '1-3, 7, 9-12, …'."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:

@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 
 from vector_pipeline.errors import FileRejected
 
-# Of what a whole file may have, so much may come out of an archive: XML compresses ten- to twentyfold.
+# An archive may uncompress to this many times the limit of a file, because XML compresses ten- to twentyfold.
 MAX_EXPANSION = 16
 
-# XML that says who wrote a document and when is small.
+# The XML with a document's author and dates is small.
 _MAX_PROPERTIES = 256 * 1024
 
 PASSWORD = "is protected by a password; save it without one"
@@ -34,14 +34,14 @@ _NAMES = {
 
 
 def open_package(data: bytes, max_bytes: int, what: str) -> zipfile.ZipFile:
-    """The archive that a document is. Raises FileRejected where it is damaged, or a bomb.
+    """Open a document as an archive. Raises FileRejected if it is damaged or a bomb.
 
-    `max_bytes` are those that a file may have; `what` is the kind as a person calls it.
+    `max_bytes` is the limit for a file. `what` is the name of the kind for people.
     """
     try:
         package = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise FileRejected(f"is not a whole {what} file; save it anew, or fetch it again") from error
+        raise FileRejected(f"is not a whole {what} file; save it again, or fetch it again") from error
     inside = sum(entry.file_size for entry in package.infolist())
     if inside > MAX_EXPANSION * max_bytes:
         raise FileRejected(
@@ -52,18 +52,18 @@ def open_package(data: bytes, max_bytes: int, what: str) -> zipfile.ZipFile:
 
 
 def part(package: zipfile.ZipFile, name: str) -> bytes:
-    """The bytes of a part, empty where there is none. Raises FileRejected where it cannot be read."""
+    """The bytes of a part; empty if there is none. Raises FileRejected if it cannot be read."""
     try:
         return package.read(name)
     except KeyError:
         return b""
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
-        raise FileRejected(f"is damaged ({name} cannot be read); save it anew, or fetch it again") from error
+        raise FileRejected(f"is damaged ({name} cannot be read); save it again, or fetch it again") from error
     except RuntimeError as error:
         raise FileRejected(PASSWORD) from error
     except Exception as error:
         if type(error).__module__ == "zlib":
-            raise FileRejected(f"is damaged ({name} cannot be read); save it anew, or fetch it again") from error
+            raise FileRejected(f"is damaged ({name} cannot be read); save it again, or fetch it again") from error
         raise
 
 
@@ -73,7 +73,7 @@ def has_macros(package: zipfile.ZipFile) -> bool:
 
 
 def properties(package: zipfile.ZipFile) -> dict[str, Any]:
-    """Title, author, dates and language, as far as the document states them: OOXML, ODF, HWPX."""
+    """The title, author, dates and language that a document (OOXML, ODF, HWPX) states."""
     for name in ("docProps/core.xml", "meta.xml", "Contents/content.hpf"):
         data = part(package, name)
         if data and len(data) <= _MAX_PROPERTIES:
@@ -101,7 +101,7 @@ def _stated(data: bytes) -> dict[str, Any]:
 
 @contextmanager
 def as_file(data: bytes, suffix: str) -> Iterator[str]:
-    """The path of a file of these bytes, for libraries that open files by their name; it is removed afterwards."""
+    """A temporary file with these bytes, for libraries that open files by name; yields its path."""
     with TemporaryDirectory() as folder:
         path = Path(folder, f"document{suffix}")
         path.write_bytes(data)

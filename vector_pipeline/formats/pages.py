@@ -1,4 +1,4 @@
-"""The pages of a document: what stands on all of them alike, and how they are put together."""
+"""The pages of a document: remove headers and footers, and join the pages."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import regex
 
 _MARKS = regex.compile(r"[#*_`>\\]+")
 _HEADING = regex.compile(r"\s*#{1,6}\s")
-# A page number at either end of a line, alone, or behind a running title: `12 Annual report`, `Page 3 of 10`.
+# A page number at either end of a line, by itself or beside a running title: `12 Annual report`, `Page 3 of 10`.
 _NUMBER_AT_END = regex.compile(r"\A\W*(\d{1,5})\b|\b(\d{1,5})\W*\Z|\b(\d{1,5})(?= (?:of|von|de|sur|di) \d|/\d)")
 _ROMAN = regex.compile(r"[ivxlc]{1,7}")
 _MAX_NUMBERED_CHARACTERS = 80
 
-# Lines at the top and the bottom of a page that may be a header or a footer, and on how many pages one must stand.
+# The number of lines at the top and bottom of a page that may be headers or footers, and of pages that must have one.
 _EDGE_LINES = 3
 _MIN_PAGES = 3
 _MAX_HEADER_CHARACTERS = 160
 
-# A page of which headers and footers would be more than this share keeps them: they are what it says.
+# If headers and footers would be more than this share of a page, they are its content and stay.
 _MAX_SHARE_OF_PAGE = 0.4
 
 
 def without_headers(pages: Sequence[str]) -> list[str]:
-    """The pages without the lines that stand at the top or bottom of many of them.
+    """The pages without the lines that occur at the top or bottom of many of them.
 
-    Such a line is the same on every page, or differs by a number that grows with the pages. A heading is kept where it
-    stands first, and a page of little else keeps its lines.
+    Such a line is the same on every page, or has a number that grows with the pages. The first occurrence of a heading
+    is kept, and a page with little else keeps its lines.
     """
     lines = [page.split("\n") for page in pages]
     edges = [_edges(of_page, number) for number, of_page in enumerate(lines)]
@@ -52,7 +52,7 @@ _Key = tuple[str, int | None]
 
 
 def _edges(lines: Sequence[str], page: int) -> dict[int, set[_Key]]:
-    """The lines at both ends of a page by their number, in the forms in which they are compared."""
+    """The lines at both ends of a page, by line number, in the forms for comparison."""
     filled = [number for number, line in enumerate(lines) if line.strip()]
     found = {}
     for number in {*filled[:_EDGE_LINES], *filled[-_EDGE_LINES:]}:
@@ -77,7 +77,7 @@ def _keys(line: str, page: int, *, is_heading: bool) -> set[_Key]:
 
 
 def joined(pages: Sequence[str]) -> tuple[str, list[int]]:
-    """The pages as one text, and the character that each begins at. A sentence that goes on is not broken by a blank."""
+    """The pages as one text, and the offset of each. No blank line breaks a sentence that continues on the next page."""
     text = ""
     parts: list[str] = []
     starts = []

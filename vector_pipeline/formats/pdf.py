@@ -1,4 +1,4 @@
-"""PDF: each page with headings and tables by pdf-inspector, held against what PDFium reads on it."""
+"""PDF: pdf-inspector reads each page with headings and tables, and the result is compared with PDFium's text."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _WORD = regex.compile(r"\w+")
 _HEADING = regex.compile(r"(?m)^(#{1,6}) +(\S.*)$")
 _MARKS = regex.compile(r"[*_`\\]+")
 
-# Fewer letters than this on a page that shows pictures are a scanner's stamp or a page number, not its text.
+# Fewer letters than this on a page with pictures are a scanner's stamp or a page number, not its text.
 _FEW_LETTERS = 16
 
-# The share of a page's words by PDFium that the marked text must have. Below it, one of them has the letters in a wrong
-# order, as right-to-left scripts may be, or lacks some; then PDFium's is the plainer reading.
+# The share of PDFium's words of a page that the marked text must contain. Below it, one of the two lacks letters or has
+# them in a wrong order, as can happen with right-to-left scripts. Then PDFium's plain text is used.
 _AGREEMENT = 0.7
 
-# Each of them takes as long as opening the file.
+# The most doubted pages that are read again. Each takes as long as opening the file.
 _MAX_DOUBTED = 5
 
-# Heights of letters that differ by less, in points, are of one level of headings.
+# Headings whose letters differ in height by less than this (in points) have the same level.
 _SAME_HEIGHT = 0.6
 _LEVELS = 6
 
 
 @dataclass(slots=True)
 class _Page:
-    """A page as both libraries see it. `heights` are those of its headings' letters in points, 0.0 where not found."""
+    """A page as both libraries read it. `heights` are those of its headings' letters in points, 0.0 if not found."""
 
     plain: str
     marked: str
@@ -53,14 +53,14 @@ class _Page:
 
     @property
     def lacks_text(self) -> bool:
-        """Whether it shows something and has no text."""
+        """Whether the page shows something but has no text."""
         return self.is_garbled or (self.is_drawn and _letters(self.plain) < _FEW_LETTERS)
 
 
 def read_pdf(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """The file as one document, with the pages that its chunks stand on.
+    """The file as one document, with the places of its pages.
 
-    Raises FileRejected for a file that wants a password, is damaged, or has text on less than half of its pages.
+    Raises FileRejected for a file that needs a password, is damaged, or has text on less than half of its pages.
     """
     data = stream.read()
     file = _open(data)
@@ -87,22 +87,22 @@ def _open(data: bytes) -> pypdfium2.PdfDocument:
             raise FileRejected("is protected by a password; save it without one") from error
         if "security" in str(error).lower():
             raise FileRejected("is encrypted in a way that cannot be read; save it without encryption") from error
-        raise FileRejected("is not a whole PDF document; save it anew, or fetch it again") from error
+        raise FileRejected("is not a whole PDF document; save it again, or fetch it again") from error
     if not len(file):
         file.close()
-        raise FileRejected("is a PDF document without pages; save it anew, or remove it from the source")
+        raise FileRejected("is a PDF document without pages; save it again, or remove it from the source")
     return file
 
 
 def _inspect(data: bytes) -> tuple[dict[int, str], set[int]]:
-    """Pages by their number from 0 as Markdown, and those that may be garbled; nothing where the file is beyond it."""
+    """The pages as Markdown by their number from 0, and those that may be garbled; none if it cannot read the file."""
     try:
         found = pdf_inspector.extract_pages_markdown_bytes(data)
     except ValueError:
         return {}, set()
     suspected = {of.page - 1 for of in found.ocr_reasons_by_page if any("garbled" in why for why in of.reasons)}
     pages = {page.page: page.markdown for page in found.pages if page.markdown}
-    # It leaves out what it doubts, a table of contents for one, and gives it when asked for that page.
+    # It leaves out pages that it doubts, such as a table of contents, but returns them if it is asked for that page.
     doubted = [page.page for page in found.pages if page.needs_ocr]
     for page in doubted[:_MAX_DOUBTED]:
         with contextlib.suppress(ValueError):
@@ -136,7 +136,7 @@ def _page(file: pypdfium2.PdfDocument, number: int, marked: str, suspected: bool
 
 
 def _height(text: pypdfium2.PdfTextPage, plain: str, title: str) -> float:
-    """The height of the letters of a heading, 0.0 where it cannot be found on its page."""
+    """The height of the letters of a heading; 0.0 if it cannot be found on its page."""
     words = title.split()
     search = text.search(" ".join(words[:3]), match_case=True)
     found = search.get_next()
@@ -154,13 +154,13 @@ def _letters(text: str) -> int:
 def _refuse_scanned(pages: Sequence[_Page], missing: Sequence[int]) -> None:
     if 2 * len(missing) < len(pages):
         return
-    what = "since its fonts do not say which letters they show" if any(p.is_garbled for p in pages) else "only pictures"
+    what = "because its fonts do not define letters" if any(p.is_garbled for p in pages) else "only pictures"
     of_pages = "its page" if len(pages) == 1 else f"{len(missing):,} of its {len(pages):,} pages ({range_list(missing)})"
     raise FileRejected(f"has no text on {of_pages}, {what}; run text recognition (OCR) over the file first")
 
 
 def _texts(pages: Sequence[_Page]) -> list[str]:
-    """The text of each page, headings marked by the height of their letters in the whole document."""
+    """The text of each page. The height of letters, compared in the whole document, gives the level of a heading."""
     levels = _levels([height for page in pages for height in page.heights if height])
     texts = []
     for page in pages:
@@ -174,7 +174,7 @@ def _texts(pages: Sequence[_Page]) -> list[str]:
 
 
 def _levels(heights: Sequence[float]) -> list[float]:
-    """The least height of each level of headings, the highest first."""
+    """The smallest height of each level of headings, largest first."""
     levels: list[float] = []
     for height in sorted(heights, reverse=True):
         if not levels or height < levels[-1] - _SAME_HEIGHT:
@@ -222,7 +222,7 @@ def _language(file: pypdfium2.PdfDocument) -> str:
 
 
 def _iso(date: str) -> str:
-    """A date of PDF (`D:20240115103000+01'00'`) as ISO 8601, without the time zone, which few programs get right."""
+    """A PDF date (`D:20240115103000+01'00'`) in ISO 8601, without the time zone, which few programs set correctly."""
     match = _DATE.match(date)
     if match is None:
         return ""

@@ -1,8 +1,8 @@
-"""Reading processes, started when they are needed and used again, each with its limits.
+"""A pool of reading processes with limits. They are started when needed and used again.
 
-A file that ends its process, or goes on beyond its time, is rejected with what happened; the next one gets a new
-process. What a process did for other files before decides nothing: a crash, or a want of memory, is a verdict only in a
-fresh one.
+A file that ends its process or exceeds its time is rejected with the reason, and the next file gets a new process. Files
+that the process read before must not matter: after a crash or a lack of memory the file is tried again in a fresh
+process, and only that result counts.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from vector_pipeline.formats.kinds import INSTALL, Kind
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
 
-# The limit of time is one of processor time, which a busy machine does not change. A reader that waits for something
-# takes none of it, so that the clock has a limit too.
+# The limit of time is in processor time, which does not depend on how busy the machine is. A reader that waits uses
+# none, so there is also a limit by the clock.
 WALL_SECONDS_PER_SECOND = 5.0
 
-# What a process says last that the limit of memory ended: Rust's, C++'s and C's words for it.
+# The last output of a process that the limit of memory ended, from Rust, C++ or C.
 _NO_ALLOCATION = re.compile(rb"memory allocation of|bad_alloc|out of memory", re.IGNORECASE)
 _ERRORS = "errors"
 
@@ -51,7 +51,7 @@ main()
 
 @dataclass(frozen=True, slots=True)
 class ReaderLimits:
-    """What the reading of one file may take: seconds of processor time, bytes of memory; and how many at once."""
+    """The limits for reading one file: seconds of processor time and bytes of memory; and the number of processes."""
 
     seconds: float = 60.0
     memory: int = 1024 * 1024 * 1024
@@ -59,7 +59,7 @@ class ReaderLimits:
 
 
 class ReaderPool:
-    """Processes that read files; `processes` of the limits at once at most. To be closed."""
+    """Reads files in processes, at most `processes` of the limits at once. Close it at the end."""
 
     def __init__(self, limits: ReaderLimits) -> None:
         self._limits = limits
@@ -71,13 +71,13 @@ class ReaderPool:
 
     @property
     def processes(self) -> int:
-        """How many files are read at once at most."""
+        """The most files that are read at once."""
         return self._limits.processes
 
     def submit(self, stream: BinaryIO, kind: Kind, options: ReaderOptions) -> Future[list[Document]]:
-        """Begin to read a file of a kind; the documents, or FileRejected, are the future's.
+        """Begin to read a file of a kind. The future has the documents, or raises FileRejected.
 
-        `stream` gives the plain bytes, and must stay open until the future is done.
+        `stream` holds the plain bytes and must stay open until the future is done.
         """
         return self._threads.submit(self.read, stream, kind, options)
 
@@ -104,7 +104,7 @@ class ReaderPool:
             self._give_back(process)
 
     def close(self) -> None:
-        """End all processes, those at work too: what they read is rejected by nobody's fault but not passed on."""
+        """End all processes, also busy ones. Their files are neither rejected nor passed on."""
         with self._lock:
             self._closed = True
             processes = list(self._all)
@@ -145,9 +145,9 @@ class ReaderPool:
 
 
 class _Ended(Exception):
-    """A process did not get to the end of a file; the text says why, as the end of a sentence about the file.
+    """A process did not reach the end of a file. The text is the end of a sentence about the file.
 
-    `is_final` says that another process would not get further.
+    `is_final` means that another process would fail too.
     """
 
     def __init__(self, reason: str, *, is_final: bool = False) -> None:
@@ -185,22 +185,22 @@ class _Process:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the file that it read last is its first."""
+        """Whether it has read only one file so far."""
         return self._files <= 1
 
     def copy(self, stream: BinaryIO) -> None:
-        """Take a file, to be read next."""
+        """Copy a file that will be read next."""
         with self._file.open("wb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
 
     def copy_to(self, other: _Process) -> None:
-        """Hand the file to another process."""
+        """Move the file to another process."""
         self._file.replace(other._file)
 
     def read(self, kind: Kind, options: ReaderOptions) -> list[Document]:
-        """The documents of the file. Raises FileRejected, and _Ended where the process does not survive it.
+        """The documents of the file. Raises FileRejected, and _Ended if the process does not survive it.
 
-        Raises OSError where somebody else ended the process.
+        Raises OSError if something else ended the process.
         """
         self._files += 1
         return list(self._answered(kind, options))
@@ -264,7 +264,7 @@ class _Process:
         return bytes(data)
 
     def _died(self) -> _Ended:
-        """What the process ended with."""
+        """The error for the way in which the process ended."""
         code = self._process.wait()
         if code == -signal.SIGXCPU:
             return _Ended(self._no_time(), is_final=True)
@@ -274,8 +274,8 @@ class _Process:
             return _Ended(self._no_memory())
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return _Ended(
-            f"ends its reader ({how}): it is damaged, or made to do so; save it anew with the program that wrote it, or "
-            "leave it out with VECTOR_PIPELINE_EXCLUDE"
+            f"ends its reader ({how}): it is damaged, or made to do so; save it again with the program that wrote it, "
+            "or leave it out with VECTOR_PIPELINE_EXCLUDE"
         )
 
     def _last_words(self) -> bytes:
@@ -312,12 +312,12 @@ class _Process:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What a process sees of the environment: no key and no password, and one thread a library."""
+    """The environment of a process: no key and no password, and one thread for each library."""
     passed = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
     threads = dict.fromkeys(("RAYON_NUM_THREADS", "TOKIO_WORKER_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
     return {**passed, **threads, "HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C.UTF-8"}
 
 
 def _after_install() -> str:
-    """What to do about a file whose reader is not installed."""
+    """The reason for a file whose reader is not installed."""
     return f"is of a kind that is read after `{INSTALL}`"

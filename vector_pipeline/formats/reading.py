@@ -1,4 +1,4 @@
-"""One file to its documents, in this process or in one of the pool's, as its kind wants it."""
+"""Read the documents of a file, in this process or in one of the pool, as its kind requires."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vector_pipeline.text.readers.base import open_plain
 
 
 def is_read_apart(path: str) -> bool:
-    """Whether a file is read in a process of its own, by its name."""
+    """Whether a file with this name is read in a process of its own."""
     kind = kind_of(path)
     return kind is not None and not kind.is_text
 
@@ -24,7 +24,7 @@ def is_read_apart(path: str) -> bool:
 def begin(pool: ReaderPool, stream: BinaryIO, path: str, options: ReaderOptions) -> Future[list[Document]]:
     """Begin to read a file in a process of its own. The future raises FileRejected, or OSError.
 
-    Its documents are those that the reader gave, those without text among them. `stream` must stay open until then.
+    The documents are all that the reader returned, also those without text. `stream` must stay open until then.
     """
     kind = kind_of(path)
     assert kind is not None
@@ -32,7 +32,7 @@ def begin(pool: ReaderPool, stream: BinaryIO, path: str, options: ReaderOptions)
 
 
 def with_text(documents: Iterable[Document], counts: ReadCounts) -> list[Document]:
-    """The documents that have text; the others are counted. Raises FileRejected where none has."""
+    """The documents that have text; the others are counted. Raises FileRejected if none has text."""
     kept = []
     for document in documents:
         counts.encoding = document.encoding
@@ -50,9 +50,9 @@ def with_text(documents: Iterable[Document], counts: ReadCounts) -> list[Documen
 def read_file(
     pool: ReaderPool, stream: BinaryIO, path: str, options: ReaderOptions, counts: ReadCounts | None = None
 ) -> Iterator[Document]:
-    """The documents of a file. Raises FileRejected also for a mistake of a reader's own, and OSError.
+    """Yield the documents of a file. Raises FileRejected, also for a bug in a reader, and OSError.
 
-    Record formats come as a stream and may be rejected after some documents: callers take a file whole or not at all.
+    Record formats are a stream and may be rejected after some documents; callers load a file whole or not at all.
     """
     counts = counts if counts is not None else ReadCounts()
     if is_read_apart(path):
@@ -63,10 +63,10 @@ def read_file(
     except (FileRejected, OSError):
         raise
     except Exception as error:
-        # It must not stop the other files; the type helps whoever reports it.
+        # It must not stop the other files. The type of the error helps with a bug report.
         raise FileRejected(f"could not be read ({type(error).__name__}: {str(error)[:200]})") from error
 
 
 def read_bytes(pool: ReaderPool, data: bytes, path: str, options: ReaderOptions) -> list[Document]:
-    """The documents of a file whose bytes are at hand. Raises as `read_file` does."""
+    """The documents of a file from its bytes. Raises the errors of `read_file`."""
     return list(read_file(pool, cast(BinaryIO, io.BytesIO(data)), path, options))

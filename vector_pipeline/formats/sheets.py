@@ -1,4 +1,4 @@
-"""Workbooks: each sheet a document, its rows a table of Markdown."""
+"""Workbooks: each sheet is a document, with its rows as a Markdown table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vector_pipeline.text.readers.base import ReaderOptions
 
 
 def read_workbook(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
-    """The sheets of a workbook (XLSX, XLSB, XLS, ODS) that hold anything, called by their names."""
+    """Yield the sheets of a workbook (XLSX, XLSB, XLS, ODS) that are not empty, under their names."""
     data = stream.read()
     package = open_package(data, options.max_bytes, "workbook") if data.startswith(ZIP_MARK) else None
     metadata = properties(package) if package is not None else {}
@@ -39,7 +39,7 @@ def _opened(data: bytes) -> python_calamine.CalamineWorkbook:
     except python_calamine.PasswordError as error:
         raise FileRejected(PASSWORD) from error
     except (python_calamine.CalamineError, ValueError, OSError) as error:
-        raise FileRejected(f"is not a whole workbook ({one_line(error)[:120]}); save it anew") from error
+        raise FileRejected(f"is not a whole workbook ({one_line(error)[:120]}); save it again") from error
 
 
 def _text(book: python_calamine.CalamineWorkbook, name: str) -> str:
@@ -53,7 +53,7 @@ def _text(book: python_calamine.CalamineWorkbook, name: str) -> str:
 
 
 def _blocks(rows: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
-    """Runs of rows between rows that are empty."""
+    """Yield the runs of rows between empty rows."""
     block: list[Sequence[str]] = []
     for row in rows:
         if any(row):
@@ -66,7 +66,7 @@ def _blocks(rows: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
 
 
 def _block(rows: list[Sequence[str]]) -> str:
-    """A table without the columns that are empty; lines of one cell above it are its title."""
+    """A table without its empty columns. Rows of a single cell above it are its title."""
     titles = []
     while rows and sum(map(bool, rows[0])) == 1 and len(rows) > 1:
         titles.append(next(filter(None, rows[0])))

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes and its inner names, whatever its own name says."""
+"""Find the kind of a file from its first bytes and inner names, independent of its own name."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _OFFICE = (("word/", "docx"), ("ppt/", "pptx"), ("xl/", "xlsx"), ("Contents/sect
 
 
 def sniffed(stream: BinaryIO) -> str:
-    """The name of the kind that a file is, `encrypted` for an Office document with a password, empty if it is none.
+    """The name of a file's kind; `encrypted` for an Office document with a password; empty if it is unknown.
 
-    The stream stands at its beginning before and after.
+    The stream is at its beginning before and after.
     """
     head = stream.read(4_096)
     stream.seek(0)

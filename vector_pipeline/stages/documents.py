@@ -1,6 +1,6 @@
-"""The files of an arrival to documents: read, compared with what was listed, decoded, split into records.
+"""The stage `documents`: read the files of an arrival, compare them with the listing, decode and split them.
 
-A file that cannot be read is rejected with its reason in the manifest and the others go on.
+A file that cannot be read is rejected with its reason in the manifest, and the other files continue.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ from vector_pipeline.store.manifest import RACY, OwnedFile
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers import ReadCounts, ReaderOptions
 
-# Files up to this size are read in memory; larger ones are copied to a temporary file first, so that a broken
-# record at their end is found before anything is passed on, and memory stays that of one record.
+# Files up to this size are read in memory. Larger ones are copied to a temporary file first. So a broken record at the
+# end is found before any document is passed on, and only one record is in memory.
 SPOOL_BYTES = 8 * 1024 * 1024
 
-# Files that wait behind one that a process of its own reads.
+# The number of files that may wait after one that a process of its own reads.
 MAX_AHEAD = 64
 
 
 @dataclass(slots=True)
 class DocumentsOutcome:
-    """What became of an arrival's files on the way to documents; complete once the rows have been taken."""
+    """Counts of the stage. They are complete once the caller has taken all rows."""
 
     files: int = 0
     bytes: int = 0
     documents: int = 0
     characters: int = 0
     records_without_text: int = 0
-    """Passed over in files that have others with text."""
+    """Records without text that were left out, in files with other records."""
     characters_removed: int = 0
     """NUL and surrogate characters."""
     loaded_in_part: dict[str, str] = field(default_factory=dict)
-    """Path to what of a loaded file could not be read: pages that are pictures, files inside it."""
+    """Maps a path to what of a loaded file could not be read: pages that are pictures, files inside it."""
     deletions: int = 0
     rejected: dict[str, str] = field(default_factory=dict)
-    """Path to reason; noted in the manifest already."""
+    """Maps a path to the reason, which is already in the manifest."""
     postponed: dict[str, str] = field(default_factory=dict)
-    """Path to reason; still pending, since it changed while it was read or the store failed."""
+    """Maps a path to the reason why it is still pending: it changed while it was read, or the store failed."""
 
 
 def files_to_read(connection: Connection, arrival: str) -> list[OwnedFile]:
-    """The pending files of an arrival; all that it still owns where none is pending (asked for by hand)."""
+    """The pending files of an arrival. If none is pending (a person started the run), all that it still owns."""
     owned = [file for file in manifest.owned_files(connection, arrival) if file.status != "deleted"]
     return [file for file in owned if file.status == "pending"] or owned
 
@@ -69,12 +69,12 @@ def files_to_read(connection: Connection, arrival: str) -> list[OwnedFile]:
 def read_arrival(
     database: Database, arrival: str, options: ReaderOptions, limits: ReaderLimits, outcome: DocumentsOutcome
 ) -> Iterator[DocumentRow]:
-    """Documents of the files of an arrival, file by file in the order of their paths.
+    """Yield the documents of an arrival's files, file by file in the order of their paths.
 
     Files that are read in processes of their own are begun ahead of the others.
-    Raises ConfigurationError or SourceError where the arrival's root cannot be opened.
+    Raises ConfigurationError or SourceError if the arrival's root cannot be opened.
     """
-    # What is noted here costs a second look if it is lost, and waiting for the disk per file costs most of the time.
+    # If these entries are lost, the files are only checked again. Waiting for the disk for each file would take long.
     with Kept(database, "documents", prepare=commit_without_waiting) as kept, ReaderPool(limits) as pool:
         files = kept.run(lambda connection: files_to_read(connection, arrival))
         outcome.deletions = sum(file.gone for file in files)
@@ -86,7 +86,7 @@ def read_arrival(
 
 @dataclass(slots=True)
 class _Begun:
-    """A file that a process of its own reads, and what has to be closed behind it."""
+    """A file that a process of its own reads, and what has to be closed afterwards."""
 
     file: OwnedFile
     size: int
@@ -132,7 +132,7 @@ class _Reading:
         return not waits or begun > 2 * self.pool.processes or len(ahead) > MAX_AHEAD
 
     def _begin(self, file: OwnedFile) -> _Begun | None:
-        """Let a process begin on a file; None where it was rejected or postponed."""
+        """Let a process begin to read a file; None if it was rejected or postponed."""
         with self._noting(file), ExitStack() as stack:
             found = stack.enter_context(_snapshot(self.source, file, self.options.max_bytes))
             stream, size, digest, fingerprint = found
@@ -178,11 +178,11 @@ class _Reading:
 
     @contextmanager
     def _noting(self, file: OwnedFile) -> Iterator[None]:
-        """What is wrong with a file is noted, and the others go on."""
+        """Record an error with a file, and let the other files continue."""
         try:
             yield
         except FileRejected as rejection:
-            # It may quote the file, and is shown in terminals, in logs and in the UI.
+            # The reason may quote the file, and it is shown in terminals, in logs and in the UI.
             reason = self.outcome.rejected[file.path] = printable(str(rejection))
             reasons = {(file.source_key, file.fingerprint): reason}
             may_not = isinstance(rejection.__cause__, PermissionError)
@@ -197,7 +197,7 @@ class _Reading:
 
 @contextmanager
 def _snapshot(source: Source, file: OwnedFile, max_bytes: int) -> Iterator[tuple[BinaryIO, int, bytes, str]]:
-    """The bytes of a file as they are now, to be read as often as wanted, with their number, hash and fingerprint."""
+    """The present bytes of a file as a stream that can be read again, with their number, hash and fingerprint."""
     try:
         opened = source.open(file.path)
     except PermissionError as error:
@@ -212,7 +212,7 @@ def _snapshot(source: Source, file: OwnedFile, max_bytes: int) -> Iterator[tuple
             spool.write(piece)
             size += len(piece)
             _refuse_size(size, max_bytes)
-        # Once all is read, and of what was opened: so it is that of the bytes.
+        # Taken after reading and from the open file, so it belongs to these bytes.
         fingerprint = source.fingerprint(file.path, opened)
         spool.seek(0)
         yield cast(BinaryIO, spool), size, digest.digest(), fingerprint
@@ -228,7 +228,7 @@ def _refuse_size(size: int, max_bytes: int) -> None:
 def _documents(
     pool: ReaderPool, stream: BinaryIO, size: int, path: str, options: ReaderOptions
 ) -> tuple[Iterable[Document], ReadCounts]:
-    """The documents of a file, once all of it has proved readable: it is passed on whole or not at all."""
+    """The documents of a file, after the whole file has been read without an error."""
     counts = ReadCounts()
     documents = read_file(pool, stream, path, options, counts)
     if size <= SPOOL_BYTES and not path.lower().endswith(".gz"):

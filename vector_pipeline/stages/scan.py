@@ -1,7 +1,7 @@
-"""The scan: compare a root's listing with the manifest and assign what differs to new arrivals.
+"""The scan: compare the listing of a root with the manifest and assign the differences to new arrivals.
 
 The asset, the sensor, the schedule and the command line all call `scan`. The listing and the manifest are walked
-side by side in path order, so memory is bounded by what changed in one arrival, not by the number of files.
+side by side in path order. So memory is bounded by the changes of one arrival, not by the number of files.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from vector_pipeline.store.roots import note_location
 # A change within this time before the listing may be followed by another with the same times.
 RACY_SECONDS = 2.0
 
-# Below this many files a source may lose all of them at once: nobody's mass deletion.
+# A source of at most this many files may lose all of them at once without confirmation.
 FEW_FILES = 10
 
 KINDS_SHOWN = 5
 
-# Names, and kinds that are not read, that are kept of what a scan left out; all are counted.
+# The number of names, and of kinds that are not read, that are kept of what a scan left out. All are counted.
 KEPT = 1_000
 
 STILL_WRITTEN = "changed a moment ago and may still be written; the next scan looks again"
@@ -44,11 +44,11 @@ STILL_WRITTEN = "changed a moment ago and may still be written; the next scan lo
 
 @dataclass(slots=True)
 class ScanResult:
-    """What a scan found, in files; `arrivals` holds the keys it registered, oldest first.
+    """The result of a scan, in numbers of files. `arrivals` holds the keys of the new arrivals, oldest first.
 
-    `touched` files have another fingerprint and the same bytes; `waiting` ones are still being written;
-    `withheld` deletions are so many that they wait for confirmation, and nothing was deleted. `unfinished` says that
-    the rest of the listing, and all deletions, are left to the next scan; `slow`, that it is so for want of time.
+    `touched` files have another fingerprint but the same bytes. `waiting` files are still being written. `withheld`
+    deletions wait for confirmation because they are so many. `unfinished` means that the next scan does the rest of the
+    listing and all deletions; `slow` means that this is for lack of time.
     """
 
     root: str
@@ -65,11 +65,11 @@ class ScanResult:
     arrivals: list[str] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
     other_kinds: Counter[str] = field(default_factory=Counter)
-    """Files that no reader is for, by suffix: they are not part of the table, and not of its numbers."""
+    """Files without a reader, by suffix. They are not counted elsewhere."""
     waiting_paths: list[str] = field(default_factory=list)
-    """The first of those that are still being written."""
+    """The first files that are still being written."""
     without_reader: list[str] = field(default_factory=list)
-    """The first of those whose reader is not installed; they are counted among the other kinds."""
+    """The first files whose reader is not installed. They are counted in `other_kinds`."""
 
     def __str__(self) -> str:
         """One line for a log: '3 new, 1 changed, 1 deleted, 12 unchanged → arrival 2026…'."""
@@ -95,12 +95,12 @@ class ScanResult:
 
     @property
     def warning(self) -> str | None:
-        """What a person has to decide on, in one line; None where there is nothing."""
+        """What a person has to decide, in one line; None if there is nothing."""
         return missing_files(self.withheld, self.root) if self.withheld else None
 
 
 def kinds_not_read(kinds: Mapping[str, int]) -> str:
-    """'4 of kinds that are not read (3 .pdf, 1 .png)', and how to have them read where that is possible."""
+    """'4 of kinds that are not read (3 .pdf, 1 .png)', and how to install their readers if that is possible."""
     counts = Counter(kinds)
     shown = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common(KINDS_SHOWN))
     found = f"{counts.total():,} of kinds that are not read ({shown}{', …' if len(counts) > KINDS_SHOWN else ''})"
@@ -110,7 +110,7 @@ def kinds_not_read(kinds: Mapping[str, int]) -> str:
 
 
 def missing_files(withheld: int, root: str) -> str:
-    """What to say of deletions that wait for confirmation."""
+    """The message about deletions that wait for confirmation."""
     return (
         f"{withheld:,} files are missing from '{root}', too many to be taken for deleted unasked: if that "
         f"is meant, run `vector-pipeline ingest {shlex.quote(root)} --confirm-deletions`; else look whether the source "
@@ -125,16 +125,16 @@ def scan(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> ScanResult:
-    """Bring the manifest in step with what a source holds now; returns what was found.
+    """Bring the manifest in step with a source; returns the result.
 
-    `progress` is told the number of files looked at, now and then. Two scans of one root follow one another.
-    A listing that is far shorter than the manifest registers what is new and changed and withholds the deletions.
-    Raises SourceError where the listing fails (nothing is taken for deleted then), and ConfigurationError where
-    the root contains or lies in one that was ingested earlier.
+    `progress` is called from time to time with the number of files seen. Two scans of one root follow one another.
+    If a listing is far shorter than the manifest, new and changed files are registered and deletions are withheld.
+    Raises SourceError if the listing fails (then nothing counts as deleted), and ConfigurationError if the root contains
+    an earlier root or lies in one.
     """
     with database.connect(role="scan") as writer, database.connect(role="scan listing") as reader:
         source = known_as(writer, source)
-        # Session locks go with the connection: a scan that is killed blocks nobody.
+        # Session locks end with the connection, so a killed scan blocks no other.
         lock_scan(writer, source.root)
         refuse_nested(writer, source)
         if isinstance(source, LocalSource):
@@ -156,7 +156,7 @@ def scan_patiently(
     progress: Callable[[int], None] | None = None,
     log: Callable[[str], None] = lambda _: None,
 ) -> ScanResult:
-    """As `scan`, and from its beginning where Postgres was away meanwhile: what it had registered is known then."""
+    """Like `scan`. If Postgres was away, the scan begins again; what it had registered is then already known."""
     return again(database.retry_seconds, lambda: scan(database, source, options, progress=progress), log=log)
 
 
@@ -183,7 +183,7 @@ class _Scan:
         self.selection = Selection(self.source, self.options.choice)
 
     def wants(self, path: str) -> bool:
-        """Whether a file is to be read; others are counted."""
+        """Whether to read a file. Other files are counted."""
         verdict = self.selection.verdict(path)
         if verdict == "wanted":
             return True
@@ -199,7 +199,7 @@ class _Scan:
         known_files: Iterator[KnownFile],
         progress: Callable[[int], None] | None,
     ) -> None:
-        """Walk both in path order, to the end or for a portion. What the manifest alone has is gone."""
+        """Walk both in path order, to the end or for a portion. A file that only the manifest has is gone."""
         portion, seconds = self.options.max_arrivals, self.options.max_seconds
         for listed, known in side_by_side(listing, known_files):
             self.result.slow = seconds is not None and time.monotonic() - self.began > seconds
