@@ -21,10 +21,13 @@ from vector_pipeline.store.failed_arrivals import Failure
 PASSING = (DatabaseUnavailable, ProviderUnavailable, SourceError, StorageError)
 
 NEXT: Mapping[Failure, str] = {
-    "passing": "source_files_sensor runs the arrival again by itself, soon and then less and less often.",
+    "passing": (
+        "source_files_sensor runs the arrival again by itself, soon and then less and less often; materialize the "
+        "arrival to have it sooner."
+    ),
     "account": (
-        "Fix it: source_files_sensor runs the arrival again within a minute of the next answer from the API (any "
-        "`vector-pipeline search` or `ingest`), and backfill_schedule at night."
+        "Fix it, then materialize the arrival, or leave it to source_files_sensor, which runs it within a minute of the "
+        "next answer from the API (any `vector-pipeline search` or `ingest`), or to backfill_schedule at night."
     ),
     "other": "Fix it, then run `vector-pipeline ingest` or materialize the arrival; backfill_schedule tries at night.",
 }
