@@ -25,6 +25,7 @@ import psycopg
 from vector_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded import supervisor
+from vector_pipeline.store.embedded.memory import memory_mb, memory_settings
 
 START_SECONDS = 120.0
 """Recovery after a crash may take a while; the log's last line is shown when it takes longer than this."""
@@ -131,9 +132,10 @@ def _start(layout: supervisor.Layout) -> None:
     binaries = _binaries()
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}
     log = layout.log
+    settings = [f"{name}={value}" for name, value in memory_settings(memory_mb(), os.cpu_count() or 1).items()]
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-I", supervisor.__file__, layout.home, str(binaries)],
+            [sys.executable, "-I", supervisor.__file__, layout.home, str(binaries), *settings],
             stdin=subprocess.DEVNULL,
             stdout=sink,  # never the starter's own: whoever reads its pipe would wait for the server's end
             stderr=sink,

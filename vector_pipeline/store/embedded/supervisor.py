@@ -2,7 +2,9 @@
 
 Run as a script with the standard library alone, so that it is small and independent of whoever started it:
 
-    python -I supervisor.py HOME BINARIES
+    python -I supervisor.py HOME BINARIES [NAME=VALUE ...]
+
+The settings of the server that follow the machine come as arguments (`memory.py`).
 
 Where this runs as root the server runs as a user that no account has, in its own folder and nowhere else: it enters
 that by its working directory, so that no folder above has to be opened to others.
@@ -78,7 +80,7 @@ def enters_by_working_directory() -> bool:
     return os.geteuid() == 0 and Path(HERE).exists()
 
 
-def main(home: str, binaries: str) -> int:
+def main(home: str, binaries: str, *settings: str) -> int:
     """Run the server until its last user is gone or it dies by itself; returns the exit code."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
@@ -90,7 +92,10 @@ def main(home: str, binaries: str) -> int:
         return error.returncode  # initdb or postgres has said why
     _remove_stale_pid(layout)
     server = _popen(
-        [f"{binaries}/postgres", "-D", _place(layout), "-k", _socket_place(layout), *_server_settings()],
+        [
+            *(f"{binaries}/postgres", "-D", _place(layout), "-k", _socket_place(layout), *_server_settings()),
+            *(part for setting in settings for part in ("-c", setting)),
+        ],
         layout.data,
         server_uid(layout),
         # Without a controlling terminal and in a group of its own: Ctrl-C at a user's terminal is not for it.
@@ -194,21 +199,14 @@ def _server_settings() -> list[str]:
         "listen_addresses": "",  # a Unix socket and nothing else
         "port": str(PORT),
         "unix_socket_permissions": "0700",
-        "shared_buffers": "256MB",
         "max_connections": "200",
         "max_wal_size": "2GB",
-        "maintenance_work_mem": "256MB",
-        "effective_cache_size": f"{max(512, _memory_mb() // 2)}MB",
         "log_checkpoints": "off",
         "timezone": "UTC",
     }
     if _shared_memory() < ENOUGH_SHARED_MEMORY:
         settings["dynamic_shared_memory_type"] = "mmap"
     return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-
-
-def _memory_mb() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 def _shared_memory() -> int:
@@ -369,4 +367,4 @@ def _stop_after_last_user(layout: Layout, server: subprocess.Popen[bytes], unuse
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,50 @@
+"""How much memory the embedded server takes: a share of the machine's, or of the container's where that has less.
+
+The shares leave most of it to the pipeline and to whatever else runs on the machine. Postgres's own advice for a server
+that has a machine for itself is a quarter for shared_buffers:
+https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-SHARED-BUFFERS
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Of cgroup v2, and of v1: bytes, or "max", or a number above any machine's.
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+MIN_SHARED_BUFFERS_MB, MAX_SHARED_BUFFERS_MB = 128, 4_096
+MIN_MAINTENANCE_MB, MAX_MAINTENANCE_MB = 64, 2_048
+# Up to three workers of autovacuum run at once, each with so much.
+MAX_AUTOVACUUM_MB = 256
+# Postgres's default.
+MIN_WORKERS = 8
+
+
+def memory_settings(memory_mb: int, cores: int) -> dict[str, str]:
+    """Settings of a server on a machine of so many MB and cores."""
+    maintenance = _within(memory_mb // 16, MIN_MAINTENANCE_MB, MAX_MAINTENANCE_MB)
+    workers = max(MIN_WORKERS, cores)
+    return {
+        "shared_buffers": f"{_within(memory_mb // 8, MIN_SHARED_BUFFERS_MB, MAX_SHARED_BUFFERS_MB)}MB",
+        "effective_cache_size": f"{max(512, memory_mb // 2)}MB",
+        "maintenance_work_mem": f"{maintenance}MB",
+        "autovacuum_work_mem": f"{min(maintenance, MAX_AUTOVACUUM_MB)}MB",
+        "max_worker_processes": str(workers),
+        "max_parallel_workers": str(workers),
+    }
+
+
+def memory_mb(limits: tuple[Path, ...] = LIMITS) -> int:
+    """MB that processes here may use: the machine's, or the container's limit where that is lower."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in limits:
+        try:
+            found.append(int(path.read_text()))
+        except (OSError, ValueError):
+            continue  # there is none, or "max"
+    return min(found) >> 20
+
+
+def _within(value: int, least: int, most: int) -> int:
+    return max(least, min(most, value))
