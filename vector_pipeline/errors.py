@@ -22,7 +22,7 @@ first 80 characters of a document.
 
 
 class PipelineError(Exception):
-    """Base of all errors raised on purpose; its text is one line meant for the person who runs the pipeline."""
+    """Base of all errors raised on purpose. Its text is one line for the person who runs the pipeline."""
 
 
 class ConfigurationError(PipelineError):
@@ -38,11 +38,11 @@ class SourceError(PipelineError):
 
 
 class FileRejected(PipelineError):
-    """One file cannot be turned into documents; the text says what is wrong with it and what to do."""
+    """One file cannot be read. The text says what is wrong with it and what to do."""
 
 
 class StorageError(PipelineError):
-    """What is kept between the stages cannot be written at present: no room, a quota, a file system made read-only."""
+    """Stage files or spills cannot be written at present: no room, a quota, or a read-only file system."""
 
 
 class DatabaseError(PipelineError):
@@ -54,15 +54,15 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class TakenOver(DatabaseError):
-    """Another run has taken an arrival over while this one was stopped or cut off; this one writes nothing more."""
+    """Another run took over an arrival while this one was stopped or cut off. This one writes nothing more."""
 
 
 class ProviderError(PipelineError):
-    """The embedding API cannot do what was asked of it."""
+    """The embedding API cannot answer a request."""
 
 
 class ProviderRefused(ProviderError):
-    """Trying again cannot help: wrong key, no quota, unknown model, wrong dimensions."""
+    """A retry cannot help: wrong key, no quota, unknown model, wrong dimensions."""
 
 
 class QuotaExhausted(ProviderRefused):
@@ -70,17 +70,17 @@ class QuotaExhausted(ProviderRefused):
 
 
 class ProviderUnavailable(ProviderError):
-    """Transient failures went on for longer than RETRY_SECONDS. What was answered before is stored."""
+    """Temporary failures lasted longer than RETRY_SECONDS. Earlier answers are stored."""
 
 
 class InputRejected(ProviderError):
-    """The API refuses one text among others; the text of the error names it."""
+    """The API refuses one text among others. The error names it."""
 
 
 class BudgetReached(PipelineError):
-    """The next request would pass MAX_COST_USD or MAX_COST_USD_PER_DAY. What was paid is kept."""
+    """The next request would exceed MAX_COST_USD or MAX_COST_USD_PER_DAY. Paid answers are kept."""
 
 
 def one_line(error: BaseException) -> str:
-    """What any error says, on one line of at most 200 characters."""
+    """The text of any error on one line of at most 200 characters."""
     return " ".join(str(error).split())[:200]

@@ -1,1 +1,1 @@
-"""Listing and opening the files of a source: a local folder, or anything that fsspec reaches by URL."""
+"""List and open the files of a source: a local folder, or a URL that fsspec can open."""

@@ -1,8 +1,8 @@
-"""Files below a folder, opened in such a way that no link, whenever it is put there, leads out of the folder.
+"""Open files below a folder so that no link can lead out of the folder, even if the link is created during the call.
 
-A path is walked one name after the other, each from the folder that the one before opened, and no link is followed
-(as `openat2` does with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, which not every system has). What is said of a file is
-said of the file that was opened, and not of what its path may name by then.
+A path is opened name by name, each from the folder opened before, and no link is followed (like `openat2` with
+RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, which not every system has). The status of a file is that of the opened file,
+not of whatever its path names by then.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
-# A pipe or a device that has taken a file's place must not keep the one who opens it waiting.
+# If a pipe or a device has replaced a file, opening it must not block.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 MAX_PATH_BYTES = 4_096
-"""Bytes of a path: what Linux takes at once (PATH_MAX), and more than any path that somebody made on purpose."""
+"""The longest path in bytes: PATH_MAX of Linux, and more than any path that a person creates on purpose."""
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def opened_folder(root: str, path: str) -> Iterator[int]:
 
     Raises OSError, ELOOP or ENOTDIR for a link.
     """
-    # The root is the user's own word: it may be reached by a link.
+    # The user named the root, so it may be a link.
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in path.split("/") if path else ():
@@ -43,18 +43,18 @@ def opened_folder(root: str, path: str) -> Iterator[int]:
 
 
 def listed_folder(name: str, parent: int) -> int:
-    """The descriptor of a folder in another, to be listed; the caller closes it."""
+    """Open a folder in another one to list it; returns its descriptor, which the caller closes."""
     return os.open(name, _LISTED, dir_fd=parent)
 
 
 def open_file(root: str, path: str) -> int:
-    """The descriptor of a regular file below `root`, to be read; the caller closes it.
+    """Open a regular file below `root` to read it; returns its descriptor, which the caller closes.
 
-    Raises OSError: ELOOP or ENOTDIR where a link is in the way, EINVAL where something else than a file stands there.
+    Raises OSError: ELOOP or ENOTDIR if there is a link in the path, EINVAL if it is not a regular file.
     """
     folder, _, name = path.rpartition("/")
     with opened_folder(root, folder) as parent:
-        # To open a device is to use it already.
+        # Checked first, because opening a device already uses it.
         _check(os.stat(name, dir_fd=parent, follow_symlinks=False), path)
         descriptor = os.open(name, _FILE, dir_fd=parent)
     try:
@@ -66,16 +66,16 @@ def open_file(root: str, path: str) -> int:
 
 
 def status(root: str, path: str) -> os.stat_result:
-    """What stands at a path below `root`, be it a link. Raises OSError."""
+    """The status of a path below `root`; a link is not followed. Raises OSError."""
     folder, _, name = path.rpartition("/")
     with opened_folder(root, folder) as parent:
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
 
 
 def target(root: str, path: str) -> str | None:
-    """The path below `root` of what the links in a path lead to; None where that lies outside. Raises OSError.
+    """The path below `root` that the links in a path lead to; None if that is outside. Raises OSError.
 
-    It holds for this moment: what is opened by it is opened without following a link.
+    It is only valid at this moment, so the caller opens it without following links.
     """
     folder = os.path.realpath(root, strict=True)
     found = os.path.realpath(f"{folder}/{path}", strict=True)

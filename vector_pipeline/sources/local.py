@@ -18,7 +18,7 @@ from vector_pipeline.errors import SourceError
 from vector_pipeline.sources import beneath
 from vector_pipeline.sources.base import ListedFile, PassedOver, printable
 
-# Folders that are held open on the way down; of deeper ones the outer are opened again on the way back.
+# The number of folders that are kept open on the way down. In deeper trees the outer ones are opened again later.
 _HELD_OPEN = 64
 
 
@@ -36,12 +36,12 @@ class LocalSource:
 
     @property
     def reads_cheaply(self) -> bool:
-        """True: a touched file is read again to see whether its bytes changed."""
+        """True: a touched file is read again to check whether its bytes changed."""
         return True
 
     def walk(self, wanted: Callable[[str], bool]) -> Iterator[ListedFile | PassedOver]:
         """Files in path order; memory is that of one chain of folders, not of the whole tree."""
-        # A stack of folders instead of recursion: nesting may be deeper than Python's own stack.
+        # A stack of folders instead of recursion, because nesting may be deeper than Python's own stack.
         try:
             stack = [_Folder.at(self.folder)]
         except OSError as error:
@@ -102,7 +102,7 @@ class LocalSource:
         return ListedFile(path, found.st_size, _fingerprint(found), _modified(found))
 
     def _followed(self, path: str) -> tuple[str | None, str]:
-        """Where a link leads to, as a path below the root; or None, and why it is not followed."""
+        """The target of a link as a path below the root; or None, and the reason why it is not followed."""
         try:
             inside = beneath.target(self.folder, path)
             if inside is None:
@@ -115,7 +115,7 @@ class LocalSource:
         return inside, ""
 
     def open(self, path: str) -> BinaryIO:
-        """The bytes of a regular file. Raises OSError, also where a link leads out of the root by now."""
+        """Open a regular file. Raises OSError, also if a link now leads out of the root."""
         try:
             descriptor = beneath.open_file(self.folder, path)
         except OSError as error:
@@ -168,19 +168,19 @@ class _Folder:
         except OSError:
             os.close(descriptor)
             raise
-        # In the order that full paths have, in which the folder `a` sorts as `a/`, behind `a.txt`.
+        # In the order of full paths, where the folder `a` sorts as `a/`, after `a.txt`.
         entries.sort(key=lambda entry: entry.name + "/" if entry.is_folder else entry.name)
         return cls(prefix, iter(entries), descriptor)
 
     def descriptor(self, root: str) -> int:
-        """The folder's descriptor, opened again where it was closed meanwhile. Raises OSError."""
+        """The folder's descriptor; it is opened again if it was closed. Raises OSError."""
         if self._descriptor is None:
             with beneath.opened_folder(root, self.prefix.rstrip("/")) as descriptor:
                 self._descriptor = os.dup(descriptor)
         return self._descriptor
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

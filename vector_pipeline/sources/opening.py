@@ -13,11 +13,11 @@ from vector_pipeline.sources.local import LocalSource
 def open_source(location: str) -> Source:
     """The source that a path or URL names.
 
-    Raises ConfigurationError where it does not exist, is no folder, or names a protocol whose package is not
-    installed; SourceError where it cannot be reached.
+    Raises ConfigurationError if it does not exist, is not a folder, or has a protocol whose package is not installed;
+    SourceError if it cannot be reached.
     """
     if "://" in location and not location.startswith("file://"):
-        # It imports fsspec: where a URL is opened, and not before.
+        # This imports fsspec, which only URLs need.
         from vector_pipeline.sources.remote import RemoteSource
 
         return RemoteSource.at(location)

@@ -10,30 +10,30 @@ import regex
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One pattern. `negated` takes back what earlier ones said; `folders_only` ends with a slash."""
+    """One pattern. A `negated` one reverses earlier ones. `folders_only` means that it ends with a slash."""
 
     pattern: regex.Pattern[str]
     negated: bool
     folders_only: bool
 
     def matches(self, path: str, *, is_folder: bool) -> bool:
-        """Whether the pattern is for a path, which is relative to the folder of the rules."""
+        """Whether the pattern matches a path, which is relative to the folder of the rules."""
         return (is_folder or not self.folders_only) and self.pattern.fullmatch(path) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Patterns in their order; of those that match a path the last one counts."""
+    """Patterns in their order. The last one that matches a path counts."""
 
     rules: tuple[Rule, ...] = ()
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> Rules:
-        """The rules of some lines; blank ones and comments are none."""
+        """The rules of some lines. Blank lines and comments are skipped."""
         return cls(tuple(rule for line in lines if (rule := _rule(line)) is not None))
 
     def decides(self, path: str, *, is_folder: bool) -> bool | None:
-        """True where a path is meant, False where that is taken back, None where no pattern is for it."""
+        """True if a path matches, False if a later negated pattern reverses that, None if no pattern matches."""
         for rule in reversed(self.rules):
             if rule.matches(path, is_folder=is_folder):
                 return not rule.negated
@@ -58,7 +58,7 @@ def _rule(line: str) -> Rule | None:
     try:
         compiled = regex.compile(body if anchored else f"(?:.*/)?{body}", regex.DOTALL)
     except regex.error:
-        # A range that runs backwards (`[z-a]`) matches nothing, in git too.
+        # A reversed range (`[z-a]`) matches nothing, as in git.
         compiled = regex.compile(r"(?!)")
     return Rule(compiled, negated, folders_only)
 
@@ -92,8 +92,8 @@ def _expression(pattern: str) -> str:
 
 
 def _class_end(pattern: str, at: int) -> int:
-    """Behind the bracket that closes the class which begins at a place; 0 where none does."""
-    # A bracket right at the beginning is a member.
+    """The position after the bracket that closes a class; 0 if it is not closed."""
+    # A bracket directly at the beginning is a member.
     first = at + 2 if pattern[at + 1 : at + 2] in ("!", "^") else at + 1
     return pattern.find("]", first + 1) + 1
 

@@ -1,7 +1,7 @@
-"""Files behind a URL that fsspec opens: S3, Google Cloud Storage, Azure, SFTP, HTTP, memory.
+"""Files behind a URL that fsspec can open: S3, Google Cloud Storage, Azure, SFTP, HTTP, memory.
 
-The packages that speak each protocol are extras (`pip install vector-pipeline[s3]`); credentials come from where
-those packages look for them (environment, instance role, configuration files), never from the URL.
+The packages for each protocol are extras (`pip install vector-pipeline[s3]`). They find credentials in their usual
+places (environment, instance role, configuration files), never in the URL.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def install(protocol: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RemoteSource:
-    """A folder behind a URL; `prefix` is the root as the file system itself writes it."""
+    """A folder behind a URL. `prefix` is the root in the file system's own spelling."""
 
     root: str
     filesystem: Any
@@ -54,7 +54,7 @@ class RemoteSource:
             raise ConfigurationError(f"source '{shown(url)}' holds credentials; leave them to the environment")
         protocol = url.partition("://")[0]
         try:
-            # Listings are never served from a cache: a scan has to see what is there now.
+            # Without a cache of listings, because a scan has to see the present files.
             filesystem, prefix = fsspec.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
             raise ConfigurationError(
@@ -66,7 +66,7 @@ class RemoteSource:
 
     @property
     def reads_cheaply(self) -> bool:
-        """False: comparing bytes means to download them."""
+        """False: to compare bytes they would have to be downloaded."""
         return False
 
     def walk(self, wanted: Callable[[str], bool]) -> Iterator[ListedFile | PassedOver]:
@@ -86,7 +86,7 @@ class RemoteSource:
                 yield entry
 
     def _entry(self, full: str, info: Any, wanted: Callable[[str], bool]) -> ListedFile | PassedOver | None:
-        """One entry of a listing, whose path stands for its name and for no other; None where nobody asks for it."""
+        """One entry of a listing, whose path stands for its name and no other; None if it is not wanted."""
         if not full.startswith(f"{self.prefix}/"):
             return PassedOver(printable(full), "lies outside of the source")
         path = full[len(self.prefix) + 1 :]

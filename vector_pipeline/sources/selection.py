@@ -1,4 +1,4 @@
-"""Which files of a source are wanted: by the settings INCLUDE and EXCLUDE, by .vectorignore, and by their kind."""
+"""The selection of files of a source: by the settings INCLUDE and EXCLUDE, by .vectorignore, and by their kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IGNORE_FILE = ".vectorignore"
 
 _MAX_BYTES = 1024 * 1024
 
-# Folders of which the verdict is kept; a walk goes through them one after the other.
+# The number of folders whose verdict is kept. A walk visits one folder after another.
 _KEPT = 4_096
 
 Verdict = Literal["wanted", "left out", "other kind"]
@@ -22,19 +22,19 @@ Verdict = Literal["wanted", "left out", "other kind"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """INCLUDE and EXCLUDE as they were set: patterns in the form of a .gitignore, one a line or between commas."""
+    """The values of INCLUDE and EXCLUDE: patterns as in a .gitignore, one a line or separated by commas."""
 
     include: str = ""
     exclude: str = ""
 
     @property
     def included(self) -> Rules | None:
-        """What is wanted; None where nothing is said, and the kind of a file decides."""
+        """The rules of INCLUDE; None if it is not set, and the kind of a file decides."""
         return Rules.of(_lines(self.include)) if self.include.strip() else None
 
     @property
     def excluded(self) -> Rules:
-        """What is not wanted."""
+        """The rules of EXCLUDE."""
         return Rules.of(_lines(self.exclude))
 
 
@@ -44,7 +44,7 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(slots=True)
 class Selection:
-    """The files of one source that are wanted, for one walk: .vectorignore is read when its folder comes."""
+    """The wanted files of one source, for one walk. A .vectorignore is read when the walk reaches its folder."""
 
     source: Source
     choice: Choice = field(default_factory=Choice)
@@ -57,11 +57,11 @@ class Selection:
         self._include, self._exclude = self.choice.included, self.choice.excluded
 
     def wants(self, path: str) -> bool:
-        """Whether a file is read. Raises SourceError where a .vectorignore cannot be read."""
+        """Whether to read a file. Raises SourceError if a .vectorignore cannot be read."""
         return self.verdict(path) == "wanted"
 
     def verdict(self, path: str) -> Verdict:
-        """What becomes of a file. Raises SourceError where a .vectorignore cannot be read."""
+        """The verdict on a file. Raises SourceError if a .vectorignore cannot be read."""
         kind = kind_of(path)
         if kind is None:
             return "other kind"
@@ -73,7 +73,7 @@ class Selection:
         return "wanted" if kind.by_default else "other kind"
 
     def _folder_is_excluded(self, folder: str) -> bool:
-        """Whether a folder or one above it is excluded: what is in it cannot be taken back then, as in git."""
+        """Whether a folder or one above it is excluded. Files in it then cannot be included again, as in git."""
         # By hand and not by recursion: folders may nest deeper than Python's own stack.
         unknown = []
         while folder and folder not in self._folders:
@@ -91,7 +91,7 @@ class Selection:
     def _is_excluded(self, path: str, *, is_folder: bool) -> bool:
         if self._exclude.decides(path, is_folder=is_folder):
             return True
-        # The file nearest to a path has the last word.
+        # The .vectorignore nearest to a path decides.
         folder = path
         while folder:
             folder = folder.rpartition("/")[0]
@@ -105,7 +105,7 @@ class Selection:
     def _rules_in(self, folder: str) -> Rules:
         found = self._ignored.get(folder)
         if found is None:
-            # In a bucket to look for one in each folder is a request each.
+            # In a bucket only the root is checked, because each folder would cost a request.
             found = self._read(folder) if self.source.reads_cheaply or not folder else Rules()
             self._ignored[folder] = found
         return found
@@ -122,7 +122,7 @@ class Selection:
             raise SourceError(f"{problem}; save it as UTF-8, or remove it") from error
 
     def _is_included(self, path: str) -> bool:
-        """What the last pattern says that is for a path, or for a folder that it is in."""
+        """Whether the last pattern that matches a path or one of its folders includes it."""
         assert self._include is not None
         parts = path.split("/")
         levels = [("/".join(parts[:depth]), depth < len(parts)) for depth in range(1, len(parts) + 1)]

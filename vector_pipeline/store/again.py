@@ -1,4 +1,4 @@
-"""Work that is done again where Postgres was away: the waiting, and how long it goes on."""
+"""Repeat work after Postgres was away, for a limited time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
 
 
 def again(seconds: float, work: Callable[[], T], *, log: Callable[[str], None] = lambda _: None) -> T:
-    """Do some work, and again while what it fails of may pass, for so many seconds; then its last error is raised.
+    """Do some work and repeat it after temporary failures, for this many seconds. Then its last error is raised.
 
-    The work opens its own connections, and may find done already what it is to do: a connection that is lost at COMMIT
-    does not say whether it was carried out.
+    The work opens its own connections. Its effect may already exist when it is repeated: if a connection is lost at
+    COMMIT, it is unknown whether the COMMIT was carried out.
     """
     deadline = time.monotonic() + seconds
     wait = FIRST_WAIT_SECONDS

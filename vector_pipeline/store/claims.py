@@ -48,7 +48,7 @@ class Claims:
         self._kept.close()
 
     def claim(self, hashes: Iterable[bytes]) -> set[bytes]:
-        """Claim what nobody else has claimed; returns what is ours now."""
+        """Claim texts that no other run has claimed; returns the hashes that are claimed by this run."""
         keys = sorted(uuid.UUID(bytes=h) for h in hashes)
         if not keys:
             return set()
@@ -80,7 +80,7 @@ class Claims:
             "AND l.classid = %(class)s::oid AND l.objid = c.owner::oid))",
             {"space": self._space, "keys": keys, "owner": self._owner, "expiry": self._expiry, "class": CLAIM_CLASS},
         )
-        # Ours as well: an earlier try may have claimed them and lost the connection before it was told.
+        # Includes our own: an earlier attempt may have claimed them and lost the connection before the answer.
         rows = connection.execute(
             "INSERT INTO embedding_claims AS c (space, content_hash, owner) "
             "SELECT %s, h, %s FROM pg_catalog.unnest(%s::uuid[]) AS h "

@@ -1,4 +1,4 @@
-"""The columns of a chunk: one list, from which the COPY of a load, the view and the schema in the UI are made.
+"""The columns of a chunk: one list for the COPY of a load, the view, and the schema in the UI.
 
 A new column of the view takes a line here, its table in BENEATH where it comes from one that is not there yet,
 and a migration, however small: `migrate` makes the view anew from this list whenever one was applied.
@@ -32,8 +32,8 @@ _ROOT: LiteralString = "(SELECT f.root FROM source_files f WHERE f.source_key = 
 _UPDATED: LiteralString = "greatest(c.updated_at, s.updated_at)"
 
 COLUMNS = (
-    Column("id", "uuid", "stays through reloads: root, source, document, content hash and occurrence", "c.id"),
-    Column("source_key", "uuid", "stands for the file: root and path"),
+    Column("id", "uuid", "kept by reloads: a hash of root, source, document, text and occurrence", "c.id"),
+    Column("source_key", "uuid", "identifies the file: a hash of root and path"),
     Column("source", "text", "path of the file under its root", "c.source"),
     Column("document_id", "text", "the path, with #record where a file holds many", "c.document_id"),
     Column("chunk_index", "integer", "its place in the document, from 0", _INDEX),

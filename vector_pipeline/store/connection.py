@@ -1,6 +1,6 @@
-"""Connections to the pipeline's database, the same whatever environment, role, database and server are set to.
+"""Connections to the pipeline's database. Their settings do not depend on environment, role, database or server.
 
-A Database is a value: where Postgres is and which schema is the pipeline's. Nothing is kept open by it.
+A Database is a value: the URL of Postgres and the pipeline's schema. It holds nothing open.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from vector_pipeline.store.failures import explain
 
 CONNECT_SECONDS = 10
 SHARED_SCHEMA = "vector_pipeline_shared"
-"""What all pipelines of a database share: the rate limits' state, money spent."""
+"""The schema that all pipelines of a database share: the state of rate limits, money spent."""
 
 RETRY_SECONDS = 600.0
-"""How long a lost connection is tried to be had again, where nothing else is set."""
+"""How long a lost connection is retried by default."""
 
-# What a result depends on, or what would end a session that waits: a lock is held for as long as work lasts.
+# Settings that results depend on, or that would end a session that waits: a lock is held as long as the work lasts.
 # https://www.postgresql.org/docs/current/runtime-config-client.html
 _SETTINGS = {
     "DateStyle": "ISO, MDY",
@@ -38,21 +38,21 @@ _SETTINGS = {
     "standard_conforming_strings": "on",
     "array_nulls": "on",
     "transform_null_equals": "off",
-    # What waits for a lock has to see what whoever held it has written.
+    # A transaction that waited for a lock has to see what its previous holder has written.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_session_timeout": "0",
-    # A client that vanished without a word is noticed as soon, and its locks are free; no effect on a socket.
+    # A client that vanished is noticed in the same time, and its locks are released; no effect on a socket.
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
-# Of Postgres 17 and later.
+# For Postgres 17 and later.
 _TRANSACTION_TIMEOUT = {"transaction_timeout": "0"}
 
-# A server that vanished without a word is noticed within about a minute, whether it is waited for or written to.
+# A server that vanished is noticed within about a minute, both while waiting for it and while writing to it.
 _VANISHED: dict[str, Any] = {
     "keepalives": 1,
     "keepalives_idle": 30,
@@ -62,13 +62,13 @@ _VANISHED: dict[str, Any] = {
 }
 
 
-# A run that was stopped in the middle of a transaction would keep its successor waiting: the server ends it after this.
+# A run that was stopped inside a transaction would block its successor. The server ends its session after this time.
 IDLE_IN_TRANSACTION = "60s"
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A run that took up an arrival: the number rises with each, and only the last one may write."""
+    """A run that took over an arrival. Each such run has a higher number, and only the last one may write."""
 
     arrival: str
     number: int
@@ -77,12 +77,12 @@ class Owner:
 class Connection(psycopg.Connection[Any]):
     """A session whose search_path begins with the pipeline's schema.
 
-    What Postgres reports and nobody handles leaves its `with` block as a DatabaseError of one line.
+    An unhandled error of Postgres leaves its `with` block as a DatabaseError of one line.
     """
 
     database: Database
     owner: Owner | None = None
-    """The run on whose behalf it writes, as `fencing` checks in every transaction; None outside of runs."""
+    """The run that it writes for, which `fencing` checks in every transaction; None outside of runs."""
 
     def __exit__(
         self,
@@ -99,12 +99,12 @@ class Connection(psycopg.Connection[Any]):
 
 
 def commit_without_waiting(connection: Connection) -> None:
-    """Return from commits before they are on disk: a crash of the server loses the last ones, and breaks nothing."""
+    """Return from commits before they are on disk. A crash of the server may lose the last ones, which does no harm."""
     connection.execute("SET synchronous_commit = off")
 
 
 def require_writable(connection: Connection) -> None:
-    """Raise DatabaseError where the database only reads: before work is begun that would wait for it to change."""
+    """Raise DatabaseError if the database is read-only, before work begins that would wait for it."""
     row = connection.execute("SHOW transaction_read_only").fetchone()
     if row and row[0] == "on":
         raise DatabaseError(
@@ -115,9 +115,9 @@ def require_writable(connection: Connection) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where Postgres is, and which schema is the pipeline's own.
+    """The URL of Postgres and the pipeline's schema.
 
-    An `embedded` one is reached whatever libpq's variables (PGHOST and others) are set to.
+    An `embedded` one is reached independent of libpq's variables (PGHOST and others).
     """
 
     url: str = field(repr=False)
@@ -126,25 +126,25 @@ class Database:
     """The run that the connections write for."""
     embedded: bool = False
     retry_seconds: float = RETRY_SECONDS
-    """How long work that can be repeated is tried again on new connections."""
+    """How long repeatable work is retried on new connections."""
 
     @property
     def safe_url(self) -> str:
-        """The URL for people to read, without any part of its password."""
+        """The URL for messages, without any part of its password."""
         return libpq.shown(self.url)
 
     def owned_by(self, owner: Owner) -> Database:
-        """The same database, for the run that owns an arrival to write in."""
+        """The same database for the run that owns an arrival and may write for it."""
         return replace(self, owner=owner)
 
     def connect(self, *, role: str = "", autocommit: bool = True, row_policies: bool = False) -> Connection:
-        """A new connection whose search_path begins with the schema, with pgvector's types known if installed.
+        """Open a connection whose search_path begins with the schema. It knows pgvector's types if they are installed.
 
-        `role` is shown in pg_stat_activity. Close it, or use it as a context manager, which also closes it and turns
-        what Postgres reports into a DatabaseError. With `row_policies` a statement sees what the policies of a table
-        let it see; without, it fails where they would hide a row, since a table that is kept in step has to be seen.
-        Raises ConfigurationError for a URL that is none or a database that is not in UTF-8, DatabaseUnavailable where
-        Postgres does not answer, and DatabaseError where it refuses.
+        `role` is shown in pg_stat_activity. Close it, or use it as a context manager, which also turns errors of
+        Postgres into DatabaseError. With `row_policies` a statement sees only rows that the policies of a table allow.
+        Without, it fails if they would hide a row, because a load has to see all rows.
+        Raises ConfigurationError for an invalid URL or a database that is not in UTF-8, DatabaseUnavailable if Postgres
+        does not answer, and DatabaseError if it refuses.
         """
         try:
             connection = self._open(f"vector_pipeline {role}".strip())
@@ -163,7 +163,7 @@ class Database:
         return connection
 
     def reach(self) -> None:
-        """Connect and hang up. Raises psycopg.OperationalError, as the server's state makes it."""
+        """Connect and disconnect. Raises psycopg.OperationalError for the state of the server."""
         self._open("vector_pipeline").close()
 
     def _open(self, name: str) -> Connection:
@@ -180,7 +180,7 @@ class Database:
             return Connection.connect(autocommit=True, **parameters)
 
     def explained(self, error: psycopg.Error) -> DatabaseError:
-        """What Postgres reports as one line with what to do, and no part of the password."""
+        """An error of Postgres as one line with what to do, without any part of the password."""
         return explain(error, self.safe_url, libpq.secrets(self.url))
 
     def _prepare(self, connection: Connection, row_policies: bool) -> None:
@@ -198,7 +198,7 @@ class Database:
         if connection.info.server_version >= 170_000:
             settings |= _TRANSACTION_TIMEOUT
         with connection.pipeline():
-            # First of all: a role's limit may be shorter than what follows takes.
+            # First, because a role's limit may be shorter than the following statements take.
             connection.execute("SET statement_timeout = 0")
             connection.execute("SET search_path = pg_catalog, pg_temp")
             connection.execute(
@@ -210,36 +210,36 @@ class Database:
         register(connection)
 
     def find_pgvector(self, connection: Connection) -> None:
-        """Set the search_path, to the pipeline's schema and pgvector's, and have a connection know pgvector's types.
+        """Set the search_path to the pipeline's schema and pgvector's, and register pgvector's types.
 
-        Done at each connect; again where the extension has been installed since.
+        It runs at each connect, and again after the extension has been installed.
         """
         types = connection.execute(
             "SELECT n.nspname, t.typname, t.oid FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
             "JOIN pg_type t ON t.typnamespace = n.oid AND t.typname IN ('vector', 'halfvec') WHERE e.extname = 'vector'"
         ).fetchall()
-        # Others may make functions in a schema of the path, and one that fits better than Postgres's own is taken for
-        # it: the statements of this package name pg_catalog with every function.
+        # Other users may create functions in a schema of the path, and Postgres prefers one that fits better than its
+        # own. So the statements of this package write pg_catalog before every function.
         path = dict.fromkeys([self.schema, *(row[0] for row in types), "pg_temp"])
         connection.execute(sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, path))))
         register_vectors(connection, {name: oid for _, name, oid in types})
 
     def _refused(self, error: psycopg.Error) -> DatabaseError | ConfigurationError:
-        """One line for why there is no connection, and what to do."""
+        """The reason why there is no connection, as one line with what to do."""
         if libpq.is_ambiguous(self.url):
             return ConfigurationError(
                 f"{self.safe_url} cannot be reached as it is written in DATABASE_URL: a sign in its user or password "
-                "ends them too soon; write @ as %40, / as %2F, ? as %3F and # as %23"
+                "ends them too early; write @ as %40, / as %2F, ? as %3F and # as %23"
             )
-        said = " ".join(hide(str(error), libpq.secrets(self.url)).split())[-200:]
+        reason = " ".join(hide(str(error), libpq.secrets(self.url)).split())[-200:]
         for sign, advice in (
             ("password authentication failed", "check user and password in DATABASE_URL"),
             ("no password supplied", "put the password into DATABASE_URL"),
             ("does not exist", "create it, or name another in DATABASE_URL"),
             ("no pg_hba.conf entry", "the server does not admit this user from here"),
         ):
-            if sign in said:
-                return DatabaseError(f"Postgres at {self.safe_url} refuses: {said}; {advice}")
+            if sign in reason:
+                return DatabaseError(f"Postgres at {self.safe_url} refuses: {reason}; {advice}")
         return DatabaseUnavailable(
-            f"Postgres at {self.safe_url} does not answer ({said}); is it running, and is DATABASE_URL right?"
+            f"Postgres at {self.safe_url} does not answer ({reason}); is it running, and is DATABASE_URL right?"
         )

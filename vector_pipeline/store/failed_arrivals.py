@@ -1,4 +1,4 @@
-"""Arrivals whose last run failed: why, when they are tried again, and whether their time has come."""
+"""Arrivals whose last run failed: the reason, and the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.fencing import numbered
 
 Failure = Literal["passing", "account", "other"]
-"""What can be done about a failure: `passing` may pass by itself, `account` is a refused key, model or quota, and for
+"""What can be done about a failure: `passing` is temporary, `account` is a refused key, model or quota, and for
 `other` a person has to look."""
 
-# What may pass by itself is tried again after 1, 2, 4 … minutes, an hour at most; the rest at least once a day.
+# Temporary failures are tried again after 1, 2, 4 … minutes, at most after an hour; others at least once a day.
 MAX_MINUTES = {"passing": 60, "account": 1_440, "other": 1_440}
 
 
@@ -26,22 +26,22 @@ class FailedArrival:
 
     arrival: str
     files: int
-    """Files of it that are pending."""
+    """The number of its pending files."""
     error: str
     failure: Failure
     failed_at: datetime
     failed_run: str | None
     retry_at: datetime
     is_due: bool
-    """Whether retry_at has come, by the server's clock."""
+    """Whether retry_at has passed, by the server's clock."""
 
 
 def fail_attempt(
     connection: Connection, arrival: str, error: str, failure: Failure = "other", *, run: str | None = None
 ) -> None:
-    """Note why a run of an arrival failed, with its pending files too, and set when it is tried again.
+    """Record why a run of an arrival failed, also at its pending files, and set the time of the next attempt.
 
-    Where the connection's run no longer owns the arrival nothing is noted.
+    If the connection's run no longer owns the arrival, nothing is recorded.
     """
     with connection.transaction():
         noted = connection.execute(
@@ -59,7 +59,7 @@ def fail_attempt(
             },
         ).rowcount
         if not noted:
-            return  # it is another run's by now
+            return  # another run owns it now
         connection.execute(
             "UPDATE source_files SET error = %s WHERE source_key IN (SELECT source_key FROM source_files "
             "WHERE arrival = %s AND status = 'pending' AND error IS DISTINCT FROM %s ORDER BY source_key FOR UPDATE)",
@@ -68,7 +68,7 @@ def fail_attempt(
 
 
 def failed_arrivals(connection: Connection, arrivals: Sequence[str] | None = None) -> list[FailedArrival]:
-    """Arrivals with pending files whose last run failed, oldest first; of those given, or all."""
+    """Arrivals with pending files whose last run failed, oldest first; among `arrivals`, or all."""
     with connection.cursor(row_factory=class_row(FailedArrival)) as cursor:
         cursor.execute(
             """
@@ -88,7 +88,7 @@ def failed_arrivals(connection: Connection, arrivals: Sequence[str] | None = Non
 
 
 def waiting_files(connection: Connection, older_than_seconds: float) -> int:
-    """Files that are pending for longer than that without a failure: no run took them up."""
+    """The number of files that are pending for longer than that without a failure, because no run worked on them."""
     row = connection.execute(
         "SELECT pg_catalog.count(*) FROM source_files s JOIN arrivals a ON a.key = s.arrival WHERE s.status = 'pending' "
         "AND a.error IS NULL AND s.updated_at < pg_catalog.now() - %s::float8 * interval '1 second'",

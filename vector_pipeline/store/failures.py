@@ -10,7 +10,7 @@ from vector_pipeline.errors import DatabaseError, DatabaseUnavailable
 from vector_pipeline.redaction import hide
 
 PostgresError = psycopg.Error
-"""Whatever Postgres or the connection to it reports."""
+"""Any error of Postgres or of the connection."""
 
 ConnectionLost = psycopg.OperationalError
 """The server is away, restarts, or ended the session."""

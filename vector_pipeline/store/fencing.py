@@ -1,9 +1,9 @@
-"""Who may still write for an arrival: the run with the highest number, proved in each transaction that writes.
+"""Fences: only the run with the highest number may write for an arrival, and each transaction that writes proves it.
 
-A lock says who may work, but it is lost with its session, and a process that was stopped or cut off does not notice.
-So each run that takes an arrival up gets a number, one higher than the last (a fencing token), and what it writes is
-written together with the proof that no higher one was given out since. The proof locks the arrival's row: a successor
-gets its number before a transaction has begun to write or after it has ended, never in between.
+A lock shows who may work. But a lock is lost with its session, and a process that was stopped or cut off does not notice
+that. So each run that takes over an arrival gets a number, one higher than the last (a fencing token). Each of its
+transactions proves that no higher number exists. The proof locks the row of the arrival, so a successor gets its number
+before such a transaction begins or after it ends, but never during it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ STILL_OWNED = (
     "EXISTS (SELECT FROM arrivals o WHERE o.key = %(arrival)s AND "
     "(%(number)s::bigint IS NULL OR o.owner_number = %(number)s) FOR SHARE)"
 )
-"""A condition for statements that are a transaction of their own; see `numbered` for its parameters."""
+"""A condition for statements that are a transaction of their own. `numbered` returns its parameters."""
 
 
 def numbered(connection: Connection, arrival: str) -> dict[str, object]:
-    """The parameters of STILL_OWNED. A connection that is no run's writes as it always did."""
+    """The parameters of STILL_OWNED. For a connection that belongs to no run the condition is always true."""
     owner = connection.owner
     return {"arrival": arrival, "number": owner.number if owner and owner.arrival == arrival else None}
 
 
 def take_over(connection: Connection, arrival: str) -> Owner:
-    """Become the owner of an arrival, whose earlier owners write nothing more, and count one more run of it.
+    """Become the owner of an arrival and count one more run of it. Earlier owners can write nothing more.
 
-    Waits for a transaction in which an earlier owner is writing.
+    It waits for a transaction in which an earlier owner is writing.
     """
     row = connection.execute(
         "UPDATE arrivals SET owner_number = owner_number + 1, attempts = attempts + 1, finished_at = NULL, "
@@ -44,13 +44,13 @@ def take_over(connection: Connection, arrival: str) -> Owner:
 
 
 def next_owner(connection: Connection, arrival: str) -> Owner:
-    """What the next run of an arrival is going to be, for what is noted of that run from outside."""
+    """The owner that the next run of an arrival will be, for entries about that run from outside."""
     row = connection.execute("SELECT owner_number FROM arrivals WHERE key = %s", (arrival,)).fetchone()
     return Owner(arrival, int(row[0]) + 1 if row else 0)
 
 
 def is_current(connection: Connection, owner: Owner) -> bool:
-    """Whether nobody has taken an arrival over since."""
+    """Whether no other run has taken over the arrival since."""
     row = connection.execute(
         "SELECT owner_number = %s FROM arrivals WHERE key = %s", (owner.number, owner.arrival)
     ).fetchone()
@@ -58,7 +58,7 @@ def is_current(connection: Connection, owner: Owner) -> bool:
 
 
 def select_owner(connection: Connection) -> psycopg.Cursor[tuple[int]] | None:
-    """Ask for the proof, for a pipeline: `prove` waits for it."""
+    """Select the proof. In pipeline mode `prove` waits for it."""
     if connection.owner is None:
         return None
     return connection.execute("SELECT owner_number FROM arrivals WHERE key = %s FOR SHARE", (connection.owner.arrival,))
@@ -79,9 +79,9 @@ def prove(connection: Connection, asked: psycopg.Cursor[tuple[int]] | None) -> N
 
 @contextmanager
 def owned_transaction(connection: Connection) -> Iterator[None]:
-    """A transaction in which the connection's run is the owner of its arrival from beginning to end.
+    """A transaction during which the connection's run remains the owner of its arrival.
 
-    Raises TakenOver, with nothing written, where it is not.
+    Raises TakenOver and writes nothing if the run is no longer the owner.
     """
     with connection.transaction():
         prove(connection, select_owner(connection))

@@ -1,4 +1,4 @@
-"""Connections that come back by themselves, for work that can be repeated."""
+"""Connections that are opened again after they break, for work that can be repeated."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 class Kept:
-    """A connection for work that may be done again where it failed half-way. Use as a context manager.
+    """A connection for work that may be repeated after a failure. Use it as a context manager.
 
-    Where Postgres goes away, or became a standby, the work is done again on a new connection, until the database's
-    `retry_seconds` are over. `prepare` makes each new connection what the work expects of it: its locks, its settings.
+    If Postgres goes away or becomes a standby, the work is repeated on a new connection, until the database's
+    `retry_seconds` are over. `prepare` sets up each new connection: its locks and its settings.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class Kept:
             raise self._database.explained(error) from error
 
     def close(self) -> None:
-        """Close the connection; the next work opens another."""
+        """Close the connection. The next work opens another one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Do some work on the connection, and again where Postgres was away meanwhile.
+        """Do some work on the connection, and repeat it if Postgres was away.
 
-        The work begins and ends its transactions itself, and may find done already what it is to do: a connection that
-        is lost at COMMIT does not tell whether it was carried out. Raises DatabaseUnavailable once the time is over.
+        The work begins and ends its own transactions. Its effect may already exist when it is repeated: if a connection
+        is lost at COMMIT, it is unknown whether the COMMIT was carried out. Raises DatabaseUnavailable after the time.
         """
         try:
             return again(self._database.retry_seconds, lambda: self._once(work), log=self._log)
@@ -70,7 +70,7 @@ class Kept:
         try:
             return work(self._opened())
         except (psycopg.Error, DatabaseUnavailable):
-            # Whatever state it is in: the next work has a new one.
+            # Its state is unknown, so the next work gets a new connection.
             self.close()
             raise
 
@@ -87,6 +87,6 @@ class Kept:
 
 
 def repeated(database: Database, role: str, work: Callable[[Connection], T]) -> T:
-    """Do one piece of work on a connection of its own, and again where Postgres was away meanwhile; see `Kept.run`."""
+    """Do one piece of work on a connection of its own, and repeat it if Postgres was away; see `Kept.run`."""
     with Kept(database, role) as kept:
         return kept.run(work)

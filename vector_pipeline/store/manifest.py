@@ -1,8 +1,8 @@
 """The manifest: one row per source file, and the arrivals that files belong to, in Postgres.
 
-Statements only: which files a scan assigns to which arrival is decided in `stages/scan.py`. Every function takes a
-connection whose search_path is the pipeline's schema. What is noted for an arrival is noted while the run that the
-connection belongs to owns it, see `fencing`.
+This module only has statements; `stages/scan.py` decides which files belong to which arrival. Every function takes a
+connection whose search_path is the pipeline's schema. Entries for an arrival are written only while the connection's run
+owns it (see `fencing`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from vector_pipeline.store.locks import Lock, lock_in_transaction
 
 Status = Literal["pending", "loaded", "rejected", "deleted"]
 
-# Appended to the fingerprint of a file that had changed so shortly before it was listed that another change could
-# leave the same times: it never equals a fresh fingerprint, so that the next scan looks again (as git's index does).
+# Appended to the fingerprint of a file that changed so shortly before its listing that another change could have the
+# same times. It never equals a fresh fingerprint, so the next scan checks the file again (git's index does the same).
 RACY = "?"
 
 
@@ -35,13 +35,13 @@ _LOOKS_THE_SAME = (
 
 
 def source_key(root: str, path: str) -> uuid.UUID:
-    """The 128 bits that stand for a file everywhere: BLAKE2b-128 of root, NUL and path in UTF-8."""
+    """The 128 bits that identify a file everywhere: BLAKE2b-128 of root, NUL and path in UTF-8."""
     return uuid.UUID(bytes=hashlib.blake2b(f"{root}\x00{path}".encode(), digest_size=16).digest())
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """What the manifest holds of a file, as far as a scan compares it."""
+    """A file in the manifest, with what a scan compares."""
 
     path: str
     fingerprint: str
@@ -76,7 +76,7 @@ class OwnedFile:
 
 
 def known_roots(connection: Connection) -> list[str]:
-    """Roots that have files which are not deleted."""
+    """The roots with files that are not deleted."""
     rows = connection.execute(
         "SELECT root FROM file_counts WHERE status <> 'deleted' GROUP BY root "
         "HAVING pg_catalog.sum(files) > 0 ORDER BY root"
@@ -85,9 +85,9 @@ def known_roots(connection: Connection) -> list[str]:
 
 
 def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
-    """All files of a root in path order, streamed: memory does not grow with their number.
+    """Yield all files of a root in path order. Memory does not grow with their number.
 
-    The cursor lives in a read-only transaction of its own connection, which must not be used meanwhile.
+    The cursor needs a transaction on its connection, which must not be used for anything else until the end.
     """
     with connection.transaction(), connection.cursor("known_files", row_factory=class_row(KnownFile)) as cursor:
         cursor.itersize = 5_000
@@ -100,7 +100,7 @@ def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
 
 
 def count_present(connection: Connection, root: str) -> int:
-    """Number of files of a root that are neither deleted nor on their way to it."""
+    """The number of files of a root that are neither deleted nor about to be."""
     query = (
         "SELECT coalesce(pg_catalog.sum(files), 0) FROM file_counts WHERE root = %s AND status <> 'deleted' AND NOT gone"
     )
@@ -111,7 +111,7 @@ def count_present(connection: Connection, root: str) -> int:
 def register_arrival(connection: Connection, root: str, trigger: str, changes: Sequence[FileChange]) -> str:
     """Assign files to a new arrival in one transaction; returns its key.
 
-    Whatever arrival owned the files before owns them no longer: a run of it loads what it still owns.
+    Earlier arrivals no longer own these files. A run loads only files that its arrival still owns.
     """
     with connection.transaction():
         lock_in_transaction(connection, Lock.ARRIVAL_KEYS)
@@ -120,7 +120,7 @@ def register_arrival(connection: Connection, root: str, trigger: str, changes: S
             "INSERT INTO arrivals (key, root, trigger, files, bytes) VALUES (%s, %s, %s, %s, %s)",
             (key, root, trigger, len(changes), sum(change.size for change in changes)),
         )
-        # Sorted, as every statement that locks several files is: two of them can then wait, but not deadlock.
+        # Sorted, like every statement that locks several files, so that two of them cannot deadlock.
         rows = sorted((str(source_key(root, c.path)), c.path, c.fingerprint, c.size, c.gone) for c in changes)
         columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
         connection.execute(
@@ -140,7 +140,7 @@ def register_arrival(connection: Connection, root: str, trigger: str, changes: S
 
 
 def _next_key(connection: Connection) -> str:
-    """A key above every earlier one, even where this machine's clock is behind another's."""
+    """A key above every earlier one, even if this machine's clock is behind another's."""
     row = connection.execute("SELECT pg_catalog.max(key) FROM arrivals").fetchone()
     last = row[0] if row and row[0] else ""
     second = max(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), last[:16])
@@ -149,7 +149,7 @@ def _next_key(connection: Connection) -> str:
 
 
 def note_bytes_hash(connection: Connection, arrival: str, file: OwnedFile, digest: bytes) -> None:
-    """Note the BLAKE2b-128 of a file's bytes, where the arrival still owns the file as it was listed."""
+    """Store the BLAKE2b-128 of a file's bytes, if the arrival still owns the file with the same fingerprint."""
     connection.execute(
         "UPDATE source_files SET bytes_hash = %(digest)s WHERE source_key = %(key)s AND "
         f"fingerprint = %(fingerprint)s AND arrival = %(arrival)s AND {STILL_OWNED}",
@@ -163,7 +163,7 @@ def note_bytes_hash(connection: Connection, arrival: str, file: OwnedFile, diges
 
 
 def refresh_fingerprints(connection: Connection, root: str, fingerprints: Mapping[str, str]) -> None:
-    """Note the new fingerprints of files whose bytes turned out to be the same."""
+    """Store the new fingerprints of files whose bytes are the same."""
     rows = sorted((str(source_key(root, path)), fingerprint) for path, fingerprint in fingerprints.items())
     if rows:
         keys, values = (list(column) for column in zip(*rows, strict=True))
@@ -208,7 +208,7 @@ def is_arrival(connection: Connection, arrival: str) -> bool:
 
 
 def owning_arrivals(connection: Connection) -> list[str]:
-    """Arrivals that own files which are not deleted, oldest first."""
+    """The arrivals that own files that are not deleted, oldest first."""
     query = "SELECT DISTINCT arrival FROM source_files WHERE status <> 'deleted' ORDER BY arrival"
     return [row[0] for row in connection.execute(query)]
 
@@ -294,7 +294,7 @@ def mark_stale_pending(
 
 
 def finish_attempt(connection: Connection, arrival: str) -> int:
-    """Close an arrival that owns nothing pending any more; returns how many files are still pending."""
+    """Close an arrival if it no longer owns pending files; returns the number of pending files."""
     query = "SELECT pg_catalog.count(*) FROM source_files WHERE arrival = %s AND status = 'pending'"
     row = connection.execute(query, (arrival,)).fetchone()
     pending = int(row[0]) if row else 0
@@ -334,7 +334,7 @@ def note_stages_removed(connection: Connection, arrivals: Sequence[Owner]) -> No
 
 @dataclass(frozen=True, slots=True)
 class ManifestCounts:
-    """How many files stand in each status; `pending` includes deletions that are still to be carried out."""
+    """The number of files with each status. `pending` includes deletions that are not carried out yet."""
 
     loaded: int = 0
     pending: int = 0
@@ -343,7 +343,7 @@ class ManifestCounts:
 
 
 def count_files(connection: Connection, arrival: str | None = None) -> ManifestCounts:
-    """Files by status, of one arrival or of all."""
+    """The numbers of files by status, for one arrival or for all."""
     if arrival is None:
         rows = connection.execute("SELECT status, pg_catalog.sum(files)::bigint FROM file_counts GROUP BY 1")
     else:
@@ -403,7 +403,7 @@ def states_of(connection: Connection, path: str) -> list[FileState]:
     with connection.cursor(row_factory=class_row(FileState)) as cursor:
         for spelled in (_SPELLED_SO, _LOOKS_THE_SAME):
             found = cursor.execute(select + spelled + " ORDER BY root, path", {"path": path}).fetchall()
-            # Postgres normalizes text of databases in UTF-8 alone.
+            # Postgres normalizes text only in UTF-8 databases.
             if found or connection.info.parameter_status("server_encoding") != "UTF8":
                 return found
     return []

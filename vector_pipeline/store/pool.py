@@ -1,4 +1,4 @@
-"""A pool of connections for many short questions at once."""
+"""A pool of connections for many short queries at once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import psycopg
 from vector_pipeline.errors import DatabaseUnavailable, one_line
 from vector_pipeline.store.connection import Connection, Database
 
-# A connection that was idle for longer is asked whether it still stands.
+# A connection that was idle for longer is checked before it is used.
 CHECKED_AFTER_SECONDS = 5.0
 WAIT_SECONDS = 30.0
 
 
 class ConnectionPool:
-    """Up to `most` connections, each made by `Database.connect` when it is first needed. Safe for threads."""
+    """Up to `most` connections, which `Database.connect` opens when they are needed. Threads may share the pool."""
 
     def __init__(self, database: Database, *, role: str, most: int) -> None:
         self._database = database
@@ -40,7 +40,7 @@ class ConnectionPool:
         self.close()
 
     def close(self) -> None:
-        """Close all connections; those in use when they are given back."""
+        """Close all connections. Those in use are closed when they are returned."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -66,7 +66,7 @@ class ConnectionPool:
                 connection.close()
                 raise DatabaseUnavailable(f"Postgres went away during a search ({one_line(error)})") from error
             except BaseException:
-                connection.close()  # whatever state it is in, nobody meets it
+                connection.close()  # its state is unknown, so it is not used again
                 raise
             self._give_back(connection)
         finally:

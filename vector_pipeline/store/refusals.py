@@ -1,4 +1,4 @@
-"""Why Postgres refuses to make the pipeline's tables, in one line that says what to run or to set."""
+"""The reason why Postgres refuses to create the pipeline's tables, as one line with what to run or set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateTable,
 
 
 def refusal(connection: Connection, database: Database, error: psycopg.Error) -> DatabaseError:
-    """The error to raise for one of REFUSALS; the transaction that met it is over."""
+    """The error to raise for one of REFUSALS. The transaction that raised it has ended."""
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return DatabaseError(
             f"this role may not create tables in schema '{database.schema}' of {database.safe_url} "

@@ -1,4 +1,4 @@
-"""The locks that one run holds on itself and on its arrivals, taken again when Postgres comes back."""
+"""The locks that a run holds on itself and on its arrivals. They are taken again when Postgres comes back."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Name = Literal[Lock.ARRIVAL, Lock.RUN]
 POLL_SECONDS = 1.0
 LOG_EVERY_SECONDS = 30.0
 
-# How often a holder looks whether its connection is still there.
+# The time between two checks of the connection.
 LOOK_EVERY_SECONDS = 5.0
 
 
 class RunLocks:
-    """What one run holds: advisory locks on a connection of their own, taken again where Postgres was away.
+    """The advisory locks of one run, on a connection of their own. They are taken again after Postgres was away.
 
-    Use as a context manager; all are given back at its end, or when the process dies.
+    Use it as a context manager. All locks are released at its end, or when the process dies.
     """
 
     def __init__(self, database: Database, role: str, *, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
@@ -51,39 +51,39 @@ class RunLocks:
         self.close()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all locks."""
         self._ended.set()
         self._keeper.join()
         with suppress(psycopg.Error):
-            # A server notices only a moment after it that a connection was closed.
+            # A server notices a closed connection only after a moment, so release the locks first.
             locks.unlock_all(self._connection)
         self._connection.close()
 
     def hold_run(self, run: str) -> None:
-        """Say that a run of Dagster's is alive; its id is nobody else's."""
+        """Hold the lock of a Dagster run, which shows that it is alive. No other process uses its id."""
         with self._mutex:
             locks.try_lock_named(self._connection, Lock.RUN, run)
             self._held.append((Lock.RUN, run))
 
     def owner(self, arrival: str) -> Owner:
-        """What this run writes as, for an arrival that it holds."""
+        """This run as the owner of an arrival that it holds."""
         return self._owners[arrival]
 
     def hold_arrival(self, arrival: str, *, log: Callable[[str], None] | None = None) -> bool:
-        """Hold an arrival, waiting while somebody else does; returns whether somebody did.
+        """Hold an arrival. Wait while another run holds it; returns whether one did.
 
-        `log` is told about the wait now and then.
+        `log` receives a line about the wait from time to time.
         """
         if arrival in self._owners:
             return False
-        began = told = time.monotonic()
+        began = logged = time.monotonic()
         waited = False
         while not self._take_arrival(arrival):
             waited = True
             now = time.monotonic()
-            if log and (now == told or now - told >= LOG_EVERY_SECONDS):
+            if log and (now == logged or now - logged >= LOG_EVERY_SECONDS):
                 log(f"arrival {arrival} is being worked on elsewhere; waiting ({now - began:,.0f} s so far)")
-                told = now
+                logged = now
             time.sleep(POLL_SECONDS)
         return waited
 
@@ -117,9 +117,9 @@ class RunLocks:
             self._lost = [lost for lost in self._lost if self._is_to_be_taken_again(*lost)]
 
     def _is_to_be_taken_again(self, kind: Name, name: str) -> bool:
-        """Take a lock again that went with its connection; returns whether that is to be tried once more.
+        """Take a lock again that was lost with its connection; returns whether to try again later.
 
-        An arrival that another run has taken over is that run's, and what this one still writes is refused.
+        If another run has taken over an arrival, its lock is not taken, and this run's writes for it are refused.
         """
         if kind is Lock.ARRIVAL and not fencing.is_current(self._connection, self._owners[name]):
             return False

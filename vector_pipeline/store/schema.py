@@ -1,8 +1,8 @@
-"""The pipeline's tables: numbered SQL files, applied once each, forward only, under a lock.
+"""Migrations of the pipeline's tables: numbered SQL files that are applied once each, in order, under a lock.
 
-Placeholders in the files: {schema} is the pipeline's schema, {shared} the one that pipelines share, {vector} the one
-that pgvector's types are in. All are quoted. What is shared is no part of a dump of the pipeline's schema: it is made
-again from the files that name {shared} and not {schema}, whose statements can all be repeated.
+Placeholders in the files: {schema} is the pipeline's schema, {shared} the schema that pipelines share, and {vector} that
+of pgvector's types. All are quoted. A dump of the pipeline's schema does not contain the shared tables. They are created
+again from the files that name {shared} but not {schema}, whose statements can all be repeated.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from vector_pipeline.store.view import has_view, let_readers_read, replace_view
 # https://github.com/pgvector/pgvector/blob/master/CHANGELOG.md
 OLDEST_PGVECTOR = (0, 8)
 
-# What plain SQL is to have without knowing of it. HNSW stops after `ef_search` candidates, however many of them a filter
-# or a join drops, unless its scans are iterative; and with pgvector's own 40 its recall@10 is 0.957 at 1,536 dimensions
-# and 20,000 rows, where it is 0.990 with the 100 that `search` starts from.
+# Settings for plain SQL searches. HNSW stops after `ef_search` candidates, even if a filter or a join drops many of
+# them, unless its scans are iterative. With pgvector's default of 40 its recall@10 is 0.957 at 1,536 dimensions and
+# 20,000 rows; with the 100 that `search` begins with it is 0.990.
 SEARCH_SETTINGS = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(CANDIDATES_TRIED[0])}
 
 # The form of the shared tables, and of what is kept in them, that this package knows. A migration that changes it adds a
@@ -40,7 +40,7 @@ SHARED_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """What the database has, in one look."""
+    """The present state of the database."""
 
     applied: frozenset[int]
     shared_complete: bool
@@ -48,13 +48,12 @@ class _Standing:
 
 
 def migrate(database: Database) -> list[int]:
-    """Bring the schema up to date; returns the numbers of the files that were applied, none where it is.
+    """Migrate the schema; returns the numbers of the files that were applied.
 
-    What lives outside a dump of the schema is looked after each time: the shared tables, the role's settings, and what
-    readers of the view may read.
-    Raises DatabaseError where pgvector is missing or too old, where this role may not create what is needed, or
-    where the schema or what is shared was made by a newer version of this package; ConfigurationError where a proxy
-    between mixes sessions.
+    It also restores what a dump of the schema does not contain: the shared tables, the role's settings, and the rights
+    of the view's readers.
+    Raises DatabaseError if pgvector is missing or too old, if this role may not create what is needed, or if the schema
+    or the shared tables were made by a newer version of this package; ConfigurationError if a proxy mixes sessions.
     """
     with database.connect(role="schema") as connection:
         refuse_transaction_pooling(database, connection)
@@ -72,7 +71,7 @@ def migrate(database: Database) -> list[int]:
 
 
 def _keep_in_order(connection: Connection, settings_lacking: Iterable[str]) -> None:
-    """What a dump does not hold, or somebody may have changed since; left as it is where this role may not."""
+    """Restore what a dump does not contain or what may have been changed, if this role may do that."""
     _set_up_searches(connection, settings_lacking)
     with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction), connection.transaction():
         space = _seen_space(connection)
@@ -112,19 +111,19 @@ def _standing(connection: Connection, database: Database, files: dict[int, str])
 
 
 def _set_up_searches(connection: Connection, lacking: Iterable[str]) -> None:
-    """Have this role's plain `ORDER BY embedding <=> $1 LIMIT k` find the nearest k, where that may be set.
+    """Let this role's plain `ORDER BY embedding <=> $1 LIMIT k` find the nearest k, if that may be set.
 
-    Whoever set something else keeps it; roles that may not have it set call the function search_chunks.
+    Other values that a person has set are kept. Roles without these settings can call the function search_chunks.
     """
     for name in lacking:
-        # Another process may be setting it at this moment, and a standby takes none.
+        # Another process may be setting it at this moment, and a standby does not accept it.
         with suppress(
             psycopg.errors.InsufficientPrivilege,
             psycopg.errors.InternalError_,
             psycopg.errors.UniqueViolation,
             psycopg.errors.ReadOnlySqlTransaction,
         ):
-            # The first loads pgvector: it knows the names.
+            # The cast loads pgvector, which defines the names of the settings.
             row = connection.execute("SELECT pg_catalog.current_database(), '[1]'::vector").fetchone()
             assert row is not None
             connection.execute(
@@ -156,7 +155,7 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
                 "applied_at timestamptz DEFAULT pg_catalog.now())"
             ).format(table)
         )
-        # Looked at again under the lock.
+        # Checked again under the lock.
         standing = _standing(connection, database, files)
         if standing.applied - set(files):
             raise DatabaseError(
@@ -167,7 +166,7 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
         again = [] if standing.shared_complete else [n for n in sorted(standing.applied) if _is_shared(files[n])]
         _run(connection, database, vector, [files[number] for number in sorted([*fresh, *again])])
         for number in fresh:
-            # No parameter, for which a % in a schema's name would be taken.
+            # Without parameters, because a % in a schema's name would be read as one.
             connection.execute(sql.SQL("INSERT INTO {} (number) VALUES ({})").format(table, sql.Literal(number)))
         space = _seen_space(connection) if fresh else None
         if space is not None:
@@ -184,7 +183,7 @@ def _seen_space(connection: Connection) -> Space | None:
 
 
 def _is_shared(file: str) -> bool:
-    """Whether a file is about what is shared alone, and can be run again."""
+    """Whether a file concerns only shared tables and can be run again."""
     return "{shared}" in file and "{schema}" not in file
 
 
@@ -193,7 +192,7 @@ def _shared_tables(files: Iterable[str]) -> list[str]:
 
 
 def _run(connection: Connection, database: Database, vector: str, files: Iterable[str]) -> None:
-    """Run files on a search_path that has Postgres's own functions and nothing else: they name every schema."""
+    """Run files with only Postgres's own functions in the search_path, because they name every schema."""
     path = connection.execute("SHOW search_path").fetchone()
     assert path is not None
     connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
@@ -209,12 +208,12 @@ def _run(connection: Connection, database: Database, vector: str, files: Iterabl
 
 
 def _check_shared_version(connection: Connection) -> None:
-    """Raise DatabaseError where another pipeline's newer package keeps what this one would go wrong on."""
+    """Raise DatabaseError if a newer package of another pipeline keeps shared data that this one would misread."""
     versions = sql.Identifier(SHARED_SCHEMA, "versions")
     try:
         row = connection.execute(sql.SQL("SELECT pg_catalog.max(readable_from) FROM {}").format(versions)).fetchone()
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
-        return  # a role that only reads has nothing to do with what is shared
+        return  # a read-only role does not use the shared tables
     if row and row[0] is not None and row[0] > SHARED_VERSION:
         raise DatabaseError(
             f"schema {SHARED_SCHEMA} was made by a newer version of vector-pipeline, of another pipeline in this "
@@ -223,7 +222,7 @@ def _check_shared_version(connection: Connection) -> None:
 
 
 def _ensure_pgvector(connection: Connection, database: Database) -> str:
-    """The schema that pgvector is in, installing it where that is possible. Raises DatabaseError."""
+    """The schema of pgvector, which is installed if possible. Raises DatabaseError."""
     query = (
         "SELECT n.nspname, e.extversion FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
         "WHERE e.extname = 'vector'"

@@ -1,7 +1,7 @@
-"""A space as a value, and what the database says of the spaces that there are.
+"""A space as a value, and queries about the spaces in the database.
 
-A space is a model, its dimensions and the element type of its vectors, in tables of its own. One is active: the view
-`document_chunks` shows its vectors. `spaces.py` makes, switches and drops them; `view.py` has the view.
+A space has a model, its dimensions and the element type of its vectors, and tables of its own. One space is active: the
+view `document_chunks` shows its vectors. `spaces.py` creates, switches and drops spaces; `view.py` has the view.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from vector_pipeline.store.counts import count_rows
 # Below this many vectors an exact search takes a few milliseconds, and no index is worth its upkeep.
 WORTH_AN_INDEX = 10_000
 
-# ef_search: candidates that HNSW keeps in a search. Measured at 1,536 dimensions and 20,000 rows: recall@10 is 0.957 at
-# 40 and 0.990 at 100, for twice the time. Where 100 miss the recall that is asked for, the next are tried.
+# ef_search: the candidates that HNSW keeps in a search. Measured at 1,536 dimensions and 20,000 rows: recall@10 is 0.957
+# at 40 and 0.990 at 100, in twice the time. If 100 do not reach the wanted recall, the next number is tried.
 CANDIDATES_TRIED = (100, 200, 400, 1_000)
 
 State = Literal["active", "filling", "retired"]
@@ -30,7 +30,7 @@ State = Literal["active", "filling", "retired"]
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A space. `embeddings` is its indexed table, `landing` the one that paid answers land in."""
+    """A space. `embeddings` is its indexed table, and `landing` the table that paid answers are written to."""
 
     name: str
     model: str
@@ -38,18 +38,18 @@ class Space:
     element_type: Literal["vector", "halfvec"]
     state: State
     recall: float | None = None
-    """recall@10 of its index, as last measured."""
+    """The last measured recall@10 of its index."""
     ef_search: int | None = None
-    """Candidates of a search for which that was measured."""
+    """The number of candidates of a search in that measurement."""
 
     @property
     def embeddings(self) -> str:
-        """The table that the HNSW index is on."""
+        """The table with the HNSW index."""
         return f"embeddings_{self.name}"
 
     @property
     def landing(self) -> str:
-        """The table that answers are written to; it has no index for searching."""
+        """The table that answers are written to. It has no vector index."""
         return f"embeddings_{self.name}_landing"
 
     @property
@@ -59,7 +59,7 @@ class Space:
 
 
 def select_spaces(connection: Connection) -> psycopg.Cursor[Space]:
-    """All spaces, oldest first, for a pipeline: they are waited for once they are fetched."""
+    """Select all spaces, oldest first. In pipeline mode, fetching from the cursor waits for them."""
     return connection.cursor(row_factory=class_row(Space)).execute(
         "SELECT name, model, dimensions, element_type, state, recall, ef_search FROM spaces ORDER BY created_at"
     )
@@ -71,12 +71,12 @@ def list_spaces(connection: Connection) -> list[Space]:
 
 
 def space_in_state(spaces: Iterable[Space], state: State) -> Space | None:
-    """The one that is active, or that fills, if there is one."""
+    """The first space with a state; None if there is none."""
     return next((space for space in spaces if space.state == state), None)
 
 
 def active_space(connection: Connection) -> Space | None:
-    """The space that searches see, None before the first one."""
+    """The space that searches see; None before the first one."""
     return space_in_state(list_spaces(connection), "active")
 
 
@@ -86,7 +86,7 @@ def filling_space(connection: Connection) -> Space | None:
 
 
 def get_space(connection: Connection, name: str) -> Space:
-    """The space of that name. Raises ConfigurationError, naming those there are."""
+    """The space with a name. Raises ConfigurationError, which lists the existing names."""
     spaces = list_spaces(connection)
     for space in spaces:
         if space.name == name:
@@ -101,7 +101,7 @@ def count_vectors(connection: Connection, table: str) -> int:
 
 
 def count_missing(connection: Connection, space: Space) -> int:
-    """Distinct texts in the chunks that have no vector in a space."""
+    """The number of distinct texts of chunks without a vector in a space."""
     query = sql.SQL(
         "SELECT pg_catalog.count(DISTINCT content_hash) FROM chunks c WHERE NOT EXISTS "
         "(SELECT FROM {} e WHERE e.content_hash = c.content_hash) AND NOT EXISTS "

@@ -1,4 +1,4 @@
-"""The life of a space: made with the first vectors, filled beside another, switched to, dropped."""
+"""The life of a space: created with the first vectors, filled beside another one, made active, dropped."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from vector_pipeline.store.space import (
 )
 from vector_pipeline.store.view import replace_view
 
-# What pgvector's HNSW can index (https://github.com/pgvector/pgvector#hnsw).
+# The limits of pgvector's HNSW (https://github.com/pgvector/pgvector#hnsw).
 MAX_VECTOR_DIMENSIONS = 2_000
 MAX_HALFVEC_DIMENSIONS = 4_000
 
-# Vectors are written once and never updated, so they are kept inside their row: it halves an exact search's time and
-# takes the least space. A page holds one row of at most this size.
+# Vectors are written once and never updated, so they are stored inside their row. That halves the time of an exact
+# search and takes the least space. A page holds one row of at most this size.
 INLINE_BYTES = 8_160
 
-# A switch waits this long for readers to finish, lets those pass that queued behind it, and tries again.
+# A switch waits this long for readers to finish. Then it lets the readers that queued behind it pass, and tries again.
 LOCK_TIMEOUT = "2s"
 LOCK_ATTEMPTS = 15
 
 
 def open_space(connection: Connection, model: str, dimensions: int | None) -> Space:
-    """The active space, made where there is none yet.
+    """The active space; it is created if there is none.
 
-    Raises SpaceMismatch where the active one is of another model or other dimensions, ConfigurationError where the
+    Raises SpaceMismatch if the active space has another model or other dimensions, and ConfigurationError if the
     dimensions cannot be indexed.
     """
     active = active_space(connection)
@@ -56,7 +56,7 @@ def open_space(connection: Connection, model: str, dimensions: int | None) -> Sp
         wanted = f"{model} with {dimensions:,} dimensions" if dimensions else model
         filling = filling_space(connection)
         if filling and filling.model == model and dimensions in (None, filling.dimensions):
-            return active  # the settings are ahead of the switch, on purpose
+            return active  # the settings already name the next space, which is allowed
         raise SpaceMismatch(
             f"the settings name {wanted}, but the vectors in the table are of {active.model} with "
             f"{active.dimensions:,} dimensions; set the former again, or run `vector-pipeline space start` to fill a "
@@ -66,9 +66,9 @@ def open_space(connection: Connection, model: str, dimensions: int | None) -> Sp
 
 
 def start_space(connection: Connection, model: str, dimensions: int) -> Space:
-    """A new space that fills beside the active one, or a retired one of that kind taken up again.
+    """Start a new space that fills beside the active one, or resume a retired one of that model and dimensions.
 
-    Raises ConfigurationError where one is filling already, or the active one is of that very kind.
+    Raises ConfigurationError if another space is filling, or if the active space has that model and dimensions.
     """
     for space in list_spaces(connection):
         same = space.model == model and space.dimensions == dimensions
@@ -87,8 +87,8 @@ def start_space(connection: Connection, model: str, dimensions: int) -> Space:
 def switch_space(connection: Connection, name: str, min_recall: float, *, worth: int = WORTH_AN_INDEX) -> Space:
     """Make another space the active one in one transaction; the present one is kept and can be switched back to.
 
-    Raises ConfigurationError where it does not exist, misses vectors, has `worth` or more and no index, or one that
-    finds too little, and DatabaseError where something of somebody else's depends on the view.
+    Raises ConfigurationError if it does not exist, lacks vectors, has `worth` or more vectors without an index, or has
+    an index that finds too little, and DatabaseError if an object of the user's depends on the view.
     """
     space = get_space(connection, name)
     if space.state == "active":
@@ -103,11 +103,11 @@ def switch_space(connection: Connection, name: str, min_recall: float, *, worth:
     if space.recall is None and vectors >= worth:
         raise ConfigurationError(
             f"space {name} has {vectors:,} vectors and no index yet: searches would read all of them; materialize "
-            "vector_index, or wait for whoever is building it"
+            "vector_index, or wait for the process that is building it"
         )
 
     def switch() -> None:
-        # Looked at again where no load can add a text meanwhile.
+        # Checked again here, where no load can add a text.
         require_complete(connection, space)
         connection.execute("UPDATE spaces SET state = 'retired' WHERE state = 'active'")
         connection.execute("UPDATE spaces SET state = 'active' WHERE name = %s", (name,))
@@ -118,9 +118,9 @@ def switch_space(connection: Connection, name: str, min_recall: float, *, worth:
 
 
 def run_exclusively(connection: Connection, work: Callable[[], None]) -> None:
-    """Do some work in a transaction that no load, answer or sweep runs beside; tried again while readers are in the way.
+    """Do some work in a transaction without any load, answer or sweep beside it. It is retried while readers block it.
 
-    Raises DatabaseError where the locks are not to be had.
+    Raises DatabaseError if the locks cannot be taken.
     """
     for attempt in range(LOCK_ATTEMPTS):
         try:
@@ -139,7 +139,7 @@ def run_exclusively(connection: Connection, work: Callable[[], None]) -> None:
 
 
 def require_complete(connection: Connection, space: Space) -> None:
-    """Raise ConfigurationError where texts of the table have no vector in a space."""
+    """Raise ConfigurationError if texts of the table have no vector in a space."""
     if missing := count_missing(connection, space):
         raise ConfigurationError(
             f"space {space.name} still misses the vectors of {missing:,} texts; run `vector-pipeline space start` with "
@@ -176,7 +176,7 @@ def _create(connection: Connection, model: str, dimensions: int, state: State) -
         lock_in_transaction(connection, Lock.SPACES)
         existing = next((s for s in list_spaces(connection) if s.name == space.name or s.state == state), None)
         if existing is not None:
-            return existing  # another run made it meanwhile
+            return existing  # another run has just created it
         for table in (space.embeddings, space.landing):
             connection.execute(
                 sql.SQL(
@@ -198,7 +198,7 @@ def _create(connection: Connection, model: str, dimensions: int, state: State) -
 
 
 def _name(model: str, dimensions: int) -> str:
-    """A name for tables: the model's, as far as an identifier of 63 bytes allows, and its dimensions."""
+    """A name for tables from the model (shortened, because identifiers have at most 63 bytes) and its dimensions."""
     plain = re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")
     if len(plain) > 24 or plain != model.lower().replace("-", "_"):
         plain = f"{plain[:24].strip('_')}_{hashlib.sha256(model.encode()).hexdigest()[:6]}"

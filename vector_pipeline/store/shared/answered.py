@@ -1,4 +1,4 @@
-"""When the API last answered an account: what failed for the account's sake is worth another try from then on."""
+"""The time of the API's last answer to an account. After it, arrivals that failed because of the account are retried."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vector_pipeline.store.connection import SHARED_SCHEMA, Connection
 
 _TABLE = sql.Identifier(SHARED_SCHEMA, "answers")
 
-# Answers of a bulk load come many times a second; the row is written this often at most.
+# A bulk load has many answers a second. The row is written at most this often.
 EVERY_SECONDS = 5.0
 
 
 def note_answer(connection: Connection, bucket: str) -> None:
-    """Note that the API has just answered an account, unless that was noted within EVERY_SECONDS.
+    """Record that the API has just answered an account, unless that was recorded within EVERY_SECONDS.
 
     The row is shared by all runs: call it outside of transactions.
     """
@@ -31,7 +31,7 @@ def note_answer(connection: Connection, bucket: str) -> None:
 
 
 def last_answer(connection: Connection, bucket: str) -> datetime | None:
-    """When the API last answered an account; None where it never did."""
+    """The time of the API's last answer to an account; None if there was none."""
     query = sql.SQL("SELECT answered_at FROM {} WHERE bucket = %s").format(_TABLE)
     row = connection.execute(query, (bucket,)).fetchone()
     return row[0] if row else None
