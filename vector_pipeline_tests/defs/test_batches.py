@@ -57,7 +57,7 @@ def test_the_sensor_brings_in_what_is_answered_and_has_the_waiting_arrivals_run(
     ):
         report = ingest(pipeline, [str(corpus)], instance=instance)
         assert report.loaded == 0
-        assert "out in batches" in report.failures[0]
+        assert "wait for answers of batches" in report.failures[0]
 
         over = tick(pipeline, instance, None)
         assert isinstance(over, dg.SensorResult)
@@ -98,7 +98,7 @@ def test_after_a_switch_to_sync_what_is_out_is_not_sent_again(
         with opened(tmp_path / "home", fresh_database_url, server, "sync", monkeypatch) as (pipeline, instance):
             report = ingest(pipeline, [str(corpus)], instance=instance)
             assert (report.loaded, report.pending, report.embedded) == (1, 3, 1)
-            assert "out in batches" in report.failures[0]
+            assert "wait for answers of batches" in report.failures[0]
 
 
 def test_a_run_in_sync_mode_brings_in_what_a_batch_has_answered(
