@@ -1,4 +1,4 @@
-"""What may be shown of a URL, and of a text that may quote one: no part of a password, key or token.
+"""Remove secrets from URLs and from texts that may quote URLs: no part of a password, key or token is shown.
 
 Nothing is cut out of a URL's text where two readers may disagree on what the password is. `user:pa/ss@host` is a host
 named `user` to one and a password to another, so everything up to the last `@` is hidden there.
@@ -13,13 +13,13 @@ from urllib.parse import quote, unquote
 HIDDEN = "***"
 SHORT = 6
 
-# Parameters whose values say how and never as whom: shown, where the values of all others are hidden.
+# Parameters whose values are never secret. The values of all others are hidden.
 HARMLESS = frozenset({"api-version", "connect_timeout", "region", "sslmode", "target_session_attrs"})
 
 # Parameters of URLs that are credentials: SAS and presigned URLs, tokens.
 _CREDENTIAL = re.compile(r"(^|[-_.])(sig|signature|token|secret|password|passwd|pwd|credential|key)($|[-_.])", re.I)
 
-# A user without a password, as addresses of databases are shown; and what a message gives for an example.
+# A user without a password, as in shown addresses of databases; and examples in messages.
 _PLAIN = re.compile(r"postgres(ql)?://(user:password|[^:/?#@]*)@[^@?#]*$")
 
 # A URL inside a text ends at white space or a quote.
@@ -27,7 +27,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
 def shown(url: str) -> str:
-    """A URL for people: no user information, no fragment, and of the query only the values that are harmless."""
+    """A URL for messages: without user information and fragment, and with only harmless values in its query."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
@@ -41,7 +41,7 @@ def shown(url: str) -> str:
 
 
 def holds_credentials(url: str) -> bool:
-    """Whether a URL holds a user, a password, a key or a token; also one behind another, as fsspec chains them."""
+    """Whether a URL holds a user, a password, a key or a token, also in a chain of URLs as fsspec allows."""
     for part in url.split("::"):
         _, separator, rest = part.partition("://")
         if not separator:
@@ -55,9 +55,9 @@ def holds_credentials(url: str) -> bool:
 
 
 def hide(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text without some secrets, however they are spelled, and with its URLs as `shown` has them."""
+    """A text without some secrets in any spelling, and with its URLs in the form of `shown`."""
     for secret in sorted({s for known in secrets for s in _spellings(known) if s}, key=len, reverse=True):
-        # A short one is a word's part in any text: hidden where it stands by itself.
+        # A short secret may be part of a word, so only whole words are hidden.
         alone = r"\b" if len(secret) < SHORT and secret.isalnum() else ""
         text = re.sub(alone + re.escape(secret) + alone, HIDDEN, text)
     return _URL.sub(lambda found: found.group() if _PLAIN.match(found.group()) else shown(found.group()), text)

@@ -1,4 +1,4 @@
-"""Errors of the pipeline as Dagster shows them: one line for the person, and no retry where none can help."""
+"""Errors of the pipeline for Dagster: one line for the person, and no retry if none can help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vector_pipeline.errors import (
 )
 from vector_pipeline.store.failed_arrivals import Failure
 
-# Failures that may pass by themselves.
+# Temporary failures.
 PASSING = (DatabaseUnavailable, ProviderUnavailable, SourceError, StorageError)
 
 NEXT: Mapping[Failure, str] = {
@@ -35,7 +35,7 @@ KEPT = "What was paid for is kept."
 
 
 def kind_of(error: BaseException) -> Failure:
-    """What can be done about an error."""
+    """The kind of an error: what can be done about it."""
     if isinstance(error, ProviderRefused):
         return "account"
     return "passing" if isinstance(error, PASSING) else "other"
@@ -43,7 +43,7 @@ def kind_of(error: BaseException) -> Failure:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn a PipelineError into a dg.Failure with the same line, which Dagster retries only where that can help."""
+    """Turn a PipelineError into a dg.Failure with the same line. Dagster retries it only if that can help."""
     try:
         yield
     except PipelineError as error:

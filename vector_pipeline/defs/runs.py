@@ -1,4 +1,4 @@
-"""Runs of a pipeline's arrivals, as Dagster's instance knows them, whoever asked for them."""
+"""Runs of a pipeline's arrivals in Dagster's instance, whoever requested them."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def arrivals_to_run(instance: dg.DagsterInstance, names: Names, pipeline: Pipeli
 
 
 def _idle(connection: Connection, instance: dg.DagsterInstance, names: Names, at_most: int) -> list[str]:
-    """Pending arrivals that nobody works on, oldest first."""
+    """Pending arrivals that no run works on, oldest first."""
     pending = manifest.pending_arrivals(connection)
     busy = in_progress(connection, pending)
     idle: list[str] = []

@@ -1,4 +1,4 @@
-"""`ingest --watch`: one process that stays, and brings the table in step whenever a source changes.
+"""`ingest --watch`: one process that keeps running and brings the table in step whenever a source changes.
 
 Folders of this machine are watched by the operating system. Buckets, and folders that cannot be watched, are scanned
 every so often. Each change is one `ingest`: a scan, and runs through Dagster on the instance that stays open.
@@ -21,14 +21,14 @@ from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.sources.opening import open_source
 
-# Also a watched folder is scanned so often: an event may be lost, and an arrival that failed is tried again.
+# A watched folder is also scanned at this interval: an event may be lost, and failed arrivals are tried again.
 RESCAN_SECONDS = 60.0
-# What cannot be watched is scanned so often.
+# A source that cannot be watched is scanned at this interval.
 POLL_SECONDS = 5.0
 
-# Changes within this time are one change, as when an editor writes a file and renames it.
+# Changes within this time count as one, for example if an editor writes a file and renames it.
 DEBOUNCE_MS = 200
-# How soon the watching thread sees that it is to end, and says that it has begun.
+# The time after which the watching thread notices that it should end, and reports that it has begun.
 TIMEOUT_MS = 500
 
 
@@ -65,7 +65,7 @@ def watch(
 
 
 class _Changes:
-    """Whether something has changed since it was last asked."""
+    """Whether something has changed since the last call of `wait`."""
 
     def __init__(self) -> None:
         self._changed = threading.Event()
@@ -77,15 +77,15 @@ class _Changes:
         self._changed.set()
 
     def wait(self, seconds: float) -> None:
-        """Return at a change, at once if there was one already, and after so many seconds without."""
+        """Return at a change (at once if there already was one), or after this many seconds."""
         self._changed.wait(seconds)
-        # Before the scan: what changes during it makes another one.
+        # Before the scan, so that a change during the scan causes another one.
         self._changed.clear()
 
 
 @contextmanager
 def _watched(folders: Sequence[str], say: Callable[[str], None]) -> Iterator[_Changes]:
-    """Watch folders in a thread, from before the block begins to its end."""
+    """Watch folders in a thread while the block lasts; watching begins before the block."""
     changes = _Changes()
     thread = threading.Thread(target=_look, args=(folders, changes, say), name="watching folders", daemon=True)
     if folders:
@@ -115,7 +115,7 @@ def _look(folders: Sequence[str], changes: _Changes, say: Callable[[str], None])
                 changes.note()
             changes.began.set()
     except OSError as error:
-        # As where the system's limit of watches is lower than the number of folders.
+        # For example if the system's limit of watches is lower than the number of folders.
         changes.are_seen = False
         say(f"{', '.join(folders)} cannot be watched ({error}); scanned every {POLL_SECONDS:,.0f} s instead")
     finally:

@@ -1,4 +1,4 @@
-"""The home: made for this user alone, checked before anything in it is believed."""
+"""The home: it is created with access only for this user, and checked before anything in it is used."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.redaction import HIDDEN
 from vector_pipeline.settings import Settings, variable
 
-# Names the database that a home was used with, so that a forgotten variable does not quietly start an empty one.
+# This file names the database that a home was used with. If the variable is forgotten later, no empty one is started.
 USED_DATABASE = "used_database"
 
-# The second line of that file. Versions before 0.2 wrote none, and may have written a part of a password.
+# The second line of that file. Versions before 0.2 did not write it, and may have written a part of a password.
 _WITHOUT_PASSWORD = "No part of a password is in this file."
 
-# Says that the home was made on this machine: what was unpacked or copied has another inode.
+# This mark shows that the home was created on this machine: a copy or an unpacked archive has another inode.
 MADE_HERE = "made_here"
 
-# What a home without that mark is judged by, which versions before 0.2 made: files that were written where they are.
+# A home of a version before 0.2 has no such mark. It is judged by files that must have been written in their place.
 _WRITTEN_HERE = ("postgres/data/PG_VERSION", "dagster/dagster.yaml")
 _WRITTEN_WITHIN_SECONDS = 2.0
 
 
 def prepare_home(settings: Settings) -> Path:
-    """The home, made and checked. Raises ConfigurationError."""
+    """Create and check the home; returns its path. Raises ConfigurationError."""
     home = settings.home.absolute()
     _refuse_signs("home", home)
     _refuse_signs("dagster_home", settings.dagster_home or home)
@@ -53,14 +53,14 @@ def prepare_home(settings: Settings) -> Path:
 
 
 def remember_database(home: Path, shown: str) -> None:
-    """Note the database that a home is used with, as people are shown it."""
+    """Write the database that a home is used with, in the form for messages."""
     path, text = home / USED_DATABASE, f"{shown}\n{_WITHOUT_PASSWORD}\n"
     if not path.exists() or path.read_text() != text:
         _write(path, text)
 
 
 def _refuse_signs(setting: str, path: Path) -> None:
-    """Raise ConfigurationError for a path that Dagster puts into the URL of its SQLite files as it is."""
+    """Raise ConfigurationError for a path with signs that break the URL of Dagster's SQLite files."""
     if "?" in str(path):
         raise ConfigurationError(
             f"{variable(setting)} is '{path}': Dagster cannot keep its files under a path with a question mark; choose "
@@ -69,7 +69,7 @@ def _refuse_signs(setting: str, path: Path) -> None:
 
 
 def _refuse_strangers(settings: Settings, home: Path) -> None:
-    """Raise ConfigurationError for a home that came with the folder that this was started in.
+    """Raise ConfigurationError for a home that was delivered with the working directory.
 
     What is in a home is run: the embedded server's configuration, Dagster's. One that the settings name is meant.
     """
@@ -87,7 +87,7 @@ def _refuse_strangers(settings: Settings, home: Path) -> None:
 
 
 def _looks_made_here(home: Path) -> bool:
-    """Whether a home without a mark is empty, or was written where it is.
+    """Whether a home without a mark is empty or was written in its place.
 
     What is unpacked has the times of the folder that was packed, and what a version control system made may be read by
     others, as the data of a server never may.
@@ -107,7 +107,7 @@ def _close_to_others(home: Path) -> None:
 
 
 def _hide_password(used: Path) -> None:
-    """Write the file anew where an earlier version may have put a part of a password into it."""
+    """Rewrite the file if an earlier version may have put a part of a password into it."""
     lines = used.read_text().splitlines()
     if _WITHOUT_PASSWORD in lines:
         return

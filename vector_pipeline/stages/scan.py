@@ -239,7 +239,7 @@ class _Scan:
         racy = not listed.by_content and now - listed.modified < RACY_SECONDS
         fingerprint = listed.fingerprint + (RACY if racy else "")
         if known and not is_back and known.fingerprint == fingerprint and not self.source.reads_cheaply:
-            # Where reading is dear, what is as racy as it was has to wait until it is not.
+            # If reading is expensive, a file that is still racy has to wait until it is not.
             self.result.unchanged += 1
             return
         if not self._is_quiet(listed, now):
@@ -256,7 +256,7 @@ class _Scan:
         self._gather(FileChange(listed.path, listed.size, fingerprint))
 
     def _is_quiet(self, listed: ListedFile, now: float) -> bool:
-        """Whether a file has not changed for so long that whoever writes it has finished."""
+        """Whether a file has not changed for long enough, so that it is probably written completely."""
         quiet, age = self.options.quiet_seconds, now - listed.modified
         if not quiet or age >= quiet:
             return True

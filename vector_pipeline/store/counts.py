@@ -1,4 +1,4 @@
-"""How many rows the large tables have: kept in the transactions that change them, and never counted for a run.
+"""The numbers of rows of the large tables. The transactions that change them keep them, and no run counts rows.
 
 A figure is the sum of what was added to it, one small row a change; `fold` makes one row of many.
 """
@@ -11,18 +11,18 @@ from vector_pipeline.store.connection import Connection
 
 CHUNKS = "chunks"
 
-# From so many changes on, what has been added is made one row again.
+# After this many changes the added rows are folded into one.
 FOLDED_FROM = 200
 
 
 def add_rows(connection: Connection, relation: str, rows: int) -> None:
-    """Note in a transaction that it brings a table so many rows, or takes them away where negative."""
+    """Record in a transaction that it adds this many rows to a table, or removes them if negative."""
     if rows:
         connection.execute("INSERT INTO row_counts (relation, rows) VALUES (%s, %s)", (relation, rows))
 
 
 def count_rows(connection: Connection, relation: str) -> int:
-    """Rows of a table."""
+    """The number of rows of a table."""
     row = connection.execute(
         "SELECT coalesce(pg_catalog.sum(rows), 0)::bigint FROM row_counts WHERE relation = %s", (relation,)
     ).fetchone()
@@ -30,13 +30,13 @@ def count_rows(connection: Connection, relation: str) -> int:
 
 
 def set_rows(connection: Connection, relation: str, rows: int) -> None:
-    """Note in a transaction, beside which nothing changes a table, that it has so many rows."""
+    """Set the number of rows of a table, in a transaction without concurrent changes of the table."""
     connection.execute("DELETE FROM row_counts WHERE relation = %s", (relation,))
     add_rows(connection, relation, rows)
 
 
 def recount(connection: Connection, relation: str) -> int:
-    """Count a table, in a transaction beside which nothing changes it; returns its rows."""
+    """Count the rows of a table, in a transaction without concurrent changes of the table; returns the number."""
     row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(relation))).fetchone()
     assert row is not None
     set_rows(connection, relation, row[0])
@@ -44,7 +44,7 @@ def recount(connection: Connection, relation: str) -> int:
 
 
 def fold(connection: Connection) -> None:
-    """Make one row of many, where there are many; the figures stay."""
+    """Fold many rows into one. The sums do not change."""
     for table, columns, figure in (
         ("row_counts", "relation", "rows"),
         ("file_counts", "root, status, gone, pipeline", "files"),

@@ -1,4 +1,4 @@
-"""Exact search for several vectors at once, by reading all of a space's vectors a single time.
+"""Exact search for several vectors at once: it reads all vectors of a space a single time.
 
 One exact search reads everything; fifty of them read it fifty times. Here it is read once and compared in numpy.
 """
@@ -16,7 +16,7 @@ from vector_pipeline.store.binary import Vectors, read_vector_rows
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.space import Space
 
-# Vectors compared at a time: 25 MB of 1,536 dimensions.
+# The number of vectors compared at a time: 25 MB at 1,536 dimensions.
 COMPARED_AT_ONCE = 4_096
 
 

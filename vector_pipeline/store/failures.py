@@ -20,12 +20,12 @@ PASSING = (DatabaseUnavailable, psycopg.OperationalError, psycopg.InterfaceError
 
 _AWAY = "it went away while it was asked; what was done is kept, and the next run goes on from there"
 
-# What to do, by SQLSTATE or its class, and whether it may pass by itself.
+# What to do, by SQLSTATE or its class, and whether the error is temporary.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _ADVICE: dict[str, tuple[str, bool]] = {
     "25006": ("it only reads: name the primary in DATABASE_URL, or have it take writes again", True),
     "42501": ("let the owner grant the right to this role, or name the owner's role in DATABASE_URL", False),
-    "57014": ("somebody or a limit of time ended the statement: try again", True),
+    "57014": ("a person or a time limit ended the statement: try again", True),
     "42P01": ("tables of the pipeline are missing, as after a restore of a part: restore the rest", False),
     "42703": ("a table is not as this version made it: is an older version of vector-pipeline at work here?", False),
     "42883": ("a function that the pipeline needs is missing, as after a restore of a part: restore the rest", False),
@@ -45,7 +45,7 @@ _ADVICE: dict[str, tuple[str, bool]] = {
 
 
 def explain(error: psycopg.Error, place: str, secrets: Iterable[str] = ()) -> DatabaseError:
-    """One line for what Postgres at some place reports, with what to do; DatabaseUnavailable where it may pass."""
+    """An error of Postgres as one line with what to do; DatabaseUnavailable if it is temporary."""
     said = " ".join(hide(error.diag.message_primary or str(error), secrets).split())[:200]
     state = error.sqlstate or ""
     advice, passes = _ADVICE.get(state) or _ADVICE.get(state[:2]) or ("", False)

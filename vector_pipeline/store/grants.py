@@ -1,4 +1,4 @@
-"""Who may do what with a table or view, so that it stays so where one is made anew."""
+"""The rights to a table or view, so that they can be restored when it is created again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Grant(NamedTuple):
     """A right to a relation."""
 
     role: str | None
-    """None: everybody."""
+    """None: all roles."""
     privilege: str
     grantable: bool
     column: str | None
-    """None: the whole of it."""
+    """None: all columns."""
 
 
 def grants_of(connection: Connection, relation: str) -> list[Grant]:
-    """The rights that others than its owner have to a relation of the pipeline's schema; none where there is none."""
+    """The rights of other roles than the owner to a relation of the pipeline's schema; empty if it does not exist."""
     rows = connection.execute(
         "SELECT r.rolname, a.privilege_type, a.is_grantable, a.attname FROM ("
         "SELECT relowner, (pg_catalog.aclexplode(relacl)).*, NULL::name AS attname FROM pg_class "
@@ -36,7 +36,7 @@ def grants_of(connection: Connection, relation: str) -> list[Grant]:
 
 
 def grant(connection: Connection, relation: str, grants: Iterable[Grant]) -> None:
-    """Give rights to a relation."""
+    """Grant rights to a relation."""
     for role, privilege, grantable, column in grants:
         connection.execute(
             sql.SQL("GRANT {}{} ON {} TO {}{}").format(

@@ -1,4 +1,4 @@
-"""CREATE INDEX for HNSW: in the memory that there is, by as many processes as there are cores, and told as it goes."""
+"""CREATE INDEX for HNSW: with suitable memory, up to one process per core, and lines about the progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.space import Space
 
 Progress = Callable[[str, int], None]
-"""Told of work as it is done: what, and how much more of it."""
+"""Called with the kind of work done and its amount."""
 
 TO_INDEX, INDEXED = "vectors to index", "vectors indexed"
 
@@ -75,7 +75,7 @@ def create_index(
 
 
 def build_workers(connection: Connection, vectors: int) -> int:
-    """Processes beside the session's own that build an index: none for few vectors, and one a core at most.
+    """The number of extra processes for the build of an index: none for few vectors, and at most one a core.
 
     Of a server elsewhere the cores cannot be asked; its max_parallel_maintenance_workers says what may be taken.
     """
@@ -118,7 +118,7 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
 def shown(
     database: Database, builder: Connection, vectors: int, log: Callable[[str], None], progress: Progress | None
 ) -> Iterator[None]:
-    """Tell of an index over so many vectors while another connection builds it."""
+    """Log the progress of an index over this many vectors while another connection builds it."""
     done = threading.Event()
     watcher = threading.Thread(
         target=_watch, args=(database, builder.info.backend_pid, vectors, log, progress, done), daemon=True

@@ -1,4 +1,4 @@
-"""Whether manifest and table say the same: of what changed since the last look, and of all now and then.
+"""Check that manifest and table agree: for changes since the last inspection, and from time to time for everything.
 
 What an inspection of the whole found is kept, with its time. While it finds something wrong the whole is looked at each
 time, so that it is seen at once when that has been set right.
@@ -18,20 +18,20 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.counts import CHUNKS, recount
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 
-# The whole is looked at so often: it reads every row.
+# The interval of inspections of the whole, which read every row.
 WHOLE_EVERY_SECONDS = 86_400.0
 
 MISMATCHES_SHOWN = 100
 
 ROWS = "rows"
 
-# A file that was loaded while the last look was taken is looked at again.
+# A file that was loaded during the last inspection is checked again.
 OVERLAP = "10 minutes"
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found when something was last inspected as a whole, as JSON."""
+    """The result of the last inspection of the whole, as JSON."""
 
     made_at: datetime
     age_seconds: float
@@ -57,7 +57,7 @@ class RowsFound:
 
 
 def last_inspection(connection: Connection, name: str) -> Inspection | None:
-    """The last inspection of that name."""
+    """The last inspection with a name."""
     with connection.cursor(row_factory=class_row(Inspection)) as cursor:
         return cursor.execute(
             "SELECT made_at, extract(epoch FROM pg_catalog.now() - made_at)::float8 AS age_seconds, found "
@@ -67,7 +67,7 @@ def last_inspection(connection: Connection, name: str) -> Inspection | None:
 
 
 def note_inspection(connection: Connection, name: str, found: Mapping[str, Any]) -> None:
-    """Keep what was found, in place of what the inspection before it did."""
+    """Store the result of an inspection. It replaces the earlier one."""
     connection.execute(
         "INSERT INTO inspections (name, found) VALUES (%s, %s) "
         "ON CONFLICT (name) DO UPDATE SET made_at = pg_catalog.now(), found = excluded.found",
@@ -76,7 +76,7 @@ def note_inspection(connection: Connection, name: str, found: Mapping[str, Any])
 
 
 def inspect_rows(connection: Connection, *, whole_every_seconds: float = WHOLE_EVERY_SECONDS) -> RowsFound:
-    """Hold the table against the manifest: files whose arrivals ended since the last look, or all when it is time."""
+    """Compare the table with the manifest: files whose arrivals ended since the last inspection, or all if it is due."""
     whole = last_inspection(connection, ROWS)
     partly = last_inspection(connection, f"{ROWS} that changed")
     if whole is None or whole.age_seconds > whole_every_seconds or not whole.found["sound"]:
@@ -93,7 +93,7 @@ def inspect_rows(connection: Connection, *, whole_every_seconds: float = WHOLE_E
 
 def _all_rows(connection: Connection) -> RowsFound:
     with connection.transaction():
-        # Beside no load: a figure that was put right is right.
+        # No load runs at the same time, so a corrected figure is correct.
         lock_in_transaction(connection, Lock.LOADS)
         recount(connection, CHUNKS)
     orphans = connection.execute(

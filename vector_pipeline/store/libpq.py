@@ -1,4 +1,4 @@
-"""What libpq understands of a database's URL, what of it may be shown, and the variables that libpq reads itself."""
+"""A database's URL as libpq parses it, what of it may be shown, and the variables that libpq reads itself."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.redaction import HIDDEN
 
 SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key", "passfile")
-"""Parameters of which no part is shown."""
+"""Parameters that are never shown."""
 
-# Parameters that are shown behind the question mark; of others it is not known whether they are secret.
+# Parameters of the query that are shown. Others may be secret.
 _SHOWN = ("hostaddr", "service", "sslmode", "target_session_attrs")
 
-# Variables that libpq reads and for which there is no parameter to put in their place.
+# Variables that libpq reads and that no parameter can override.
 # https://www.postgresql.org/docs/current/libpq-envars.html
 _WITHOUT_PARAMETER = ("PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGDATESTYLE", "PGTZ", "PGGEQO")
 
-# What stands for "not set" where neither libpq's default nor an empty value does.
+# Values that mean "not set", for parameters where neither libpq's default nor an empty value does.
 _NEUTRAL = {
     "sslcertmode": "allow",
     "min_protocol_version": "3.0",
@@ -36,12 +36,12 @@ _NEUTRAL = {
 
 _PLAIN = re.compile(r"[\w.,:-]+")
 
-# Held while variables are out of the environment, so that two threads put back what was there before both.
+# Held while variables are removed from the environment, so that two threads restore the original values.
 _ENVIRONMENT = threading.RLock()
 
 
 def parameters(url: str) -> dict[str, str]:
-    """The parameters of a URL or a line of `name=value`, as libpq understands them.
+    """The parameters of a URL or a line of `name=value`, as libpq parses them.
 
     Raises ConfigurationError, which says what is wrong and nothing of what the URL holds.
     """
@@ -52,9 +52,9 @@ def parameters(url: str) -> dict[str, str]:
 
 
 def shown(url: str) -> str:
-    """A database's URL for people: user, host, port and database, built from what libpq understood of it."""
+    """A database's URL for messages: user, host, port and database, as libpq parsed it."""
     if is_ambiguous(url):
-        # libpq may have taken a part of the password for the host: nothing that it understood can be shown.
+        # libpq may have taken a part of the password for the host, so no parsed part can be shown.
         return f"postgresql://{HIDDEN}" + ("" if "?" in url else f"@{url.rpartition('@')[2]}")
     try:
         found = parameters(url)
@@ -78,7 +78,7 @@ def _places(host: str, port: str) -> str:
 
 
 def secrets(url: str) -> list[str]:
-    """What must not be shown of a URL, wherever a text may quote it."""
+    """The parts of a URL that must not be shown in any text."""
     try:
         found = parameters(url)
     except ConfigurationError:
@@ -87,7 +87,7 @@ def secrets(url: str) -> list[str]:
 
 
 def is_ambiguous(url: str) -> bool:
-    """Whether libpq takes a part of what is meant for user and password for the host, the port or the database."""
+    """Whether libpq reads a part of the user or password as the host, the port or the database."""
     _, is_url, rest = url.partition("://")
     at = rest.find("@")
     if not is_url or at < 0:
@@ -96,7 +96,7 @@ def is_ambiguous(url: str) -> bool:
         found = parameters(url)
     except ConfigurationError:
         found = None
-    # User and password are what stands before the first @, if no / is before that.
+    # User and password end at the first @, if there is no / before it.
     behind = rest if "/" in rest[:at] else rest[at + 1 :]
     if found is None:
         return "@" in behind
@@ -119,7 +119,7 @@ def _what_is_wrong(url: str, message: str) -> str:
 
 
 def neutral_parameters() -> dict[str, str]:
-    """For each parameter that a variable of the environment sets: what leaves it as if the variable were not there."""
+    """For each parameter that an environment variable sets, the value that has the effect of no variable."""
     return {
         name: _NEUTRAL.get(name, (option.compiled or b"").decode())
         for option in pq.Conninfo.get_defaults()
@@ -129,7 +129,7 @@ def neutral_parameters() -> dict[str, str]:
 
 @contextmanager
 def without_variables() -> Iterator[None]:
-    """Take those variables out of the environment for which there is no parameter, for as long as a connect takes."""
+    """Remove variables that no parameter can override from the environment while a connect lasts."""
     with _ENVIRONMENT:
         kept: Mapping[str, str] = {n: os.environ.pop(n) for n in _WITHOUT_PARAMETER if n in os.environ}
         try:

@@ -1,4 +1,4 @@
-"""A proxy that gives each transaction another session: none of the pipeline's locks and settings would hold."""
+"""Detect a proxy that gives each transaction another session: the pipeline's locks and settings would be lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TRIES = 3
 
 
 def refuse_transaction_pooling(database: Database, connection: Connection) -> None:
-    """Raise ConfigurationError where sessions of Postgres change hands between transactions.
+    """Raise ConfigurationError if sessions of Postgres are reassigned between transactions.
 
     A server tells its process id when a session begins; a proxy that tells another one is looked at more closely. Two
     sessions of its that are in one process, or one that is in two, are nobody's own.

@@ -1,4 +1,4 @@
-"""What an index finds of what exact search finds, and how many candidates a search keeps for it.
+"""Measure the recall of an index against exact search, and choose the number of candidates of a search.
 
 The queries are some of the vectors, the same ones each time. Exact searches over everything are made once; their
 results are kept, and brought up to date by each vector that comes and goes, so that measuring takes a few searches by
@@ -172,9 +172,9 @@ def _is_due(state: _State, vectors: int, wanted: float) -> bool:
 
 
 def _search_exactly(connection: Connection, space: Space) -> None:
-    """Search for some vectors by reading all, and keep what is found."""
+    """Search for some vectors by reading all, and store the results."""
     table = sql.Identifier(space.embeddings)
-    # Hashes are random, and the lowest ones the same each time.
+    # Hashes are random, and the lowest ones are the same each time.
     sample = connection.execute(
         sql.SQL("SELECT content_hash, embedding FROM {} ORDER BY content_hash LIMIT %s").format(table),
         (SAMPLED_QUERIES,),
@@ -200,7 +200,7 @@ def _search_exactly(connection: Connection, space: Space) -> None:
 
 
 def _queries(connection: Connection, space: Space) -> list[_Query]:
-    """The kept queries of which the nearest are known."""
+    """The stored queries with known nearest vectors."""
     with connection.cursor(row_factory=class_row(_Query)) as cursor:
         return cursor.execute(
             sql.SQL(
@@ -212,7 +212,7 @@ def _queries(connection: Connection, space: Space) -> list[_Query]:
 
 
 def _by_index(connection: Connection, space: Space, queries: Sequence[_Query], candidates: int) -> Recall:
-    """Search by the index. What is as near as the tenth nearest counts as found: equals have no order."""
+    """Search by the index. A vector as near as the tenth nearest counts as found, because equal ones have no order."""
     statement = sql.SQL(
         "SELECT embedding <=> %s FROM {} WHERE content_hash <> %s ORDER BY embedding <=> %s LIMIT %s"
     ).format(sql.Identifier(space.embeddings))

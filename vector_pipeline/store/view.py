@@ -1,4 +1,4 @@
-"""The view `document_chunks`: chunks with the vectors of the active space, and who may read it.
+"""The view `document_chunks`: chunks with the vectors of the active space, and the rights of its readers.
 
 It reads with its reader's rights (security_invoker), so that row policies on the tables hold for whoever searches.
 For that a reader needs the right to read what the view is made of: who may read the view is given it.
@@ -28,7 +28,7 @@ _SELECTED = sql.SQL(", ").join(
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
-    """What a view has beside its query, and would lose where it is made anew."""
+    """The parts of a view beside its query, which a new view would lose."""
 
     owner: str | None = None
     options: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ def replace_view(connection: Connection, space: Space, embeddings: str | None = 
 
 
 def let_readers_read(connection: Connection, space: Space) -> None:
-    """Give whoever may read the whole view the right to read what it is made of, where it is lacking."""
+    """Grant roles that may read the whole view the right to read its tables, if they lack it."""
     if f"{INVOKER}=true" not in _state(connection).options:
         return
     beneath = {**BENEATH, space.embeddings: (), space.landing: ()}
@@ -87,7 +87,7 @@ def let_readers_read(connection: Connection, space: Space) -> None:
 
 
 def has_view(connection: Connection) -> bool:
-    """Whether there is a view: there is none before the first space."""
+    """Whether the view exists. There is none before the first space."""
     row = connection.execute("SELECT pg_catalog.to_regclass('document_chunks')").fetchone()
     return bool(row and row[0])
 

@@ -1,1 +1,1 @@
-"""How well searches answer a golden set of questions."""
+"""Measure how well searches answer a golden set of questions."""

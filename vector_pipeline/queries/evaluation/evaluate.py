@@ -1,4 +1,4 @@
-"""Searches measured on a golden set: what part of the answers is found, and how far up."""
+"""Measure searches on a golden set: the part of the answers that is found, and its rank."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODES: tuple[Mode, ...] = ("auto", "hybrid", "words", "meaning")
 
 @dataclass(slots=True)
 class Figures:
-    """A figure for each question, in the order of the golden set."""
+    """One figure for each question, in the order of the golden set."""
 
     languages: list[str] = field(default_factory=list)
     recall: list[float] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Figures:
     ndcg: list[float] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """The means with their intervals, over all questions and by language."""
+        """The means with their intervals, for all questions and by language."""
         groups: defaultdict[str, list[int]] = defaultdict(list)
         for place, language in enumerate(self.languages):
             groups[language].append(place)
@@ -48,7 +48,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A question, and what part of its answers each chunk has: (document, index of the chunk) to share."""
+    """A question, and the part of its answers in each chunk: (document, index of the chunk) to share."""
 
     question: GoldenQuestion
     shares: dict[tuple[str, int], float]
@@ -57,7 +57,7 @@ class _Wanted:
 def evaluate(
     pipeline: Pipeline, golden: Path | None, *, modes: Iterable[Mode] = MODES, k: int = 5, space: str | None = None
 ) -> dict[str, Any]:
-    """Ask all questions of a golden set in each mode, and measure what is found.
+    """Ask all questions of a golden set in each mode, and measure the results.
 
     `space` embeds questions and compares with another space than the active one. A line that names a file or a
     quotation that does not exist is named in `problems`; the others are measured.
@@ -81,7 +81,7 @@ def evaluate(
 
 
 def require_no_worse(pipeline: Pipeline, space: str, k: int = 5) -> None:
-    """Raise ConfigurationError where searches by a space find less of the golden set than those by the active one.
+    """Raise ConfigurationError if searches with a space find less of the golden set than those with the active one.
 
     Less is what is more than chance: where the 95 % interval of the difference in recall@k is all below 0. Searches by
     meaning are compared, for it is that side which changes. A hybrid recall below MIN_RETRIEVAL_RECALL is refused too.
@@ -146,7 +146,7 @@ def _wanted(connection: Connection, lines: Iterable[GoldenQuestion | Problem]) -
 def shares_of(
     answers: Sequence[str], chunks: Sequence[StandingChunk]
 ) -> tuple[dict[tuple[str, int], float], str | None]:
-    """The part of some quotations that each chunk has, in characters that are not white space; or what is missing."""
+    """The part of some quotations in each chunk, in characters that are not white space; or what is missing."""
     if not chunks:
         return {}, "nothing is loaded"
     quotations = ["".join(answer.split()) for answer in answers]
@@ -162,7 +162,7 @@ def shares_of(
 
 
 def _ranges(quotation: str, chunks: Sequence[StandingChunk]) -> dict[tuple[str, int], int]:
-    """How many characters of a quotation are in each chunk, where it first stands; empty where it does not."""
+    """The number of characters of a quotation in each chunk, at its first occurrence; empty without one."""
     by_document: defaultdict[str, list[StandingChunk]] = defaultdict(list)
     for chunk in chunks:
         by_document[chunk.document_id].append(chunk)

@@ -1,4 +1,4 @@
-"""A golden set: questions, and the passages that answer them, as a JSON object a line.
+"""A golden set: questions and the passages that answer them, one JSON object a line.
 
     {"question": "How many days of leave are there?", "source": "handbook/leave.md", "answers": ["fifteen days a year"]}
 
@@ -46,7 +46,7 @@ class Problem:
 
 
 def read_golden_set(path: Path) -> Iterator[GoldenQuestion | Problem]:
-    """The questions of a file, and its lines that hold none. Raises ConfigurationError where it cannot be read."""
+    """Yield the questions of a file, and its invalid lines. Raises ConfigurationError if it cannot be read."""
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Figures of retrieval, of one question or of many, and how sure they are. No input or output here."""
+"""Figures of retrieval for one question or many, with their intervals. There is no input or output here."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Interval:
 
 
 def recall(shares: Sequence[float]) -> float:
-    """The part of an answer that was retrieved; `shares` is what each retrieved chunk adds of it."""
+    """The part of an answer that was retrieved. `shares` is the part in each retrieved chunk."""
     return min(1.0, sum(shares))
 
 
 def reciprocal_rank(shares: Sequence[float]) -> float:
-    """1 / the rank of the first retrieved chunk that holds a part of the answer; 0 without one."""
+    """1 / the rank of the first retrieved chunk with a part of the answer; 0 without one."""
     return next((1 / rank for rank, share in enumerate(shares, 1) if share > 0), 0.0)
 
 
 def ndcg(shares: Sequence[float], ideal: Sequence[float]) -> float:
-    """Normalised discounted cumulative gain: shares / log2(rank + 1), against those of the best order there is.
+    """Normalised discounted cumulative gain: shares / log2(rank + 1), divided by those of the best possible order.
 
     `ideal` is what each chunk of the corpus has of the answer, largest first, as many as were asked for.
     """
@@ -46,7 +46,7 @@ def _discounted(gains: Sequence[float]) -> float:
 
 
 def interval(figures: Sequence[float] | Figures) -> Interval:
-    """The mean of the figures of many questions, with its 95 % interval; the same each time."""
+    """The mean of the figures of many questions with its 95 % interval. It is the same each time."""
     values = np.asarray(figures, dtype=np.float64)
     if not len(values):
         return Interval(0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What is said while nothing happens: soon, and then less and less often."""
+"""Log lines while nothing happens: the first one soon, the next ones less and less often."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Self
 
 FIRST_SECONDS = 10.0
-"""A wait as long as this is worth a line. The next lines follow after twice the time each."""
+"""After this time a wait gets its first line. Each next line follows after twice the time."""
 LONGEST_SECONDS = 600.0
 LOOK_EVERY_SECONDS = 1.0
 
 
 class Rarely:
-    """Whether something that goes on is worth another line: after `first_seconds`, then after 2, 4, 8 … times that."""
+    """Decides when a lasting state gets another line: after `first_seconds`, then after 2, 4, 8 … times that."""
 
     def __init__(self, *, first_seconds: float = FIRST_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._first = first_seconds
@@ -24,24 +24,24 @@ class Rarely:
 
     @property
     def seconds(self) -> float:
-        """How long it has gone on."""
+        """The duration of the state so far."""
         return self._clock() - self._began
 
     def is_due(self) -> bool:
-        """Whether a line is due; the next one is due later."""
+        """Whether a line is due now. If so, the next one is due later."""
         if self.seconds < self._next:
             return False
         self._next += min(self._next, LONGEST_SECONDS)
         return True
 
     def restart(self) -> None:
-        """It has stopped, and may begin again."""
+        """Begin again: the state has ended."""
         self._began = self._clock()
         self._next = self._first
 
 
 class Waiting:
-    """Says that no answer has come for a while, and why. Use as a context manager; `answered` when one has come.
+    """Logs that no answer has come for a while, and why. Use it as a context manager. Call `answered` for each answer.
 
     `why` is called in a thread of its own, only when a line is due.
     """
@@ -65,7 +65,7 @@ class Waiting:
         self._thread.join()
 
     def answered(self) -> None:
-        """An answer has come."""
+        """Record that an answer has come."""
         self._since.restart()
 
     def _watch(self) -> None:

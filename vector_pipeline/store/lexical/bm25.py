@@ -1,4 +1,4 @@
-"""BM25, and postings as the table has them. No SQL here.
+"""BM25, and postings in the form of the table. There is no SQL here.
 
 score(text) = sum over the question's terms of idf * tf / (tf + K1 * (1 - B + B * length / mean length)), with
 idf = ln(1 + (N - df + 0.5) / (df + 0.5)) (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009; the idf
@@ -18,42 +18,42 @@ import numpy as np
 
 K1, B = 1.2, 0.75
 
-# A posting of four bytes: an ordinal, and below it a frequency of one byte.
+# A posting has four bytes: an ordinal, and a frequency in the lowest byte.
 FREQUENCY_BITS = 8
 MAX_FREQUENCY = (1 << FREQUENCY_BITS) - 1
 MAX_TEXTS_IN_SEGMENT = 1 << (32 - FREQUENCY_BITS)
 MAX_LENGTH = (1 << 16) - 1
 
-# A term in more than this share of a segment's texts has a byte for each text, which takes as much room on the whole,
-# and is summed many times as fast.
+# A term in more than this share of a segment's texts is stored as one byte for each text. That takes the same space
+# in total, and it is summed many times as fast.
 FREQUENT_SHARE = 1 / 16
 
 Packed = np.ndarray[tuple[int], np.dtype[np.uint32]]
 Int32s = np.ndarray[tuple[int], np.dtype[np.int32]]
 Lengths = np.ndarray[tuple[int], np.dtype[np.uint16]]
 TermPostings = tuple[str, Packed]
-"""A term, and its postings in a segment, ordinals ascending."""
+"""A term and its postings in a segment, in the order of ordinals."""
 Floats = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
 def idf(texts: int, holding: int) -> float:
-    """The weight of a term that `holding` of `texts` hold."""
+    """The weight of a term that occurs in `holding` of `texts` texts."""
     return math.log(1 + (texts - min(holding, texts) + 0.5) / (holding + 0.5))
 
 
 def packed(ordinals: np.ndarray[Any, Any], frequencies: np.ndarray[Any, Any]) -> Packed:
-    """Postings of ordinals and frequencies, whole numbers of any type, both of shape (postings,)."""
+    """Pack ordinals and frequencies, integers of any type and of shape (postings,), into postings."""
     shifted = ordinals.astype(np.uint32) << np.uint32(FREQUENCY_BITS)
     return np.asarray(shifted | np.minimum(frequencies, MAX_FREQUENCY).astype(np.uint32), dtype=np.uint32)
 
 
 def norms(lengths: Lengths, mean: float) -> Floats:
-    """What each text's length adds to a frequency below the fraction line, shape (texts,)."""
+    """The part of BM25's denominator that depends on the length of each text, shape (texts,)."""
     return np.asarray(K1 * (1 - B) + (K1 * B / mean) * lengths.astype(np.float32), dtype=np.float32)
 
 
 def dense(postings: Packed, texts: int) -> bytes | None:
-    """A byte for each of a segment's texts, its frequency, where a term is frequent in the segment; else None."""
+    """The frequency of a term as one byte for each text of a segment; None if the term is not frequent."""
     if len(postings) <= texts * FREQUENT_SHARE:
         return None
     frequencies = np.zeros(texts, dtype=np.uint8)
@@ -62,14 +62,14 @@ def dense(postings: Packed, texts: int) -> bytes | None:
 
 
 def of_dense(data: bytes) -> Packed:
-    """Postings of what `dense` gives."""
+    """The postings from a result of `dense`."""
     frequencies = np.frombuffer(data, dtype=np.uint8)
     ordinals = np.flatnonzero(frequencies)
     return packed(ordinals, frequencies[ordinals])
 
 
 class SegmentBuilder:
-    """Texts and their terms, gathered for a segment. Takes some 8 bytes a posting."""
+    """Collects texts and their terms for a segment. It takes about 8 bytes a posting."""
 
     def __init__(self) -> None:
         self.hashes: list[bytes] = []
@@ -80,7 +80,7 @@ class SegmentBuilder:
         self._distinct = array("i")
 
     def add(self, content_hash: bytes, length: int, frequencies: Mapping[str, int]) -> None:
-        """Add a text; its ordinal is the number of those before it."""
+        """Add a text. Its ordinal is the number of texts before it."""
         self.hashes.append(content_hash)
         self._lengths.append(length)
         self._distinct.append(len(frequencies))
@@ -89,11 +89,11 @@ class SegmentBuilder:
 
     @property
     def lengths(self) -> Lengths:
-        """Of each text, shape (texts,)."""
+        """The length of each text, shape (texts,)."""
         return np.minimum(np.array(self._lengths, dtype=np.int32), MAX_LENGTH).astype(np.uint16)
 
     def postings(self) -> Iterator[TermPostings]:
-        """Each term's postings, the terms in the order of their code points."""
+        """Yield the postings of each term, in the order of the terms' code points."""
         names = sorted(self._ids)
         rank = np.empty(len(names), dtype=np.int32)
         rank[[self._ids[name] for name in names]] = np.arange(len(names), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Terms of new texts: they land in a table that every search reads from end to end, in the run that loads their rows."""
+"""Terms of new texts: the run that loads their rows writes them to a landing table, and every search reads all of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vector_pipeline.text.terms import frequencies
 
 
 def select_uncut(connection: Connection, hashes: Iterable[bytes]) -> set[bytes]:
-    """Those of the hashes whose texts have no terms yet."""
+    """The hashes whose texts have no terms yet."""
     rows = connection.execute(
         "SELECT pg_catalog.uuid_send(h) FROM pg_catalog.unnest(%s) AS h WHERE NOT EXISTS (SELECT FROM "
         "lexical_texts t WHERE "
@@ -24,14 +24,14 @@ def select_uncut(connection: Connection, hashes: Iterable[bytes]) -> set[bytes]:
 
 
 def land_terms(connection: Connection, texts: Mapping[bytes, str]) -> int:
-    """Cut those of the texts, by hash, that were never cut, and write their terms; returns how many that were.
+    """Split texts (by hash) that have no terms yet, and write their terms; returns the number of these texts.
 
     Runs in the caller's transaction. A text that another run brings at the same moment is written once.
     """
     uncut = select_uncut(connection, texts) if texts else ()
     if not uncut:
         return 0
-    # In the order of their hashes, so that two loads that bring the same texts never deadlock.
+    # In the order of their hashes, so that two loads with the same texts never deadlock.
     hashes = sorted(uncut)
     found = [frequencies(texts[content_hash]) for content_hash in hashes]
     return connection.execute(

@@ -1,4 +1,4 @@
-"""What keeps the lexical index small and fast while loads are quiet; and terms for chunks from before there was one."""
+"""Maintain the lexical index when no loads are running; and create terms for chunks that are older than the index."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from vector_pipeline.store.lexical.segments import (
 from vector_pipeline.store.locks import Lock, lock_in_transaction, try_lock_index
 from vector_pipeline.store.sizes import bytes_on_disk
 
-# Fewer landed texts than this are read from end to end in a millisecond or two, and no segment is worth its rows.
+# Fewer landed texts than this are read completely in a millisecond or two, so they need no segment.
 WORTH_A_SEGMENT = 1_000
-# Segments of a size (within this factor) that become one: each text is written anew some times in its life, and a
-# search looks into a dozen segments at most.
+# Segments of similar size (within this factor) are merged. So each text is rewritten a few times in its life, and a
+# search reads at most a dozen segments.
 SIZE_FACTOR = 8
 MAX_SEGMENTS_OF_SIZE = 4
-# From this share of texts that nothing refers to on, segments are merged to leave those out.
+# If more than this share of texts is unreferenced, segments are merged without them.
 MAX_UNREFERENCED_SHARE = 0.1
 BACKLOG_AT_ONCE = 1_000
 TABLES = ("lexical_landing", "lexical_segments", "lexical_texts", "lexical_postings")
-# Below any id.
+# Smaller than any id.
 FIRST = uuid.UUID(int=0)
 
 
@@ -41,15 +41,15 @@ class LexicalReport:
     texts: int
     landing: int
     bytes: int
-    """On disk, of all tables of the index."""
+    """The size of all tables of the index on disk."""
     cut: int = 0
-    """Texts from before the index that were cut now."""
+    """The number of older texts that were split now."""
     merged: int = 0
-    """Segments that became one."""
+    """The number of segments that were merged."""
 
 
 def maintain_lexical(database: Database, *, log: Callable[[str], None] = lambda _: None) -> LexicalReport | None:
-    """Cut what was never cut, turn landed texts into segments and merge those, as far as it is worth it.
+    """Split texts without terms, turn landed texts into segments, and merge segments, if there are enough.
 
     Each step is a transaction of its own; killed at any moment, the index is whole. None where another process is at it.
     """
@@ -64,7 +64,7 @@ def maintain_lexical(database: Database, *, log: Callable[[str], None] = lambda 
             log(f"{flushed:,} landed texts turned into segments of the lexical index")
         merged = _merge(connection, log)
         if flushed:
-            # Every search reads the landing table from end to end, the room of what has left it too.
+            # Every search reads the whole landing table, and without VACUUM also the room of the rows that left it.
             connection.execute("VACUUM lexical_landing")
         if flushed or merged:
             for table in ("lexical_texts", "lexical_postings"):
@@ -77,13 +77,13 @@ def maintain_lexical(database: Database, *, log: Callable[[str], None] = lambda 
 
 
 def count_landing(connection: Connection) -> int:
-    """Texts that have landed and are in no segment."""
+    """The number of landed texts that are in no segment yet."""
     row = connection.execute("SELECT pg_catalog.count(*) FROM lexical_landing").fetchone()
     return int(row[0]) if row else 0
 
 
 def has_backlog(connection: Connection) -> bool:
-    """Whether there are chunks from before the lexical index that have no terms yet."""
+    """Whether there are chunks older than the lexical index that have no terms yet."""
     return connection.execute("SELECT FROM lexical_backlog").fetchone() is not None
 
 
@@ -126,7 +126,7 @@ def _merge(connection: Connection, log: Callable[[str], None]) -> int:
 
 
 def worth_merging(segments: list[Segment]) -> list[Segment]:
-    """The segments to make one of, oldest first: all up to the largest size of which there are enough; may be empty."""
+    """The segments to merge, oldest first: all up to the largest size of which there are enough; it may be empty."""
     limit = 0
     ascending = sorted(segments, key=lambda segment: segment.texts)
     for place, segment in enumerate(ascending):

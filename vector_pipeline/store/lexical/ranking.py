@@ -1,4 +1,4 @@
-"""BM25 of all texts for a question, exactly, whatever frequent words it has.
+"""The exact BM25 scores of all texts for a question, also with frequent words.
 
 The postings of the question's terms are summed here, in numpy: what Postgres does row by row in 100 ns is an addition.
 """
@@ -19,7 +19,7 @@ from vector_pipeline.store.lexical.bm25 import Floats
 from vector_pipeline.store.lexical.segments import Segment
 
 MAX_TERMS = 256
-"""Terms of a question that are ranked by: the first ones."""
+"""The number of terms of a question that count: the first ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class _Landed:
     content_hash: bytes
     length: int
     frequencies: list[int]
-    """Of each term of the question."""
+    """The frequency of each term of the question."""
 
     def score(self, weights: Sequence[float], mean: float) -> float:
-        """Its BM25 score, `mean` being the mean length of all texts."""
+        """Its BM25 score; `mean` is the mean length of all texts."""
         norm = bm25.K1 * (1 - bm25.B + bm25.B * self.length / mean)
         pairs = zip(weights, self.frequencies, strict=True)
         return sum(weight * count / (count + norm) for weight, count in pairs if count)
 
 
 class WordRanking:
-    """The BM25 score of every text for the terms of a question; `ideal` is what no text can exceed."""
+    """The BM25 scores of all texts for the terms of a question. No score can exceed `ideal`."""
 
     def __init__(
         self, connection: Connection, scores: dict[int, Floats], landed: dict[bytes, float], ideal: float
@@ -48,9 +48,9 @@ class WordRanking:
         self.ideal = ideal
 
     def best(self, count: int) -> list[tuple[bytes, float]]:
-        """The texts of the highest scores above 0, by hash, highest first; equal ones in the order of their hashes."""
+        """The texts with the highest scores above 0, by hash, highest first; equal ones in the order of their hashes."""
         found = dict(self._best_of_segments(count))
-        # A text that two loads brought at once may be in both.
+        # A text that two loads wrote at the same time may be in both.
         found |= self._landed
         return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count]
 
@@ -78,7 +78,7 @@ class WordRanking:
 
 
 def rank_words(connection: Connection, terms: Sequence[str]) -> WordRanking:
-    """Rank all texts by the terms of a question; to be called inside a transaction of one snapshot (REPEATABLE READ)."""
+    """Rank all texts by the terms of a question. Call it inside a transaction with one snapshot (REPEATABLE READ)."""
     terms = terms[:MAX_TERMS]
     with connection.pipeline():
         stored = _select_postings(connection, terms)
@@ -118,11 +118,11 @@ class _Postings:
 
     @property
     def texts(self) -> int:
-        """Texts of the segment that hold the term."""
+        """The number of texts of the segment with the term."""
         return len(self.data) // 4 if self.frequent is None else self.frequent
 
     def add(self, scores: Floats, norms: Floats, weight: float) -> None:
-        """Add what the term brings to each text, arrays of shape (texts of the segment,)."""
+        """Add the term's score to each text. The arrays have the shape (texts of the segment,)."""
         if self.frequent is None:
             packed = np.frombuffer(self.data, dtype="<u4")
             ordinals = packed >> bm25.FREQUENCY_BITS
@@ -153,7 +153,7 @@ def _select_landing(connection: Connection, terms: Sequence[str]) -> psycopg.Cur
 
 
 def _highest(scores: Floats, count: int) -> list[int]:
-    """The places of the highest scores above 0, in no order."""
+    """The positions of the highest scores above 0, in no order."""
     places = np.flatnonzero(scores)
     if len(places) > count:
         places = places[np.argpartition(scores[places], -count)[-count:]]

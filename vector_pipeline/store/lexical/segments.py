@@ -1,4 +1,4 @@
-"""Segments: landed texts become one, and several become one. Each does so in one transaction, or not at all."""
+"""Segments: turn landed texts into one, and merge several into one. Each is a single transaction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vector_pipeline.store.lexical import bm25
 from vector_pipeline.store.lexical.bm25 import Int32s, Lengths, Packed, SegmentBuilder, TermPostings
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 
-# Landed texts that become a segment in one transaction: their postings are in memory meanwhile, some 100 MB.
+# The number of landed texts for one segment and transaction. Their postings take about 100 MB of memory.
 LANDED_AT_ONCE = 50_000
 TERMS_FETCHED = 5_000
 COPIED_BYTES = 4 << 20
@@ -25,7 +25,7 @@ COPIED_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment: its texts, and how many terms they have together."""
+    """A segment: the number of its texts, and of all their terms."""
 
     key: int
     texts: int
@@ -33,7 +33,7 @@ class Segment:
 
 
 class TextsCameBack(DatabaseError):
-    """A merge left out a text that nothing referred to, and meanwhile a load refers to it again: to be tried again."""
+    """A merge left out an unreferenced text, but a load now refers to it again. The merge has to be repeated."""
 
 
 def list_segments(connection: Connection) -> list[Segment]:
@@ -43,7 +43,7 @@ def list_segments(connection: Connection) -> list[Segment]:
 
 
 def flush_landing(connection: Connection) -> int:
-    """Turn up to LANDED_AT_ONCE landed texts into a segment; returns how many texts left the landing table."""
+    """Turn up to LANDED_AT_ONCE landed texts into a segment; returns the number of texts that left the landing table."""
     with connection.transaction():
         builder, taken = SegmentBuilder(), []
         with connection.cursor(name="lexical_landing") as rows:
@@ -65,7 +65,7 @@ def flush_landing(connection: Connection) -> int:
 
 
 def merge_segments(connection: Connection, segments: Sequence[Segment]) -> int:
-    """Merge segments into one, without the texts that no chunk refers to; returns how many were left out.
+    """Merge segments into one, without the texts that no chunk refers to; returns the number of these texts.
 
     Raises TextsCameBack, with nothing changed, where one of those was loaded again meanwhile.
     """
@@ -80,7 +80,7 @@ def merge_segments(connection: Connection, segments: Sequence[Segment]) -> int:
             connection.execute(f"DELETE FROM {table} WHERE segment = ANY(%s)", (keys,))
         gone = [h for found in placed for h in found.gone]
         if gone:
-            # No load runs beside this: what it found cut is still there when it ends.
+            # No load runs at the same time, so texts that a load found split are still there when it ends.
             lock_in_transaction(connection, Lock.LOADS)
             query = "SELECT FROM chunks WHERE content_hash = ANY(%s) LIMIT 1"
             if connection.execute(query, (UuidArray(gone),)).fetchone() is not None:
@@ -90,7 +90,7 @@ def merge_segments(connection: Connection, segments: Sequence[Segment]) -> int:
 
 @dataclass(slots=True)
 class _Placed:
-    """The texts of a segment: `kept` says which of them something refers to; arrays have the shape (texts,)."""
+    """The texts of a segment. `kept` marks those that a chunk refers to. Arrays have the shape (texts,)."""
 
     hashes: list[bytes]
     gone: list[bytes]
@@ -115,7 +115,7 @@ def _placed(connection: Connection, segment: int) -> _Placed:
 
 
 def _merged(connection: Connection, placed: dict[int, _Placed]) -> Iterator[TermPostings]:
-    """The postings of several segments, term by term, under the ordinals of the merged one."""
+    """Yield the postings of several segments, term by term, with the ordinals of the merged one."""
     ordinals: dict[int, Int32s] = {}
     first = 0
     for key, found in placed.items():
@@ -129,7 +129,7 @@ def _merged(connection: Connection, placed: dict[int, _Placed]) -> Iterator[Term
 
 
 def _moved(packed: Packed, ordinals: Int32s) -> Packed:
-    """Postings under new ordinals, without those of texts that have none."""
+    """Postings with new ordinals, without those of texts that have none."""
     new = ordinals[packed >> bm25.FREQUENCY_BITS]
     if (new < 0).any():
         packed, new = packed[new >= 0], new[new >= 0]
@@ -137,7 +137,7 @@ def _moved(packed: Packed, ordinals: Int32s) -> Packed:
 
 
 def _stored(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[str, int, Packed]]:
-    """All postings of some segments, in the order of terms and segments."""
+    """Yield all postings of some segments, in the order of terms and segments."""
     with connection.cursor(name="lexical_merge", binary=True) as cursor:
         cursor.itersize = TERMS_FETCHED
         cursor.execute(

@@ -1,4 +1,4 @@
-"""Nearest texts to a vector, filtered or not: exact for what has just landed and by index for the rest."""
+"""The nearest texts to a vector, with or without a filter: exactly for landed vectors, by the index for the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vector_pipeline.store.vectors import as_parameter
 
 MAX_RESULTS = 1_000
 
-# Of ef_search, the candidates that HNSW keeps: what the index was measured to need, and some more for a long list.
+# The highest ef_search (candidates of HNSW): the number that the index needs by measurement, and more for a long list.
 MAX_CANDIDATES = 1_000
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
@@ -48,13 +48,13 @@ def search(
 
 
 def require_k(k: int) -> None:
-    """Raise ConfigurationError where k is out of range."""
+    """Raise ConfigurationError if k is out of range."""
     if not 1 <= k <= MAX_RESULTS:
         raise ConfigurationError(f"k is {k}; it must be from 1 to {MAX_RESULTS:,}")
 
 
 def require_space(connection: Connection) -> Space:
-    """The active space. Raises DatabaseError where nothing was ever embedded."""
+    """The active space. Raises DatabaseError if nothing was ever embedded."""
     space = active_space(connection)
     if space is None:
         raise DatabaseError("nothing was ever embedded; run `vector-pipeline ingest FOLDER` first")
@@ -70,13 +70,13 @@ def nearest(connection: Connection, space: Space, query: Vector, k: int, limits:
     values = {"query": as_parameter(space, query), "k": k, **limits.values}
     rows = _by_index(connection, space, limits, values)
     if len(rows) < k:
-        # pgvector gives up after hnsw.max_scan_tuples; what it did not reach is found the slow way.
+        # pgvector stops after hnsw.max_scan_tuples. An exact search finds the rest.
         rows = connection.execute(_statement(_NEAREST_EXACTLY, space, limits), values).fetchall()
     return [(content_hash, float(distance)) for content_hash, distance in rows]
 
 
 def distances(connection: Connection, space: Space, query: Vector, hashes: Collection[bytes]) -> dict[bytes, float]:
-    """The cosine distances of some texts to a vector; those without a vector in the space are not in it."""
+    """The cosine distances of some texts to a vector, without texts that have no vector in the space."""
     values = {"query": as_parameter(space, query), "hashes": UuidArray(hashes)}
     return {row[0]: float(row[1]) for row in connection.execute(_statement(_DISTANCES, space, Filter()), values)}
 
@@ -89,7 +89,7 @@ _NEAREST_BY_INDEX = """
     ORDER BY e.embedding <=> %(query)s LIMIT %(k)s
 """
 
-# Sorted by a column of what was computed before: no order that an index could give.
+# Sorted by a computed column, so that no index is used.
 _NEAREST_EXACTLY = """
     WITH texts AS MATERIALIZED (SELECT DISTINCT c.content_hash FROM chunks c WHERE true {condition}),
     measured AS MATERIALIZED (
@@ -111,12 +111,12 @@ _DISTANCES = """
 
 def _by_index(connection: Connection, space: Space, limits: Filter, values: dict[str, Any]) -> list[tuple[bytes, float]]:
     with connection.transaction():
-        # Goes on through the index until k are found that pass the filter; set for this transaction alone.
+        # The scan continues until k rows pass the filter. Set only for this transaction.
         connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
         candidates = min(MAX_CANDIDATES, max(space.ef_search or CANDIDATES_TRIED[0], 2 * values["k"]))
         connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
         rows = connection.execute(_statement(_NEAREST_BY_INDEX, space, limits), values).fetchall()
-    # Relaxed: neighbours in the list may be in the wrong order.
+    # "Relaxed" means that neighbours in the list may be in the wrong order.
     return sorted(rows, key=lambda row: row[1])
 
 

@@ -1,4 +1,4 @@
-"""Texts ranked by the words of a question, filtered or not; phrases in quotes are looked for in order."""
+"""Texts ranked by the words of a question, with or without a filter. Words of a phrase in quotes must be in order."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vector_pipeline.store.lexical.ranking import WordRanking, rank_words
 from vector_pipeline.store.search.filters import Filter
 from vector_pipeline.text.terms import Query, has_phrase
 
-# Texts looked at first, for each that is asked for: some are of deleted files, or do not pass the filter.
+# Texts that are checked first for each result: some belong to deleted files or do not pass the filter.
 AHEAD = 4
 FURTHER = 8
 
 
 @dataclass(slots=True)
 class WordSearch:
-    """The ranking of all texts by a question's words, within a filter. Scores are shares of the best possible one."""
+    """The ranking of all texts by a question's words, within a filter. Scores are shares of the best possible score."""
 
     connection: Connection
     query: Query
@@ -31,7 +31,7 @@ class WordSearch:
         self.ranking = rank_words(self.connection, self.query.terms)
 
     def best(self, k: int, *, phrases: bool = True) -> list[tuple[bytes, float]]:
-        """The k texts of the highest scores above 0 that pass, by hash, and hold the phrases in quotes."""
+        """The k best texts with a score above 0, by hash, that pass the filter and contain the phrases in quotes."""
         required = self.query.phrases if phrases else ()
         found: list[tuple[bytes, float]] = []
         for candidates in self._candidates(k):
@@ -49,7 +49,7 @@ class WordSearch:
         return score / self.ranking.ideal if self.ranking.ideal else 0.0
 
     def _candidates(self, k: int) -> Iterator[list[tuple[bytes, float]]]:
-        """All texts with a score, highest first, in growing portions."""
+        """Yield all texts with a score, highest first, in growing portions."""
         few = self.limits.few_texts(self.connection) if self.limits.limits else None
         if few is not None:
             scored = [(h, score) for h, score in self.ranking.of(few).items() if score]
@@ -64,7 +64,7 @@ class WordSearch:
             seen, count = count, count * FURTHER
 
     def _passing(self, hashes: Collection[bytes], phrases: Collection[str]) -> set[bytes]:
-        """Those of the texts that some file holds, that pass the filter and hold the phrases."""
+        """The texts that belong to a file, pass the filter and contain the phrases."""
         content = "pg_catalog.min(c.page_content)" if phrases else "NULL"
         rows = self.connection.execute(
             sql.SQL(

@@ -1,4 +1,4 @@
-"""What a search is limited to: files by path, a root, metadata."""
+"""Filters of a search: files by path, a root, metadata."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from psycopg.types.json import Jsonb
 
 from vector_pipeline.store.connection import Connection
 
-# Up to this many chunks looking at each of them is faster than a filtered walk through an index, and finds everything
+# Up to this many chunks, reading each is faster than a filtered scan of an index, and it finds everything
 # (measured at 20,000 rows with a filter of 2 %: 0.35 ms exactly, 24 ms by the HNSW index).
 FEW = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Limits of a search; without any, all chunks are in it."""
+    """A filter. Without any limits all chunks pass."""
 
     source: str | None = None
-    """A pattern over paths in which `*` stands for anything and `?` for one character."""
+    """A pattern for paths: `*` stands for any characters and `?` for one."""
     root: str | None = None
-    """The folder or URL that a file was found under."""
+    """The folder or URL of the source."""
     where: Mapping[str, Any] | None = None
     """What a chunk's metadata must contain."""
 
     @property
     def limits(self) -> bool:
-        """Whether it leaves anything out."""
+        """Whether it has any limit."""
         return self.source is not None or self.root is not None or bool(self.where)
 
     @property
     def values(self) -> dict[str, Any]:
-        """Parameters of `condition`."""
+        """The parameters of `condition`."""
         found: dict[str, Any] = {}
         if self.source is not None:
             found["source"] = like_pattern(self.source)
@@ -46,9 +46,9 @@ class Filter:
 
     @property
     def condition(self) -> sql.Composable:
-        """What is added to WHERE in a query over `chunks c`, empty or beginning with AND."""
+        """The condition to add to WHERE in a query over `chunks c`; empty, or beginning with AND."""
         conditions: list[sql.Composable] = []
-        # By way of the manifest: a row for a file, where the table has one for each chunk.
+        # Through the manifest, which has one row for a file, while the table has one for each chunk.
         if self.source is not None:
             conditions.append(sql.SQL("path LIKE %(source)s"))
         if self.root is not None:
@@ -61,7 +61,7 @@ class Filter:
         return sql.SQL(" ").join(conditions)
 
     def few_texts(self, connection: Connection) -> list[bytes] | None:
-        """The hashes of all texts that pass, where they are of few chunks; None where they are many."""
+        """The hashes of all texts that pass, if they have few chunks; None if they have many."""
         query = sql.SQL("SELECT pg_catalog.uuid_send(c.content_hash) FROM chunks c WHERE true {} LIMIT {}").format(
             self.condition, sql.Literal(FEW + 1)
         )
@@ -70,6 +70,6 @@ class Filter:
 
 
 def like_pattern(glob: str) -> str:
-    """A pattern with * and ? as one for LIKE."""
+    """Convert a pattern with * and ? to one for LIKE."""
     escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("**", "*").replace("*", "%").replace("?", "_")

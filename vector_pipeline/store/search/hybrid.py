@@ -31,26 +31,26 @@ Mode = Literal["auto", "hybrid", "words", "meaning"]
 
 # Measured on benchmarks/labelled_set: from 0.5 to 1, recall@5 differs by one question of a hundred.
 MEANING_WEIGHT = 0.75
-# Texts of either side that are compared by both.
+# The number of texts of each side that both sides score.
 CANDIDATES = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: a text, how many answers, by what, and within what."""
+    """A search: the text, the number of results, the mode, and the filter."""
 
     text: str
     k: int = 5
     mode: Mode = "auto"
     limits: Filter = field(default_factory=Filter)
     context: int = 0
-    """Chunks to either side whose text is added to a result."""
+    """The number of chunks before and after whose text is added to a result."""
     space: str | None = None
-    """The space whose vectors are compared; the active one where none is named."""
+    """The space whose vectors are used. None: the active one."""
 
 
 def search(connection: Connection, question: Question, embed: Callable[[Space], Vector]) -> list[SearchResult]:
-    """The k best texts, best first. `embed` gives the question's vector in a space; it is called only where needed.
+    """The k best texts, best first. `embed` returns the question's vector in a space; it is called only if needed.
 
     `auto` answers an identifier, a quoted phrase or one word by words, if any text holds them, and all else by both.
     Raises ConfigurationError for a k out of range, DatabaseError where nothing was ever embedded or cut.
@@ -77,7 +77,7 @@ def search(connection: Connection, question: Question, embed: Callable[[Space], 
 
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
-    """A transaction in which all statements see the tables as the first one does."""
+    """A transaction in which all statements see the same snapshot."""
     begins = connection.info.transaction_status == TransactionStatus.IDLE
     with connection.transaction():
         if begins:
@@ -102,10 +102,10 @@ def _by_both(connection: Connection, space: Space, vector: Vector, query: Query,
     words = WordSearch(connection, query, question.limits)
     by_words = dict(words.best(count, phrases=False))
     by_meaning = dict(nearest(connection, space, vector, count, question.limits))
-    # Each side measures what the other found.
+    # Each side also scores what the other one found.
     by_words |= words.shares(by_meaning.keys() - by_words.keys())
     by_meaning |= distances(connection, space, vector, by_words.keys() - by_meaning.keys())
     found = [Found(h, by_words[h] + MEANING_WEIGHT * (1 - distance), distance) for h, distance in by_meaning.items()]
-    # An exact question found too little by words alone to end there: those texts come first all the same.
+    # An exact question found too few texts by words. These texts still come first.
     first = {h for h, share in by_words.items() if share} if question.mode == "auto" and query.exact else set()
     return sorted(found, key=lambda text: (text.content_hash not in first, -text.score, text.content_hash))[: question.k]

@@ -1,4 +1,4 @@
-"""Texts that were found, with the places that they stand in and what stands around them."""
+"""The texts that a search found, with their places and the text around them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vector_pipeline.store.binary import UuidArray
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.search.filters import Filter
 
-# Copies of one text that are named with a result at most.
+# The most copies of a text that are named with a result.
 MAX_COPIES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A chunk that was found. Offsets count characters of the document's text."""
+    """A chunk that a search found. Offsets count characters of the document's text."""
 
     root: str
     source: str
@@ -29,13 +29,13 @@ class SearchResult:
     page_content: str
     metadata: dict[str, Any]
     score: float
-    """The higher the better; comparable within one search."""
+    """Higher is better. Scores are comparable within one search."""
     distance: float | None = None
-    """Cosine distance to the question, where it was measured."""
+    """The cosine distance to the question; None if it was not measured."""
     also_in: list[str] = field(default_factory=list)
-    """Paths of other places of the same text that were not listed."""
+    """The paths of other places of the same text that are not listed."""
     context: str | None = None
-    """The text around it and its own, where that was asked for."""
+    """Its text with the text around it, if that was requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class StandingChunk:
-    """A chunk where it stands in its document."""
+    """A chunk with its place in its document."""
 
     document_id: str
     chunk_index: int
@@ -58,7 +58,7 @@ class StandingChunk:
 
 
 def chunks_of_source(connection: Connection, source: str) -> list[StandingChunk]:
-    """The chunks of the files of a path, in the order of the text."""
+    """The chunks of the files with a path, in the order of the text."""
     rows = connection.execute(
         "SELECT document_id, chunk_index, start_char, page_content FROM placed_chunks WHERE source_key IN "
         "(SELECT source_key FROM source_files WHERE path = %s) ORDER BY source_key, document_id, chunk_index",
@@ -84,7 +84,7 @@ _PLACES = """
 def results_of(
     connection: Connection, found: Sequence[Found], k: int, limits: Filter, context: int = 0
 ) -> list[SearchResult]:
-    """One result per text, in the order given, and other places of a text only where there is room left."""
+    """One result per text, in the given order. Other places of a text are added only if there is room."""
     query = sql.SQL(_PLACES).format(condition=limits.condition, copies=sql.Literal(MAX_COPIES))
     rows = connection.execute(
         query, {"hashes": UuidArray(text.content_hash for text in found), **limits.values}
@@ -121,7 +121,7 @@ def _with_context(
 
 
 def joined(chunks: Sequence[tuple[int, str]]) -> str:
-    """The text of consecutive chunks, each with where it starts, without what they repeat.
+    """Join consecutive chunks, given with their offsets, without the parts that they repeat.
 
     White space between chunks is in none of them: it is given as so many characters, a space or line breaks.
     """

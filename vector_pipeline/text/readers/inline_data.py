@@ -1,11 +1,11 @@
-"""Images and other files that are written into a text as `data:` URLs (RFC 2397): nobody can read them."""
+"""Remove images and other files that are embedded in a text as `data:` URLs (RFC 2397), which no one can read."""
 
 from __future__ import annotations
 
 import regex
 
 MIN_CHARACTERS = 256
-"""Characters of content from which a `data:` URL is left out: shorter ones are examples, and cost next to nothing."""
+"""The shortest content that is removed. Shorter ones are examples and cost almost nothing."""
 
 _BEGIN = regex.compile(r"(?i)data:[\w.+/;=*-]{0,100}(?:;base64,|,(?=%3C))")
 
@@ -18,7 +18,7 @@ _ESCAPED = regex.compile(r"[^\s\"'()<>]*+")
 
 
 def without_inline_data(text: str) -> tuple[str, int]:
-    """A text without the content of the long `data:` URLs in it, and how many these were.
+    """A text without the content of its long `data:` URLs, and the number of these.
 
     What stands around the content stays: `![map](data:image/png;base64,)`.
     """
