@@ -193,7 +193,7 @@ class EmbeddingClient:
                 asked = f", which asks to wait {outcome.wait_seconds:,.0f} s" if outcome.wait_seconds else ""
                 raise ProviderUnavailable(
                     f"{self.config.where} did not answer within {self.config.retry_seconds:,.0f} s ({outcome.message}"
-                    f"{asked}); what it answered before is stored, and the next run goes on from there"
+                    f"{asked}); what it answered before is stored, and the next run continues from there"
                 )
             if outcome.kind is Kind.RATE_LIMITED:
                 self.usage.rate_limited += 1

@@ -18,7 +18,7 @@ ConnectionLost = psycopg.OperationalError
 PASSING = (DatabaseUnavailable, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 """Errors that may pass: the server is away, is starting, or became a standby, which only reads."""
 
-_AWAY = "it went away while it was asked; what was done is kept, and the next run goes on from there"
+_AWAY = "it went away while it was asked; what was done is kept, and the next run continues from there"
 
 # What to do, by SQLSTATE or its class, and whether the error is temporary.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html

@@ -184,7 +184,8 @@ def test_an_interruption_ends_it_and_the_next_run_goes_on(
             said = _broken_off(environment, corpus, server, ending)
         if ending is not signal.SIGKILL:
             assert said.splitlines()[-1] == (
-                "vector-pipeline: interrupted; what was paid for and loaded is kept, and the next run goes on from there"
+                "vector-pipeline: interrupted; what was paid for and loaded is kept, "
+                "and the next run continues from there"
             )
             assert "Traceback" not in said
         assert len(server.seen.billed) < 20

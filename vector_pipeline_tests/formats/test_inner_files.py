@@ -68,7 +68,7 @@ def test_messages_of_a_mailbox_are_called_by_their_id_and_from_lines_inside_begi
     assert "From the island" in one.text
     assert two.text.startswith("# Two")
     assert attached.record == two.record + "/a.txt"
-    with pytest.raises(FileRejected, match="no mailbox"):
+    with pytest.raises(FileRejected, match="not a mailbox"):
         read(b"nothing here", "a.mbox")
 
 
@@ -140,7 +140,7 @@ def test_cells_of_a_notebook_come_in_order_and_are_places() -> None:
     (document,) = read(json.dumps(notebook).encode(), "a.ipynb")
     assert document.text == "# Fares\nin Euro\n\n```python\nfare = 12\n```\n\nThe end."
     assert [number for _, number in document.places["cells"]] == [1, 2, 4]
-    for bad, reason in ((b"{", "not JSON"), (b"[]", "no notebook"), (b"{}", "has no cells")):
+    for bad, reason in ((b"{", "not JSON"), (b"[]", "not a notebook"), (b"{}", "has no cells")):
         with pytest.raises(FileRejected, match=reason):
             read(bad, "a.ipynb")
 

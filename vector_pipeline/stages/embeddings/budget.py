@@ -159,5 +159,5 @@ def _spent(connection: Connection, limit: str) -> float:
 def _reached(setting: str, limit: float, spent: float, by: str) -> BudgetReached:
     return BudgetReached(
         f"{variable(setting)} allows no more: the next request would pass ${limit:.4f}, with ${spent:.4f} spent "
-        f"{by}; what was paid is kept, and the next run goes on from there"
+        f"{by}; what was paid is kept, and the next run continues from there"
     )
