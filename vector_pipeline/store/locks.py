@@ -1,7 +1,7 @@
 """Every advisory lock of the pipeline: its key, what it protects, and how it is taken.
 
-A session lock dies with its connection, so a process that was killed blocks no other. Nothing else says who works on
-what: Dagster's run status stays at "started" when a process is killed.
+A session lock ends with its connection, so a killed process blocks no other. Only these locks show which process works
+on what: Dagster's run status stays at "started" when a process is killed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal, LiteralString
 
 from vector_pipeline.store.connection import Connection
 
-# A server that started less than this many seconds ago may not have its former sessions back: a run whose lock is
-# missing may be alive all the same.
+# A run may still be alive without its lock if the server started less than this many seconds ago: its session has not
+# reconnected yet.
 SETTLE_SECONDS = 30.0
 
 # The first half of the two-part keys of claim owners. No other lock has a key of two parts.
@@ -44,7 +44,7 @@ class Lock(StrEnum):
     SUBMISSION = "vector_pipeline submit"
     """Submissions of one space to the Batch API: each sees what the others have submitted."""
     BATCH = "vector_pipeline batch"
-    """One batch of the Batch API: one harvest at a time brings it in."""
+    """One batch of the Batch API: one harvest at a time loads it."""
 
 
 # Functions are named with their schema: a function of the same name in another schema must not run instead.
@@ -103,7 +103,7 @@ def submission(connection: Connection, space: str) -> Iterator[None]:
 
 @contextmanager
 def batch(connection: Connection, key: str) -> Iterator[bool]:
-    """Hold the lock on a batch, if it is free; yields whether it was."""
+    """Hold the lock on a batch, if it is free; yields whether it was free."""
     name = f"{Lock.BATCH} {key}"
     row = connection.execute(f"SELECT pg_catalog.pg_try_advisory_lock({_IN_DATABASE})", (name,)).fetchone()
     taken = bool(row and row[0])
@@ -120,12 +120,12 @@ def lock_claim_owner(connection: Connection, owner: int) -> None:
 
 
 def in_progress(connection: Connection, arrivals: Sequence[str]) -> set[str]:
-    """Those of the arrivals that a run works on at this moment, on whatever machine."""
+    """The arrivals among these that a run works on at this moment, on any machine."""
     return _held(connection, Lock.ARRIVAL, arrivals)
 
 
 def alive(connection: Connection, runs: Sequence[str], *, settle_seconds: float | None = None) -> set[str]:
-    """Those of the Dagster runs that hold their lock; all of them while the server's start is too recent to tell."""
+    """The Dagster runs among these that hold their lock; all of them if the server started too recently to tell."""
     settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds
     row = connection.execute(
         "SELECT pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time() < %s::float8 * interval '1 second'",

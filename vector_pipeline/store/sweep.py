@@ -1,7 +1,7 @@
 """The sweep: remove vectors that no chunk refers to, after their grace period. It never runs during a load.
 
-The candidates are hashes that were noted when they lost their last chunk, and vectors that landed and never had one.
-So a sweep reads what changed, never all vectors.
+The candidates are the hashes that were recorded when their last chunk was deleted, and landed vectors that never had a
+chunk. So a sweep reads only what changed, never all vectors.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from vector_pipeline.store.space import Space, count_vectors, list_spaces
 
 SWEPT_AT_ONCE = 5_000
 
-# If more than this share was removed, VACUUM runs at once: until then every search steps over the removed rows.
+# VACUUM runs at once if more than this share was removed: until it runs, every search steps over the removed rows.
 MANY = 0.05
 
-# What was swept stays noted for so long: the lexical index leaves such texts out when its segments are next merged.
+# Swept hashes stay recorded for this many seconds: the lexical index drops such texts at its next merge of segments.
 NOTED_SECONDS = 86_400.0
 
 
@@ -31,8 +31,8 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
     """Remove vectors that have been unreferenced for longer than the grace period; returns their number.
 
     For a vector that was never referenced, or was stored again since, the period begins when it was stored: its load may
-    still come. The text of deleted files was already deleted with their rows. After many removals VACUUM runs at once;
-    after few autovacuum is soon enough.
+    still follow. The text of deleted files was deleted with their rows. After many removals VACUUM runs at once; after
+    few removals autovacuum is soon enough.
     """
     spaces = list_spaces(connection)
     removed: dict[str, int] = {}
@@ -53,7 +53,7 @@ def sweep(connection: Connection, grace_seconds: float) -> int:
 
 
 def note_unreferenced(connection: Connection, vectors: sql.Composable, *parameters: object) -> None:
-    """Note those of some vectors that no chunk refers to.
+    """Record the hashes of the given vectors that no chunk refers to.
 
     `vectors` is a table or a SELECT in parentheses, with its parameters, of `content_hash` and `created_at`.
     """
@@ -87,7 +87,7 @@ def _unswept(connection: Connection, grace_seconds: float) -> list[Any]:
 
 @dataclass(slots=True)
 class _Sweep:
-    """Some hashes that were noted, beside which no load goes on."""
+    """Recorded hashes, in a transaction during which no load runs."""
 
     connection: Connection
     hashes: Sequence[Any]
@@ -100,7 +100,7 @@ class _Sweep:
             "EXISTS (SELECT FROM chunks c WHERE c.content_hash = u.content_hash)",
             (self.hashes,),
         )
-        # What was noted again or swept by another since is not ours.
+        # Another process may have recorded or swept some of them since: those are left to it.
         self.hashes = _still(self.connection, self.hashes, self.grace_seconds)
         self.connection.execute(
             "UPDATE unreferenced_hashes SET swept = true WHERE content_hash = ANY(%s)", (self.hashes,)
@@ -121,7 +121,7 @@ class _Sweep:
             add_rows(self.connection, table, -len(gone))
             forget_vectors(self.connection, space, gone)
             self.removed[table] = self.removed.get(table, 0) + len(gone)
-        # Stored anew since its text had its last chunk: counted from then.
+        # Stored again after its last chunk was deleted: the period begins at that time.
         self.connection.execute(
             sql.SQL(
                 "UPDATE unreferenced_hashes u SET swept = false, since = greatest(u.since, v.created_at) FROM {} v "
