@@ -54,8 +54,10 @@ def question_of(
     context: int,
 ) -> Question:
     """Check the arguments of a search. Raises ConfigurationError for an empty question or an invalid argument."""
-    # No text holds NUL or characters that UTF-8 cannot encode, so they are replaced.
-    text = query.replace("\0", " ").encode("utf-8", "replace").decode()[:MAX_QUERY_CHARACTERS].strip()
+    # No text holds NUL, or characters that UTF-8 cannot encode.
+    text = "".join(" " if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in query[:MAX_QUERY_CHARACTERS]).strip()
+    if not text and query.strip():
+        raise ConfigurationError(f"the query {query[:80]!r} holds bytes that are not UTF-8; write it in UTF-8")
     if not text:
         raise ConfigurationError("the query is empty; ask something")
     if mode not in ("auto", "hybrid", "words", "meaning"):
