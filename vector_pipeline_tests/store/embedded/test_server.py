@@ -192,13 +192,13 @@ def test_a_folder_for_the_socket_that_somebody_else_made_is_refused(home: Path) 
     socket_folder = Path(Layout(str(deep)).socket_folder)
     socket_folder.symlink_to(home)
     try:
-        with pytest.raises(ConfigurationError, match=r"is somebody else's: remove it"):
+        with pytest.raises(ConfigurationError, match=r"belongs to another user: remove it"):
             EmbeddedServer.start(deep)
         socket_folder.unlink()
         if os.geteuid() == 0:
             socket_folder.mkdir()
             os.chown(socket_folder, 12_345, 12_345)
-            with pytest.raises(ConfigurationError, match=r"is somebody else's: remove it"):
+            with pytest.raises(ConfigurationError, match=r"belongs to another user: remove it"):
                 EmbeddedServer.start(deep)
             socket_folder.rmdir()
     finally:
