@@ -12,7 +12,7 @@ from vector_pipeline import Settings, build_definitions
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What is not said here comes from the environment, for both alike."""
+    """Settings that are not given here come from the environment, for both corpora."""
     law = Settings.from_environment(
         name="law",
         db_schema="law",

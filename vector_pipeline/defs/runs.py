@@ -1,4 +1,4 @@
-"""Runs of a pipeline's arrivals in Dagster's instance, whoever requested them."""
+"""Runs of a pipeline's arrivals in Dagster's instance, requested by any sensor or user."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def run_arrivals(
     job = definitions.resolve_job_def(names.of("ingest"))
 
     def run(arrival: str) -> dg.ExecuteInProcessResult | None:
-        # Whoever had it when this began (a run of the daemon's) has finished it by the time it is our turn.
+        # Wait for another run of this arrival (one of the daemon's) to end.
         def wait(connection: Connection) -> int:
             while in_progress(connection, [arrival]):
                 time.sleep(0.5)

@@ -20,7 +20,7 @@ from vector_pipeline.store.manifest import RACY, KnownFile, source_key
 # The number of differences that are kept to be shown. All are counted.
 SHOWN = 200
 
-# Up to so many files are listed in a second; more are compared once a day, since every scan compares them as well.
+# Up to this many files are listed within a second. More are compared once a day, since every scan compares them too.
 COMPARED_EACH_TIME = 10_000
 
 Kind = Literal["missing", "deleted", "changed"]

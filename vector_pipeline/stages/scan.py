@@ -47,7 +47,7 @@ class ScanResult:
     """The result of a scan, in numbers of files. `arrivals` holds the keys of the new arrivals, oldest first.
 
     `touched` files have another fingerprint but the same bytes. `waiting` files are still being written. `withheld`
-    deletions wait for confirmation because they are so many. `unfinished` means that the next scan does the rest of the
+    deletions wait for confirmation because they are too many. `unfinished` means that the next scan does the rest of the
     listing and all deletions; `slow` means that this is for lack of time.
     """
 

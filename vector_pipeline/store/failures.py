@@ -46,13 +46,13 @@ _ADVICE: dict[str, tuple[str, bool]] = {
 
 def explain(error: psycopg.Error, place: str, secrets: Iterable[str] = ()) -> DatabaseError:
     """An error of Postgres as one line with what to do; DatabaseUnavailable if it is temporary."""
-    said = " ".join(hide(error.diag.message_primary or str(error), secrets).split())[:200]
+    message = " ".join(hide(error.diag.message_primary or str(error), secrets).split())[:200]
     state = error.sqlstate or ""
     advice, passes = _ADVICE.get(state) or _ADVICE.get(state[:2]) or ("", False)
     if not advice and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         advice, passes = _AWAY, True
     kind = DatabaseUnavailable if passes else DatabaseError
-    return kind(f"Postgres at {place} reports: {said or type(error).__name__}; {advice or f'SQLSTATE {state}'}")
+    return kind(f"Postgres at {place} reports: {message or type(error).__name__}; {advice or f'SQLSTATE {state}'}")
 
 
 def is_passing(error: BaseException) -> bool:

@@ -40,7 +40,7 @@ ENTRY_OVERHEAD_BYTES = 330
 PAGE_BYTES = 8_192
 BLOATED = 2.0
 
-# From this share of rows moved on, the planner is told at once how the table looks; autovacuum does it for fewer.
+# ANALYZE runs at once if more than this share of the rows was moved; for fewer rows autovacuum is soon enough.
 MANY = 0.1
 
 

@@ -23,10 +23,10 @@ from vector_pipeline.store.space import CANDIDATES_TRIED, Space
 
 SAMPLED_QUERIES = 50
 NEAREST = 10
-# Vectors that go leave room in a query's list, and those that come fill it: with so many more the list lasts longer.
+# More than NEAREST are kept, so that a query's list still has enough after some of its vectors were removed.
 KEPT = 2 * NEAREST
 
-# A graph changes little by a few vectors: it is measured again once this share of them came or went, or after a day.
+# A few vectors change a graph little: measure it again after this share was added or removed, or after a day.
 MEASURED_SHARE = 0.01
 MEASURED_AFTER = "1 day"
 # The exact searches are made again after a larger change, since queries that stand for what there was need not stand
@@ -72,8 +72,9 @@ def measure_recall(
 ) -> Recall | None:
     """Search the kept queries by the index, with more and more candidates until the recall is reached.
 
-    The candidates are noted for searches. None, and nothing measured, where the last measurement still holds for an
-    index of so many vectors; `is_new` says that it was just built. A vector's own row is left out: any index finds it.
+    The number of candidates is stored for searches. Returns None without a measurement if the last one still holds for
+    an index of `vectors` vectors. `is_new` means that the index was just built. A query's own row is left out, since
+    every index finds it.
     """
     state = _state(connection, space)
     if is_new or _are_searches_due(state, vectors):

@@ -1,7 +1,7 @@
 """The view `document_chunks`: chunks with the vectors of the active space, and the rights of its readers.
 
-It reads with its reader's rights (security_invoker), so that row policies on the tables hold for whoever searches.
-For that a reader needs the right to read what the view is made of: who may read the view is given it.
+It reads with its reader's rights (security_invoker), so that row policies on the tables apply to every search.
+For that a reader needs the right to read the view's tables: every role that may read the view is granted it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _state(connection: Connection) -> ViewState:
         return ViewState(options=(f"{INVOKER}=true",))
     grants = tuple(grants_of(connection, VIEW))
     options = list(row[1])
-    # Somebody's own choice stays. A role that may read some columns alone would lose the view, or be given the tables.
+    # A user's own option is kept. A role with rights on some columns would lose the view, or be granted the tables.
     if not any(option.startswith(f"{INVOKER}=") for option in options) and all(g.column is None for g in grants):
         options.append(f"{INVOKER}=true")
     return ViewState(row[0], tuple(options), grants)
@@ -147,9 +147,9 @@ def _give_back(connection: Connection, owner: str) -> None:
 
 
 def stands_alone(connection: Connection, space: Space) -> bool:
-    """Whether nothing but the view refers to a space's indexed table, so that another table can take its place.
+    """Whether only the view refers to a space's indexed table, so that another table can replace it.
 
-    Views of somebody else's would stand in the way, and row policies be lost.
+    Views of other users would prevent the replacement, and row policies would be lost.
     """
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass::oid "

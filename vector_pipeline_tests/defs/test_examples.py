@@ -49,7 +49,7 @@ def posted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_the_alert_the_run_and_status_say_which_arrival_failed_and_why(
     tmp_path: Path, fresh_database_url: str, corpus: Path, posted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alert = runpy.run_path(str(EXAMPLES / "alerts.py"))["tell_somebody"]
+    alert = runpy.run_path(str(EXAMPLES / "alerts.py"))["post_failure"]
     with serve(ServerConfig(key="sk-right")) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
@@ -60,7 +60,7 @@ def test_the_alert_the_run_and_status_say_which_arrival_failed_and_why(
             job = build_definitions(settings, opened=pipeline).resolve_job_def("ingest")
             done = job.execute_in_process(instance=instance, partition_key=arrival, raise_on_error=False)
             context = dg.build_run_status_sensor_context(
-                "tell_somebody",
+                "post_failure",
                 dagster_instance=instance,
                 dagster_run=done.dagster_run,
                 dagster_event=done.get_run_failure_event(),
@@ -80,7 +80,7 @@ def test_the_alert_the_run_and_status_say_which_arrival_failed_and_why(
 
 
 def test_the_alert_stands_beside_the_pipeline(pipeline: Pipeline) -> None:
-    alert = runpy.run_path(str(EXAMPLES / "alerts.py"))["tell_somebody"]
+    alert = runpy.run_path(str(EXAMPLES / "alerts.py"))["post_failure"]
     merged = dg.Definitions.merge(build_definitions(pipeline.settings), dg.Definitions(sensors=[alert]))
     dg.Definitions.validate_loadable(merged)
 

@@ -123,7 +123,7 @@ def _with_context(
 def joined(chunks: Sequence[tuple[int, str]]) -> str:
     """Join consecutive chunks, given with their offsets, without the parts that they repeat.
 
-    White space between chunks is in none of them: it is given as so many characters, a space or line breaks.
+    No chunk holds the white space between chunks: it becomes the same number of characters, a space or line breaks.
     """
     text = ""
     end = chunks[0][0] if chunks else 0
