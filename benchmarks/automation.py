@@ -38,7 +38,7 @@ LONG_AGO = (1_000_000, 1_000_000)
 
 
 def fill(folder: Path, count: int) -> None:
-    """So many small files, 1,000 in a folder, that have long been there."""
+    """Make `count` small old files, 1,000 in a folder."""
     for number in range(count):
         if number % FILES_PER_FOLDER == 0:
             place = folder / f"{number // FILES_PER_FOLDER:04}"
@@ -77,7 +77,7 @@ def tick(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.SensorResult | 
 
 
 def measure_ticks(server: EmbeddedServer, count: int) -> None:
-    """A line of the table for a source of so many files."""
+    """A line of the table for a source of this many files."""
     name = f"ticks_{count}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())

@@ -316,7 +316,7 @@ def _measure_searches(connection: Connection, corpus: Corpus) -> None:
         noise = random.standard_normal(len(vector), dtype=np.float32)
         query = vector + 0.3 * noise / np.linalg.norm(noise)
         nearest = {corpus.hashes[i] for i in np.argsort(corpus.vectors @ -query)[:NEAREST]}
-        random.shuffle(names)  # whoever comes first reads the pages that the others find
+        random.shuffle(names)  # the first to run reads the pages from disk for the others
         for name in names:
             statement = SEARCHES[name].format(hash="")
             times[name].append(seconds_of(partial(_fetch, connection, statement, query)))

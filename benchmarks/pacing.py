@@ -107,7 +107,7 @@ def texts(seed: int) -> Iterator[EmbeddingInput]:
 
 
 def some(seed: int, tokens: int, *, most: int | None = None) -> Iterator[EmbeddingInput]:
-    """Texts of so many tokens altogether, and so many texts at most."""
+    """Texts with this many tokens in total, and at most this many texts."""
     for item in itertools.islice(texts(seed), most):
         if tokens <= 0:
             return
@@ -180,7 +180,7 @@ def run_client(work: Work) -> tuple[int, float, float, int]:
 
 
 def stranger(url: str, tokens_per_minute: float, stop: threading.Event) -> None:
-    """Somebody else on the account: 20,000-token requests at a constant rate, sent again when refused."""
+    """Another user of the account: 20,000-token requests at a constant rate, sent again when refused."""
     text = "word " * 990
     config = ClientConfig("text-embedding-3-small", base_url=url, api_key=SecretStr("stranger"), retry_seconds=60)
     numbers = itertools.count()

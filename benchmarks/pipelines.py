@@ -110,7 +110,7 @@ Expected = dict[str, list[tuple[str, str]]]
 
 
 def paragraph(rng: random.Random, least: int, most: int) -> str:
-    """Sentences in one language, of about so many tokens."""
+    """Sentences in one language, of about this many tokens."""
     words, end = (ENGLISH, ".") if rng.random() < 0.6 else (KOREAN, "다.")
     wanted = rng.randint(least, most)
     sentences: list[str] = []
@@ -267,8 +267,8 @@ def verdict(place: Place, expected: Expected) -> str:
         if (source, text) in sent
     )
     problems = {"missing": (wanted - found).total(), "too many": (found - wanted).total(), "wrong vectors": wrong}
-    told = ", ".join(f"{count:,} {what}" for what, count in problems.items() if count)
-    return told or "right"
+    summary = ", ".join(f"{count:,} {what}" for what, count in problems.items() if count)
+    return summary or "right"
 
 
 @dataclass
@@ -288,7 +288,7 @@ class Run:
 
 
 def run_way(place: Place, *, kill_after: int | None = None, later: float = 0.0) -> Run:
-    """Run a way once; killed with SIGKILL `later` seconds after so many texts were billed, where that is given."""
+    """Run a way once. If given, it is killed with SIGKILL `later` seconds after this many texts were billed."""
     before = place.api.summary()
     with tempfile.TemporaryFile() as output:
         began = time.perf_counter()

@@ -7,7 +7,7 @@ are not white space:
 
 - recall: the share of the labelled characters that are in a retrieved chunk,
 - precision: the share of the retrieved characters that are labelled; IoU: both divided by what is in either,
-- recall in k x TOKENS tokens: chunks are taken in order until together they have so many tokens, the last one only
+- recall in k x TOKENS tokens: chunks are taken in order until together they have this many tokens, the last one only
   as far as it fits, so that a chunker with smaller chunks is given as much text as one with full chunks.
 
 Figures are means over questions. A chunker's difference from `recursive` has a 95 % interval from resampling the

@@ -286,7 +286,7 @@ class CocoIndex:
 
 
 class Django:
-    """A tutorial's way: split on blank lines, groups of at most so many tokens, everything in one bulk_create."""
+    """A tutorial's way: split on blank lines, groups of at most this many tokens, everything in one bulk_create."""
 
     def __init__(self, task: Task) -> None:
         self.task = task

@@ -1,4 +1,4 @@
-"""Exact search for several vectors at once: it reads all vectors of a space a single time.
+"""Exact search for several vectors at once: it reads all vectors of a space once.
 
 One exact search reads everything; fifty of them read it fifty times. Here it is read once and compared in numpy.
 """
@@ -23,7 +23,7 @@ COMPARED_AT_ONCE = 4_096
 def nearest_by_reading_all(
     connection: Connection, space: Space, queries: Sequence[tuple[UUID, Any]], count: int
 ) -> list[list[UUID]]:
-    """The hashes of the `count` vectors nearest to each query by cosine distance, in no order, without its own.
+    """The hashes of the `count` vectors nearest to each query by cosine distance, in no order, without the query's own.
 
     `queries` are hashes of the space with their vectors. Memory is that of a few thousand vectors.
     """

@@ -21,11 +21,11 @@ TO_INDEX, INDEXED = "vectors to index", "vectors indexed"
 
 # pgvector's defaults (https://github.com/pgvector/pgvector#hnsw).
 LINKS, CANDIDATES = 16, 64
-# Bytes of the graph per vector during a build, beside the vector: in all 1.4 KB were measured for 256 dimensions and
+# Bytes of the graph per vector during a build, without the vector: in total 1.4 KB were measured for 256 dimensions and
 # 8 KB for 1,536.
 GRAPH_OVERHEAD_BYTES = 400
 MIN_BUILD_MEMORY_MB = 64
-# The most memory that a build uses unless maintenance_work_mem is higher, whatever the server's settings suggest.
+# The most memory that a build uses unless maintenance_work_mem is higher, even if the server's settings suggest more.
 MAX_BUILD_MEMORY_MB = 4_096
 # One more process for each of this many vectors, up to the number of cores.
 VECTORS_PER_WORKER = 10_000
@@ -90,7 +90,7 @@ def build_workers(connection: Connection, vectors: int) -> int:
 
 
 def build_memory(connection: Connection, space: Space, vectors: int, log: Callable[[str], None]) -> int:
-    """The memory in MB for the build of an index: what its graph needs, up to what the server seems to have.
+    """The memory in MB for the build of an index: the size of its graph, at most the server's estimated memory.
 
     A server cannot be asked for its memory, but its settings are a hint: `shared_buffers` is usually a quarter of it and
     `effective_cache_size` half or more. `maintenance_work_mem`, also one set for the role, is a permission.
@@ -139,7 +139,7 @@ def _watch(
     progress: Progress | None,
     done: threading.Event,
 ) -> None:
-    began = told = time.monotonic()
+    began = logged = time.monotonic()
     indexed = 0
     if progress:
         progress(TO_INDEX, vectors)
@@ -150,13 +150,13 @@ def _watch(
             ).fetchone()
             now = time.monotonic()
             if not row or not row[0]:
-                began = now  # what is before it, copying rows and sorting keys, has its own speed
+                began = now  # the phases before it copy rows and sort keys at another speed
                 continue
             if progress:
                 progress(INDEXED, row[0] - indexed)
             indexed = row[0]
-            if now - told >= LOG_EVERY_SECONDS:
-                told = now
+            if now - logged >= LOG_EVERY_SECONDS:
+                logged = now
                 log(describe_progress(indexed, vectors, now - began))
     if progress and vectors > indexed:
         progress(INDEXED, vectors - indexed)

@@ -1,4 +1,4 @@
-"""Check that manifest and table agree: for changes since the last inspection, and from time to time for everything.
+"""Check that manifest and table agree: for changes since the last inspection, and at intervals for all files.
 
 What an inspection of the whole found is kept, with its time. While it finds something wrong the whole is looked at each
 time, so that it is seen at once when that has been set right.
@@ -18,7 +18,7 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.counts import CHUNKS, recount
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 
-# The interval of inspections of the whole, which read every row.
+# The interval of full inspections, which read every row.
 WHOLE_EVERY_SECONDS = 86_400.0
 
 MISMATCHES_SHOWN = 100
@@ -31,7 +31,7 @@ OVERLAP = "10 minutes"
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The result of the last inspection of the whole, as JSON."""
+    """The result of the last full inspection, as JSON."""
 
     made_at: datetime
     age_seconds: float
@@ -40,7 +40,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class RowsFound:
-    """Rows of files that are gone, and loaded files with another number of rows than the manifest says.
+    """Rows of deleted files, and loaded files with another number of rows than the manifest says.
 
     Each mismatch is (path, rows by the manifest, rows in the table). `whole` says whether all files were looked at, or
     those alone that changed since the last look.
@@ -52,7 +52,7 @@ class RowsFound:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no difference was found."""
         return not self.orphans and not self.mismatches
 
 

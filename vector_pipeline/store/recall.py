@@ -29,8 +29,8 @@ KEPT = 2 * NEAREST
 # A few vectors change a graph little: measure it again after this share was added or removed, or after a day.
 MEASURED_SHARE = 0.01
 MEASURED_AFTER = "1 day"
-# The exact searches are made again after a larger change, since queries that stand for what there was need not stand
-# for what there is, and now and then in any case.
+# The exact searches are repeated with a new sample after a larger change, since the old sample may not represent the
+# present vectors, and also after this time.
 SEARCHED_SHARE = 0.2
 SEARCHED_AFTER = "30 days"
 
@@ -47,7 +47,7 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A vector that is searched for, and its nearest others by exact search, at most KEPT, nearest first."""
+    """A query vector, and its nearest other vectors by exact search, at most KEPT, nearest first."""
 
     query: Any
     embedding: Any
@@ -70,7 +70,7 @@ class _State:
 def measure_recall(
     connection: Connection, space: Space, vectors: int, wanted: float, *, is_new: bool = False
 ) -> Recall | None:
-    """Search the kept queries by the index, with more and more candidates until the recall is reached.
+    """Search the stored queries by the index, and raise the number of candidates until the recall is reached.
 
     The number of candidates is stored for searches. Returns None without a measurement if the last one still holds for
     an index of `vectors` vectors. `is_new` means that the index was just built. A query's own row is left out, since
@@ -96,11 +96,11 @@ def measure_recall(
 
 
 def note_arrivals(connection: Connection, space: Space, hashes: Sequence[Any]) -> None:
-    """Bring the kept results in step with vectors that entered the indexed table, in the same transaction."""
+    """Add vectors that entered the indexed table to the stored results, in the same transaction."""
     if not hashes:
         return
     _note_change(connection, space, len(hashes))
-    # Nearer than the last one that is kept: how it stands with those behind that one is not known.
+    # Only vectors nearer than the last stored one: the order of the vectors behind that one is not known.
     nearer = connection.execute(
         sql.SQL(
             "SELECT q.query, n.content_hash, e.embedding <=> n.embedding AS distance FROM recall_queries q "
@@ -122,7 +122,7 @@ def note_arrivals(connection: Connection, space: Space, hashes: Sequence[Any]) -
 
 
 def forget_vectors(connection: Connection, space: Space, hashes: Sequence[Any]) -> None:
-    """Bring the kept results in step with vectors that are gone, in the same transaction."""
+    """Remove deleted vectors from the stored results, in the same transaction."""
     _note_change(connection, space, len(hashes))
     parameters = {"space": space.name, "hashes": list(hashes)}
     connection.execute("DELETE FROM recall_queries WHERE space = %(space)s AND query = ANY(%(hashes)s)", parameters)
@@ -168,14 +168,14 @@ def _is_due(state: _State, vectors: int, wanted: float) -> bool:
     if state.recall is None or state.changed_since_measured > MEASURED_SHARE * vectors:
         return True
     if state.recall < wanted and (state.ef_search or 0) < CANDIDATES_TRIED[-1]:
-        return True  # more is asked of it than before
+        return True  # the wanted recall is higher than before
     return state.measurement_is_old and state.changed_since_measured > 0
 
 
 def _search_exactly(connection: Connection, space: Space) -> None:
-    """Search for some vectors by reading all, and store the results."""
+    """Search for a sample of vectors by reading all vectors, and store the results."""
     table = sql.Identifier(space.embeddings)
-    # Hashes are random, and the lowest ones are the same each time.
+    # Hashes are random, so the lowest ones are a random sample, and the same one each time.
     sample = connection.execute(
         sql.SQL("SELECT content_hash, embedding FROM {} ORDER BY content_hash LIMIT %s").format(table),
         (SAMPLED_QUERIES,),
@@ -184,7 +184,7 @@ def _search_exactly(connection: Connection, space: Space) -> None:
     with connection.transaction():
         connection.execute("DELETE FROM recall_queries WHERE space = %s", (space.name,))
         for (query, vector), neighbours in zip(sample, found, strict=True):
-            # By Postgres's own arithmetic, as what is found by the index is compared with.
+            # Distances are computed by Postgres, because the results of the index are compared with them.
             connection.execute(
                 sql.SQL(
                     "INSERT INTO recall_queries (space, query, neighbours, distances) SELECT %(space)s, %(query)s, "

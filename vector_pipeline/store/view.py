@@ -49,7 +49,7 @@ def replace_view(connection: Connection, space: Space, embeddings: str | None = 
         with connection.transaction():
             connection.execute(_definition(space, embeddings, state, replace=True))
     except psycopg.errors.InvalidTableDefinition:
-        # The vector's type is another, or a column is no longer where it was.
+        # The vector's type has changed, or the position of a column.
         _drop(connection)
         connection.execute(_definition(space, embeddings, state, replace=False))
         grant(connection, VIEW, state.grants)
@@ -141,7 +141,7 @@ def _drop(connection: Connection) -> None:
 def _give_back(connection: Connection, owner: str) -> None:
     row = connection.execute("SELECT current_user").fetchone()
     if row and row[0] != owner:
-        # A role that is no member of the owner's may not; the view is then its own.
+        # A role that is not a member of the owner's role may not do this; the view then belongs to that role.
         with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(sql.SQL("ALTER VIEW document_chunks OWNER TO {}").format(sql.Identifier(owner)))
 
