@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vector_pipeline.defs.component import VectorPipelineComponent
     from vector_pipeline.defs.names import Names
     from vector_pipeline.defs.openai_resource import OpenAIResource
+    from vector_pipeline.defs.options import DagsterOptions
     from vector_pipeline.queries.corpus import Corpus
     from vector_pipeline.settings import Settings
 
@@ -21,6 +22,7 @@ _HOMES = {
     "Names": "vector_pipeline.defs.names",
     "VectorPipelineComponent": "vector_pipeline.defs.component",
     "Corpus": "vector_pipeline.queries.corpus",
+    "DagsterOptions": "vector_pipeline.defs.options",
     "OpenAIResource": "vector_pipeline.defs.openai_resource",
     "build_definitions": "vector_pipeline.defs.build",
     "Settings": "vector_pipeline.settings",
@@ -35,7 +37,15 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-__all__ = ["Corpus", "Names", "OpenAIResource", "Settings", "VectorPipelineComponent", "build_definitions"]
+__all__ = [
+    "Corpus",
+    "DagsterOptions",
+    "Names",
+    "OpenAIResource",
+    "Settings",
+    "VectorPipelineComponent",
+    "build_definitions",
+]
 
 
 def __dir__() -> list[str]:
