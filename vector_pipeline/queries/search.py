@@ -56,7 +56,7 @@ def question_of(
     """Check the arguments of a search. Raises ConfigurationError for an empty question or an invalid argument."""
     # No text holds NUL, or characters that UTF-8 cannot encode.
     text = "".join(" " if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in query[:MAX_QUERY_CHARACTERS]).strip()
-    if not text and query.strip():
+    if not text and query.replace("\0", " ").strip():
         raise ConfigurationError(f"the query {query[:80]!r} holds bytes that are not UTF-8; write it in UTF-8")
     if not text:
         raise ConfigurationError("the query is empty; ask something")

@@ -47,4 +47,4 @@ def test_a_source_that_is_away_makes_the_check_red_and_fails_no_run(
     corpus.rename(corpus.with_name("elsewhere"))
     red = _check(pipeline, instance, "table_matches_disk")
     assert not red.passed
-    assert "does not exist" in (red.description or "")
+    assert "is not on this machine any more" in (red.description or "")

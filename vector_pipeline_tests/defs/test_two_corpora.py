@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vector_pipeline.defs.runs import release_abandoned
 from vector_pipeline.local.instance import open_instance
 from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline_tests.support.openai_server import ServerConfig, serve
+from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two_corpora.py"
 PARAGRAPHS = "\n\n".join(f"This is paragraph {n}, and it says something of its own." for n in range(6))
@@ -34,10 +35,21 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 
 
 @pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with serve(ServerConfig(other_models=("text-embedding-3-large",))) as running:
+        yield running
+
+
+@pytest.fixture
 def definitions(
-    tmp_path: Path, fresh_database_url: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    fresh_database_url: str,
+    folders: dict[str, Path],
+    server: RunningServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> dg.Definitions:
-    """The example's own, with the database and the key of the environment."""
+    """The example's own, with the database, the server and the key of the environment."""
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setenv("VECTOR_PIPELINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DATABASE_URL", fresh_database_url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
@@ -75,13 +87,9 @@ def _row(settings: Settings, query: str) -> Any:
         return connection.execute(query).fetchone()
 
 
-def test_both_ingest_into_a_schema_of_their_own(
-    definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]
-) -> None:
-    config = ServerConfig(other_models=("text-embedding-3-large",))
+def test_both_ingest_into_a_schema_of_their_own(definitions: dg.Definitions, folders: dict[str, Path]) -> None:
     of = {name: Settings.from_environment(name=name, db_schema=name) for name in folders}
-    with serve(config) as server, open_instance(of["law"]) as instance:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    with open_instance(of["law"]) as instance:
         for name in folders:
             _ingest(definitions, instance, name)
 

@@ -38,7 +38,7 @@ def test_documents_are_loaded_with_their_pages_and_bad_ones_stop_no_other(
     assert found.source == "book.pdf"
     inside = search(pipeline, "the lamp is lit", 1)[0]
     assert inside.document_id == "some.zip#a.md"
-    assert inside.metadata["files_not_read"] == ["b.pdf is not a whole PDF document; save it anew, or fetch it again"]
+    assert inside.metadata["files_not_read"] == ["b.pdf is not a whole PDF document; save it again, or fetch it again"]
     assert set(found.metadata["pages"]) <= {1, 2, 3, 4}
     assert run(corpus).loaded == 0
 

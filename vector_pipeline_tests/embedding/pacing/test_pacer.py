@@ -55,7 +55,7 @@ def test_a_wait_until_tomorrow_ends_the_run_instead() -> None:
         for _ in range(4):
             await pacer.settle(await pacer.reserve(1), RateHeaders())
 
-    with pytest.raises(ProviderUnavailable, match="of the day"):
+    with pytest.raises(ProviderUnavailable, match="of a day"):
         asyncio.run(main())
 
 
