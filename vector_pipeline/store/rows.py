@@ -190,8 +190,7 @@ def delete_rows(connection: Connection, ids: Sequence[bytes]) -> None:
     """Delete chunks, and store the hashes that no chunk refers to any more for the sweep."""
     if ids:
         connection.execute(
-            "WITH gone AS (DELETE FROM chunks WHERE id = ANY(%s) RETURNING id, content_hash), "
-            "counted AS (INSERT INTO row_counts SELECT 'chunks', -pg_catalog.count(*) FROM gone) "
+            "WITH gone AS (DELETE FROM chunks WHERE id = ANY(%s) RETURNING id, content_hash) "
             "INSERT INTO unreferenced_hashes (content_hash) SELECT DISTINCT content_hash FROM gone g WHERE NOT EXISTS "
             "(SELECT FROM chunks c WHERE c.content_hash = g.content_hash AND c.id <> ALL(%s)) "
             "ORDER BY 1 ON CONFLICT (content_hash) DO UPDATE SET since = pg_catalog.now(), swept = false",

@@ -58,6 +58,16 @@ def test_figures_follow_every_change(database: Database, connection: Connection)
     assert_right(connection)
 
 
+def test_rows_that_a_person_deletes_by_hand_are_counted_too(connection: Connection) -> None:
+    load(connection, "A1", {"a": texts(0, 60), "b": texts(40, 120)})
+    connection.execute("DELETE FROM chunks WHERE source = 'a'")
+    assert_right(connection)
+    load(connection, "A2", {"a": texts(0, 60)}, "2")
+    assert_right(connection)
+    connection.execute("TRUNCATE chunks")
+    assert_right(connection)
+
+
 def test_many_changes_become_one_row_and_say_the_same(connection: Connection) -> None:
     for number in range(FOLDED_FROM):
         load(connection, "A1", {f"{number}": ["one"]})
