@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.store import manifest, rows, scans
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.manifest import FileChange
-from vector_pipeline.store.roots import forget_location, root_reached_by
+from vector_pipeline.store.roots import forget_location, require_root
 
 FILES_AT_ONCE = 1_000
 
@@ -20,13 +16,7 @@ def forget_root(database: Database, location: str) -> int:
     It does not read the folder, which may no longer exist. Raises ConfigurationError if nothing was ingested from it.
     """
     with database.connect(role="forget") as connection, database.connect(role="forget listing") as reader:
-        roots = manifest.known_roots(connection)
-        path = os.path.normpath(Path(location).expanduser().absolute())
-        named = [location.rstrip("/"), path, root_reached_by(connection, path), os.path.realpath(path)]
-        root = next((name for name in named if name in roots), None)
-        if root is None:
-            known = ", ".join(f"'{name}'" for name in roots) or "nothing"
-            raise ConfigurationError(f"nothing was ingested from '{location}'; there is {known}")
+        root = require_root(connection, location)
         paths = [file.path for file in manifest.known_files(reader, root) if file.status != "deleted"]
         for begin in range(0, len(paths), FILES_AT_ONCE):
             changes = [FileChange(path, 0, "", gone=True) for path in paths[begin : begin + FILES_AT_ONCE]]

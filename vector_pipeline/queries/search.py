@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from vector_pipeline.embedding.models import EMBEDDED_MODEL
@@ -15,7 +14,7 @@ from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.queries.question_vectors import QuestionVectors
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import PostgresError
-from vector_pipeline.store.manifest import known_roots
+from vector_pipeline.store.roots import require_root
 from vector_pipeline.store.search import hybrid
 from vector_pipeline.store.search.by_vector import Vector
 from vector_pipeline.store.search.filters import Filter
@@ -64,14 +63,7 @@ def question_of(
         raise ConfigurationError(f"the mode is {mode!r}; it must be auto, hybrid, words or meaning")
     if context < 0:
         raise ConfigurationError(f"context is {context}; it must be 0 or more")
-    return Question(text, k, mode, Filter(source, _normal_root(root), where), context)
-
-
-def _normal_root(root: str | None) -> str | None:
-    """A root as the manifest spells it: a URL without a slash at its end, or the absolute path without links."""
-    if root is None:
-        return None
-    return root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve())
+    return Question(text, k, mode, Filter(source, root, where), context)
 
 
 def answer(
@@ -85,7 +77,7 @@ def answer(
     """The results of a question, by the vectors of the active space or of another that is named.
 
     The question is embedded by the model of the active space, even if the settings now name another one. It does not
-    wait behind a bulk load.
+    wait behind a bulk load. Raises ConfigurationError if nothing was ingested from the root of the question.
     """
 
     def embed(space: Space) -> Vector:
@@ -97,9 +89,7 @@ def answer(
                 note_answer(connection, pipeline.client_config.bucket)
         return vector
 
-    found = hybrid.search(connection, replace(question, space=space), embed)
-    root = question.limits.root
-    if not found and root is not None and root not in (roots := known_roots(connection)):
-        known = ", ".join(f"'{name}'" for name in roots) or "nothing"
-        raise ConfigurationError(f"nothing was ingested from '{root}'; there is {known}")
-    return found
+    limits = question.limits
+    if limits.root is not None:
+        limits = replace(limits, root=require_root(connection, limits.root))
+    return hybrid.search(connection, replace(question, limits=limits, space=space), embed)

@@ -23,10 +23,8 @@ def known_as(connection: Connection, source: Source) -> Source:
     """
     if not isinstance(source, LocalSource):
         return source
-    known = manifest.known_roots(connection)
-    names = (source.root, roots.root_reached_by(connection, source.folder), os.path.realpath(source.folder))
-    name = next((name for name in names if name in known), source.root)
-    return replace(source, root=name, at=source.folder) if name else source
+    name = roots.find_root(connection, source.folder) or source.root
+    return replace(source, root=name, at=source.folder)
 
 
 def open_root(connection: Connection, root: str) -> Source:

@@ -79,7 +79,7 @@ class ConnectionPool:
                     raise DatabaseUnavailable("the pool of connections is closed")
                 since, connection = self._idle.pop() if self._idle else (0.0, None)
             if connection is None:
-                return self._database.connect(role=self._role)
+                return self._database.connect(role=self._role, row_policies=True)
             if time.monotonic() - since < CHECKED_AFTER_SECONDS or _stands(connection):
                 return connection
             connection.close()

@@ -1,9 +1,33 @@
-"""The path by which the files of a root are reached: a link may lead to the folder that the root is named after."""
+"""Roots: which one a path names, and the path by which its files are reached. A link may lead to a root's folder."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.manifest import source_key
+from vector_pipeline.store.manifest import known_roots, source_key
+
+
+def find_root(connection: Connection, location: str) -> str | None:
+    """The root with files that a path or URL names, None if there is none.
+
+    A path may be the root as it was given, a path that the root was reached by, or one whose links lead to it.
+    """
+    known = known_roots(connection)
+    path = os.path.normpath(Path(location).expanduser().absolute())
+    names = (location.rstrip("/"), path, root_reached_by(connection, path), os.path.realpath(path))
+    return next((name for name in names if name in known), None)
+
+
+def require_root(connection: Connection, location: str) -> str:
+    """The root that a path or URL names. Raises ConfigurationError if nothing was ingested from it."""
+    root = find_root(connection, location)
+    if root is None:
+        known = ", ".join(f"'{name}'" for name in known_roots(connection)) or "nothing"
+        raise ConfigurationError(f"nothing was ingested from '{location}'; there is {known}")
+    return root
 
 
 def note_location(connection: Connection, root: str, location: str) -> None:

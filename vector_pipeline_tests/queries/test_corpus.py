@@ -127,6 +127,19 @@ def test_two_roots_with_the_same_paths_are_told_apart(
             corpus.search("ERR-4012", root="/nowhere")
 
 
+def test_a_root_behind_a_link_is_named_by_its_own_path_or_by_the_folder_that_was_given(
+    tmp_path: Path, run: Ingest, settings: Settings
+) -> None:
+    (tmp_path / "revision").mkdir()
+    (tmp_path / "revision/bees.txt").write_text("The bees swarm in May.")
+    (tmp_path / "current").symlink_to(tmp_path / "revision")
+    run(tmp_path / "current")
+    with Corpus.open(settings) as corpus:
+        for root in (str(tmp_path / "current"), f"{tmp_path}/current/", f"{tmp_path}/revision/../current"):
+            (found,) = corpus.search("bees", k=1, root=root)
+            assert (found.root, found.source) == (str(tmp_path / "current"), "bees.txt")
+
+
 def test_filters_hold_on_both_sides(searched: Corpus) -> None:
     for mode in MODES:
         found = searched.search("the queue", k=3, source="poems/*", mode=mode)

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.pool import ConnectionPool
 from vector_pipeline.store.schema import migrate
 from vector_pipeline.store.search.by_vector import search
 from vector_pipeline.store.spaces import start_space, switch_space
@@ -68,6 +69,8 @@ def test_row_policies_hold_in_a_search_by_the_reader(
     )
     query = vectors_of(["for the few"])[0]
     with reader.connect(row_policies=True) as limited:
+        assert {r.source for r in search(limited, query, 3)} == {"open.txt"}
+    with ConnectionPool(reader, role="test", most=1) as pool, pool.connection() as limited:
         assert {r.source for r in search(limited, query, 3)} == {"open.txt"}
     with psycopg.connect(reader.url) as plain:
         found = plain.execute("SELECT source FROM search_chunks(%s::vector, 5)", (str(query.tolist()),)).fetchall()
