@@ -14,6 +14,7 @@ from vector_pipeline.defs.ticks import notice_seconds
 from vector_pipeline.defs.work import pipeline_of, source_of
 from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.queries.compare import Comparison, compare_when_due
+from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.inspections import inspect_rows
 from vector_pipeline.store.space import list_spaces
 
@@ -21,8 +22,16 @@ from vector_pipeline.store.space import list_spaces
 def build_checks(opening: Opening) -> list[dg.AssetChecksDefinition]:
     """The checks of a pipeline, each on its asset."""
     return [
-        _all_files_loaded(opening),
-        _no_files_rejected(opening),
+        _of_files(
+            opening,
+            "Every file of the source is loaded; the others are listed with the reason.",
+            file_checks.all_files_loaded,
+        ),
+        _of_files(
+            opening,
+            "Every file can be read and embedded; the others are listed with the reason.",
+            file_checks.no_files_rejected,
+        ),
         _table_matches_disk(opening),
         _no_orphans(opening),
         _recall(opening),
@@ -52,26 +61,20 @@ def _after(index: dg.AssetKey) -> dg.AutomationCondition[Any]:
     return kept.since(condition.newly_requested() & ~kept) & ~condition.in_progress()
 
 
-def _all_files_loaded(opening: Opening) -> dg.AssetChecksDefinition:
+def _of_files(
+    opening: Opening,
+    description: str,
+    evaluate: Callable[[Connection, FileState], dg.AssetCheckResult],
+) -> dg.AssetChecksDefinition:
+    """A check of the manifest, named like the function that evaluates it. The sensor evaluates the same function."""
     names = opening.names
 
-    @_check(opening, "all_files_loaded", "Every file of the source is loaded; the others are listed with the reason.")
-    def all_files_loaded(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    @_check(opening, evaluate.__name__, description)
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         with pipeline_of(context, names).database.connect(role="checks") as connection:
-            return file_checks.all_files_loaded(connection, FileState.read(connection))
+            return evaluate(connection, FileState.read(connection))
 
-    return all_files_loaded
-
-
-def _no_files_rejected(opening: Opening) -> dg.AssetChecksDefinition:
-    names = opening.names
-
-    @_check(opening, "no_files_rejected", "Every file can be read and embedded; the others are listed with the reason.")
-    def no_files_rejected(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        with pipeline_of(context, names).database.connect(role="checks") as connection:
-            return file_checks.no_files_rejected(connection, FileState.read(connection))
-
-    return no_files_rejected
+    return check
 
 
 def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
