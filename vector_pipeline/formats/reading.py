@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import BinaryIO, cast
 
@@ -11,7 +11,7 @@ from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.kinds import kind_of
 from vector_pipeline.formats.pool import ReaderPool
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.readers import ReadCounts, ReaderOptions, read_documents
+from vector_pipeline.text.readers import ReadCounts, ReaderOptions, read_documents, with_text
 from vector_pipeline.text.readers.base import open_plain
 
 
@@ -29,22 +29,6 @@ def begin(pool: ReaderPool, stream: BinaryIO, path: str, options: ReaderOptions)
     kind = kind_of(path)
     assert kind is not None
     return pool.submit(open_plain(stream, path, options), kind, options)
-
-
-def with_text(documents: Iterable[Document], counts: ReadCounts) -> list[Document]:
-    """The documents that have text; the others are counted. Raises FileRejected if none has text."""
-    kept = []
-    for document in documents:
-        counts.encoding = document.encoding
-        if not document.text or document.text.isspace():
-            counts.empty += 1
-            continue
-        counts.documents += 1
-        counts.removed += document.removed
-        kept.append(document)
-    if not kept:
-        raise FileRejected("holds no text; add some, or remove it from the source")
-    return kept
 
 
 def read_file(

@@ -20,7 +20,7 @@ import orjson
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.output import what_is_lacking
 from vector_pipeline.formats.pool import ReaderLimits, ReaderPool
-from vector_pipeline.formats.reading import begin, is_read_apart, read_file, with_text
+from vector_pipeline.formats.reading import begin, is_read_apart, read_file
 from vector_pipeline.sources.base import Source, printable
 from vector_pipeline.stages.roots import open_root
 from vector_pipeline.stages.streams import DocumentRow
@@ -29,7 +29,7 @@ from vector_pipeline.store.connection import Connection, Database, commit_withou
 from vector_pipeline.store.kept import Kept
 from vector_pipeline.store.manifest import RACY, OwnedFile
 from vector_pipeline.text.documents import Document
-from vector_pipeline.text.readers import ReadCounts, ReaderOptions
+from vector_pipeline.text.readers import ReadCounts, ReaderOptions, with_text
 
 # Files up to this size are read in memory. Larger ones are copied to a temporary file first. So a broken record at the
 # end is found before any document is passed on, and only one record is in memory.
@@ -146,7 +146,7 @@ class _Reading:
             if isinstance(item, _Begun):
                 with item.opened:
                     counts = ReadCounts()
-                    documents = with_text(item.documents.result(), counts)
+                    documents = list(with_text(item.documents.result(), counts))
                 yield from self._rows_of(file, item.size, documents, counts)
                 return
             with _snapshot(self.source, file, self.options.max_bytes) as (stream, size, digest, fingerprint):

@@ -5,7 +5,7 @@ To add a format: write a module with a function of the type `Reader`, and name i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -85,7 +85,12 @@ def read_documents(
     reader = READERS.get(_suffix(name))
     if reader is None:
         raise FileRejected(f"has none of the suffixes that are read ({', '.join(READERS)}); rename or convert it")
-    for document in reader(open_plain(stream, name, options), options):
+    yield from with_text(reader(open_plain(stream, name, options), options), counts)
+
+
+def with_text(documents: Iterable[Document], counts: ReadCounts) -> Iterator[Document]:
+    """Yield the documents of a file that have text, and count all. Raises FileRejected at the end if none has text."""
+    for document in documents:
         counts.encoding = document.encoding
         if not document.text or document.text.isspace():
             counts.empty += 1
@@ -103,4 +108,13 @@ def _suffix(name: str) -> str:
     return dot + suffix if stem else ""
 
 
-__all__ = ["READERS", "READERS_VERSION", "ReadCounts", "Reader", "ReaderOptions", "read_documents", "readable"]
+__all__ = [
+    "READERS",
+    "READERS_VERSION",
+    "ReadCounts",
+    "Reader",
+    "ReaderOptions",
+    "read_documents",
+    "readable",
+    "with_text",
+]
