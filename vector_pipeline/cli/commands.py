@@ -66,9 +66,9 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
     """Bring the table in step with SOURCE: load new and changed files, remove deleted ones.
 
     SOURCE is a folder or a URL such as s3://bucket/folder. Its default is VECTOR_PIPELINE_SOURCE. Files of other sources
-    stay in the table. Exit code 1 means that some files could not be loaded; the report names them. With --watch a
-    change in a folder is searchable after about a second, and a bucket is scanned every few seconds. --json then prints
-    one object a line.
+    stay in the table. Exit code 1 means that some files could not be loaded; the report names them. With --watch each
+    change of a folder is loaded as it happens, and a bucket is scanned every few seconds. --json then prints one object
+    a line.
     """
     from vector_pipeline.local.ingest import ingest as run_ingest
     from vector_pipeline.queries.forget import forget_root as forget

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
-from vector_pipeline.errors import one_line
-from vector_pipeline.stages.streams import ChunkRow
+from vector_pipeline.errors import PipelineError, one_line
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest, rejected_texts, rows
 from vector_pipeline.store.chunks import SourceRows, StoredChunk
 from vector_pipeline.store.connection import Connection, Database
@@ -69,6 +70,34 @@ def load_chunks(
                 if progress:
                     progress(len(part))
     return result
+
+
+def load_arrival(
+    pipeline: Pipeline, arrival: str, chunks: Iterable[ChunkRow], result: LoadResult | None = None
+) -> LoadResult:
+    """Load the chunks of an arrival as the pipeline's settings say. `load_chunks` explains `result` and the errors."""
+    return load_chunks(
+        pipeline.database,
+        arrival,
+        chunks,
+        fingerprint_of=pipeline.fingerprints.of,
+        rows_per_batch=pipeline.settings.rows_per_batch,
+        progress=lambda files: pipeline.advance("files loaded", files),
+        result=result,
+    )
+
+
+def load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, log: Callable[[str], None]) -> None:
+    """Load the files whose texts all have vectors, because `document_rows` does not run after a failure.
+
+    An error is only logged, since the failure before it is the one to report.
+    """
+    try:
+        with pipeline.stage_files.read("chunks", arrival) as chunks:
+            load_arrival(pipeline, arrival, from_reader(chunks, ChunkRow), result)
+    except (PipelineError, PostgresError, OSError) as error:
+        log(f"the files whose texts are all embedded could not be loaded ({one_line(error)}); the next run loads them")
+    log(f"{result.loaded:,} files loaded, whose texts are all embedded")
 
 
 def _delete(connection: Connection, arrival: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from vector_pipeline.defs.assets.stage import stage_asset
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.work import Work, work_on
-from vector_pipeline.stages.load import LoadResult, load_chunks
+from vector_pipeline.stages.load import LoadResult, load_arrival
 from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest
 from vector_pipeline.store.columns import SHOWN
@@ -37,25 +37,13 @@ def build_document_rows(opening: Opening) -> dg.AssetsDefinition:
     )
     def document_rows(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
         with work_on(context, opening.names) as work:
-            result = _load(work, chunks)
+            result = load_arrival(work.pipeline, work.arrival, from_reader(chunks, ChunkRow))
             pending, rows, states = _close(work, result)
         opening.finished(result)
         context.log.info(f"{result.loaded:,} files loaded, {result.rows:,} rows, {result.deleted:,} files deleted")
         return dg.MaterializeResult(metadata=_metadata(result, states, pending, rows))
 
     return document_rows
-
-
-def _load(work: Work, chunks: pa.RecordBatchReader) -> LoadResult:
-    pipeline = work.pipeline
-    return load_chunks(
-        pipeline.database,
-        work.arrival,
-        from_reader(chunks, ChunkRow),
-        fingerprint_of=pipeline.fingerprints.of,
-        rows_per_batch=pipeline.settings.rows_per_batch,
-        progress=lambda files: pipeline.advance("files loaded", files),
-    )
 
 
 def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.FileState]]:

@@ -1,7 +1,6 @@
 """`embeddings`: embed the texts of the plan and store their vectors."""
 
 import time
-from collections.abc import Callable
 
 import dagster as dg
 import pyarrow as pa
@@ -12,14 +11,13 @@ from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.runs import spend_until
 from vector_pipeline.defs.work import work_on
-from vector_pipeline.errors import PipelineError, one_line
+from vector_pipeline.errors import PipelineError
 from vector_pipeline.pipeline.model import model_name
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.plan import EmbedResult, embed_plan
 from vector_pipeline.stages.embeddings.waiting import Waiting
-from vector_pipeline.stages.load import LoadResult, load_chunks
-from vector_pipeline.stages.streams import ChunkRow, PlannedText, from_reader
-from vector_pipeline.store.failures import PostgresError
+from vector_pipeline.stages.load import LoadResult, load_complete_files
+from vector_pipeline.stages.streams import PlannedText, from_reader
 from vector_pipeline.store.shared.pacing import why_no_answer
 
 COLUMNS = {
@@ -78,7 +76,7 @@ def build_embeddings(opening: Opening) -> dg.AssetsDefinition:
                     progress=progress,
                 )
             except PipelineError:
-                _load_complete_files(work.pipeline, work.arrival, loaded, context.log.info)
+                load_complete_files(work.pipeline, work.arrival, loaded, context.log.info)
                 raise
             finally:
                 # Count what was paid and loaded, also after an error.
@@ -93,27 +91,6 @@ def _waiting(pipeline: Pipeline, context: dg.AssetExecutionContext) -> Waiting:
     """Writes to the run's log when no answer comes, and why."""
     bucket = pipeline.client_config.bucket
     return Waiting(context.log.info, lambda: why_no_answer(pipeline.database, bucket))
-
-
-def _load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, log: Callable[[str], None]) -> None:
-    """Load the files whose texts all have vectors, because `document_rows` does not run after a failure.
-
-    An error here is only logged, and the first failure is raised.
-    """
-    try:
-        with pipeline.stage_files.read("chunks", arrival) as chunks:
-            load_chunks(
-                pipeline.database,
-                arrival,
-                from_reader(chunks, ChunkRow),
-                fingerprint_of=pipeline.fingerprints.of,
-                rows_per_batch=pipeline.settings.rows_per_batch,
-                progress=lambda files: pipeline.advance("files loaded", files),
-                result=result,
-            )
-    except (PipelineError, PostgresError, OSError) as error:
-        log(f"the files whose texts are all embedded could not be loaded ({one_line(error)}); the next run loads them")
-    log(f"{result.loaded:,} files loaded, whose texts are all embedded")
 
 
 def _of_load(result: LoadResult) -> dict[str, dg.MetadataValue]:
