@@ -122,6 +122,11 @@ def test_a_run_takes_an_arrival_though_its_connection_was_lost(
     with RunLocks(Database(proxy.url, retry_seconds=30), "run", look_every_seconds=60) as locks:
         proxy.cut()
         assert locks.hold_arrival("A1") is False
-        locked = scalar(connection, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1")
+        # Other tests hold locks in their own databases on the same server.
+        locked = scalar(
+            connection,
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND d.datname = current_database()",
+        )
         assert locked == 1
         assert locks.owner("A1").number == 1

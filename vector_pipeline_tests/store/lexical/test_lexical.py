@@ -135,7 +135,11 @@ def test_a_merge_gives_way_to_a_load_that_brings_a_text_back(database: Database,
     with database.connect() as other, ThreadPoolExecutor(1) as pool:
         other.execute("SELECT pg_advisory_lock(1)")
         merge = pool.submit(merge_segments, connection, list_segments(connection))
-        while not scalar(other, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+        waiting = (
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()"
+        )
+        while not scalar(other, waiting):
             time.sleep(0.01)
         assert load(other, "A3", {"b.txt": texts[600:]}, "3").written == 600
         other.execute("SELECT pg_advisory_unlock(1)")
