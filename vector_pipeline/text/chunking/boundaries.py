@@ -80,8 +80,8 @@ def _marked(text: str) -> Iterator[Heading]:
     if first and len(first[2]) <= MAX_TITLE_CHARACTERS:
         yield Heading(0, len(first[1]), _title(first[2]))
     for match in _MARKED.finditer(text):
-        if match.end(2) - match.start(2) <= MAX_TITLE_CHARACTERS:
-            yield Heading(match.start() + 1, len(match[1]), _title(match[2]))
+        if len(line := match[2]) <= MAX_TITLE_CHARACTERS:
+            yield Heading(match.start() + 1, len(match[1]), _title(line))
 
 
 def _title(line: str) -> str:

@@ -231,7 +231,7 @@ class _Cutter:
             self.next_heading = passed
             self.titles = [heading.title for heading in self.path]
         notes: dict[str, object] = {"headings": self.titles} if self.path else {}
-        if header := self.tables.above(start):
+        if self.text[start] == "|" and (header := self.tables.above(start)):
             notes["table_header"] = header
         return notes
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import regex
 
 MIN_CHARACTERS = 256
 """The shortest content that is removed. Shorter ones are examples and cost almost nothing."""
 
+# The standard library finds a constant several times as fast.
+_SIGN = re.compile(r"(?i);base64,")
 _BEGIN = regex.compile(r"(?i)data:[\w.+/;=*-]{0,100}(?:;base64,|,(?=%3C))")
 
 # Base64 goes on over line breaks where lines are as long as tools make them (60, 64 or 76 characters), and its last
@@ -22,9 +26,8 @@ def without_inline_data(text: str) -> tuple[str, int]:
 
     What stands around the content stays: `![map](data:image/png;base64,)`.
     """
-    # One character is found several times as fast as eight, and prose has few of these.
-    in_base64 = ";" in text and (";base64," in text or ";BASE64," in text)
-    if not in_base64 and not ("%" in text and ",%3C" in text):
+    # One character is found several times as fast as several.
+    if _SIGN.search(text) is None and not ("%" in text and ",%3C" in text):
         return text, 0
     kept: list[str] = []
     begin = count = 0
