@@ -17,9 +17,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 TERMS_VERSION = 1
 
@@ -56,8 +57,11 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _STEMMED = re.compile(r"[a-z]{4,24}")
 _PHRASE = re.compile(r'"([^"]*)"')
 
-# The terms of this many tokens are kept, so that a token of another text is not split again.
-_REMEMBERED_TOKENS = 1 << 16
+_ASCII_TOKEN = re.compile(r"[0-9A-Za-z\0]++(?:[._\-][0-9A-Za-z\0]++)*+")
+"""The same for ASCII alone, where it takes a third of the time."""
+
+# The terms of this many pieces between white space are kept, so that a piece of another text is not split again.
+_REMEMBERED_PIECES = 1 << 16
 _MAX_REMEMBERED_CHARACTERS = 32
 
 
@@ -73,12 +77,10 @@ class Query:
 
 def frequencies(text: str) -> dict[str, int]:
     """The number of times that each term occurs in a text. The sum is the text's length for BM25. Linear in the text."""
-    found: dict[str, int] = {}
-    get = found.get
-    for token, count in Counter(_TOKEN.findall(_normal(text))).items():
-        for term in _remembered(token) if len(token) <= _MAX_REMEMBERED_CHARACTERS else _terms_of(token):
-            found[term] = get(term, 0) + count
-    return found
+    # White space separates tokens, so each piece between it is split alone, and most pieces are known already.
+    pieces = _normal(text).split()
+    are_short = max(map(len, pieces), default=0) <= _MAX_REMEMBERED_CHARACTERS
+    return dict(Counter(chain.from_iterable(map(_terms_of_short_piece if are_short else _terms_of_piece, pieces))))
 
 
 def parse_query(text: str) -> Query:
@@ -133,9 +135,19 @@ def _normal(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
-@lru_cache(_REMEMBERED_TOKENS)
-def _remembered(token: str) -> tuple[str, ...]:
-    return tuple(_terms_of(token))
+def _terms_of_piece(piece: str) -> Sequence[str]:
+    if len(piece) <= _MAX_REMEMBERED_CHARACTERS:
+        return _terms_of_short_piece(piece)
+    return [term for token in _tokens_of(piece) for term in _terms_of(token)]
+
+
+@lru_cache(_REMEMBERED_PIECES)
+def _terms_of_short_piece(piece: str) -> tuple[str, ...]:
+    return tuple(term for token in _tokens_of(piece) for term in _terms_of(token))
+
+
+def _tokens_of(text: str) -> list[str]:
+    return (_ASCII_TOKEN if text.isascii() else _TOKEN).findall(text)
 
 
 def _terms_of(token: str) -> Iterator[str]:

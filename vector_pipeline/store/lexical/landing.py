@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import orjson
+from psycopg import Cursor
 
 from vector_pipeline.store.binary import Int4Array, TextArray, UuidArray
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.text.terms import frequencies
+
+TEXTS_IN_BLOCK = 128
 
 
 def select_uncut(connection: Connection, hashes: Iterable[bytes]) -> set[bytes]:
@@ -33,6 +37,15 @@ def land_terms(connection: Connection, texts: Mapping[bytes, str]) -> int:
         return 0
     # In the order of their hashes, so that two loads with the same texts never deadlock.
     hashes = sorted(uncut)
+    with connection.pipeline():  # the server reads one block while this process prepares the next
+        landed = [
+            _insert(connection, hashes[start : start + TEXTS_IN_BLOCK], texts)
+            for start in range(0, len(hashes), TEXTS_IN_BLOCK)
+        ]
+    return sum(cursor.rowcount for cursor in landed)
+
+
+def _insert(connection: Connection, hashes: Sequence[bytes], texts: Mapping[bytes, str]) -> Cursor[Any]:
     found = [frequencies(texts[content_hash]) for content_hash in hashes]
     return connection.execute(
         "INSERT INTO lexical_landing (content_hash, length, terms) "
@@ -42,4 +55,4 @@ def land_terms(connection: Connection, texts: Mapping[bytes, str]) -> int:
             Int4Array([sum(counts.values()) for counts in found]),
             TextArray([orjson.dumps(counts).decode() for counts in found]),
         ),
-    ).rowcount
+    )
