@@ -10,9 +10,9 @@ import dagster as dg
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from vector_pipeline.embedding.providers.base import Provider, Purpose
+from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.values import ClientConfig
-from vector_pipeline.pipeline.model import client_config, provider_of
+from vector_pipeline.pipeline.model import client_config
 from vector_pipeline.queries.embed import embed_texts
 from vector_pipeline.settings import Settings
 
@@ -43,7 +43,6 @@ class OpenAIResource(dg.ConfigurableResource[None]):
     max_tokens_per_request: int | None = Field(default=None, description="Tokens of one request at most.")
     max_inputs_per_request: int | None = Field(default=None, description="Texts of one request at most.")
     _given: Settings | None = PrivateAttr(default=None)
-    _provider: Provider | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -64,9 +63,7 @@ class OpenAIResource(dg.ConfigurableResource[None]):
 
     def client_config(self) -> ClientConfig:
         """What the client is made with."""
-        settings = self.settings()
-        self._provider = self._provider or provider_of(settings)
-        return client_config(settings, self._provider)
+        return client_config(self.settings())
 
     def embed(self, texts: str | Sequence[str], *, purpose: Literal["document", "query"] = "document") -> Vectors:
         """Vectors of one text, shape (dimensions,), or of many, shape (len(texts), dimensions); float32.

@@ -65,10 +65,7 @@ def provider_of(settings: Settings) -> Provider:
 
 
 def client_config(settings: Settings, provider: Provider | None = None) -> ClientConfig:
-    """The configuration of the embedding client.
-
-    `provider` is the settings' own provider if it was made before; the embedded one then keeps its loaded model.
-    """
+    """The configuration of the embedding client. `provider` replaces the one that the settings name."""
     provider = provider or provider_of(settings)
     of_openai = provider.name == "openai"
     return ClientConfig(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from vector_pipeline.embedding.providers.base import Provider
 from vector_pipeline.embedding.requests import RequestLimits
 from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.formats.pool import ReaderLimits
 from vector_pipeline.pipeline.fingerprints import Fingerprints
 from vector_pipeline.pipeline.home import prepare_home, remember_database
-from vector_pipeline.pipeline.model import client_config, model_name, provider_of, request_limits
+from vector_pipeline.pipeline.model import client_config, model_name, request_limits
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.redaction import holds_credentials, shown
 from vector_pipeline.settings import Settings, variable
@@ -43,10 +42,6 @@ class Pipeline:
     database: Database
     progress: Callable[[str, int], None] | None = None
     """Called with the kind of work done and its amount."""
-    made_provider: list[Provider] = field(default_factory=list, repr=False)
-    """The provider, once it was made. The embedded one keeps its model while the pipeline is open."""
-    loaded_tokenizer: list[Tokenizer] = field(default_factory=list, repr=False)
-    """The tokenizer, once it was loaded."""
 
     def advance(self, what: str, amount: int) -> None:
         """Report work done."""
@@ -60,9 +55,7 @@ class Pipeline:
     @property
     def client_config(self) -> ClientConfig:
         """The configuration of the embedding client."""
-        if not self.made_provider:
-            self.made_provider.append(provider_of(self.settings))
-        return client_config(self.settings, self.made_provider[0])
+        return client_config(self.settings)
 
     @property
     def model(self) -> str:
@@ -92,9 +85,7 @@ class Pipeline:
 
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer. The first call takes about a third of a second to load it."""
-        if not self.loaded_tokenizer:
-            self.loaded_tokenizer.append(tokenizer_for(self.settings.model))
-        return self.loaded_tokenizer[0]
+        return tokenizer_for(self.settings.model)
 
     @property
     def request_limits(self) -> RequestLimits:

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from vector_pipeline.embedding import flow
 from vector_pipeline.embedding.client import Answer, ClientConfig, EmbeddingClient, EmbeddingInput, Usage
 from vector_pipeline.embedding.pacing.pacer import LocalPacer, Pacer
+from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline_tests.support.openai_server import RunningServer
 from vector_pipeline_tests.support.openai_server.embedding import vector_of
-from vector_pipeline_tests.support.openai_server.server import tokenizer
 
 KEY = "sk-of-the-test"
 
@@ -23,7 +23,7 @@ KEY = "sk-of-the-test"
 def inputs(*texts: str) -> list[EmbeddingInput]:
     """Texts as the client takes them."""
     return [
-        EmbeddingInput(text, tokenizer().count(text), hashlib.blake2b(text.encode(), digest_size=16).digest())
+        EmbeddingInput(text, tokenizer_for("").count(text), hashlib.blake2b(text.encode(), digest_size=16).digest())
         for text in texts
     ]
 

@@ -11,6 +11,7 @@ import base64
 import importlib.util
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -41,13 +42,10 @@ GROUP_CHARACTERS = 16 * 1024
 
 
 class Embedded(OpenAI):
-    """The provider of the embedded model. It loads the model at its first use and keeps it."""
+    """The provider of the embedded model. A process loads the model at its first use."""
 
     name = "embedded"
     base_url = "http://embedded/v1"
-
-    def __init__(self) -> None:
-        self._model: EmbeddedModel | None = None
 
     @property
     def models(self) -> Mapping[str, KnownModel]:
@@ -56,8 +54,13 @@ class Embedded(OpenAI):
 
     def transport(self) -> httpx2.AsyncBaseTransport | None:
         """See Provider. Raises ConfigurationError if the model is not installed."""
-        self._model = self._model or EmbeddedModel()
-        return self._model.transport()
+        return embedded_model().transport()
+
+
+@cache
+def embedded_model() -> EmbeddedModel:
+    """The model, which never changes once it is loaded. Raises ConfigurationError like EmbeddedModel."""
+    return EmbeddedModel()
 
 
 class EmbeddedModel:

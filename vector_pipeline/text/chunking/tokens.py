@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 
 import numpy as np
@@ -107,15 +107,18 @@ def tokenizer_for(model: str) -> Tokenizer:
     """The tokenizer of an embedding model.
 
     All of OpenAI's embedding models use cl100k_base (https://platform.openai.com/docs/guides/embeddings). For any
-    other model its counts are an estimate, and limits are checked against that. Loading takes about a third of a second.
+    other model its counts are an estimate, and limits are checked against that. The first call of a process loads the
+    vocabulary, which takes about a third of a second and 40 MB.
     """
-    return Tokenizer("cl100k_base", _cl100k_base())
+    return _cl100k_base()
 
 
-def _cl100k_base() -> tiktoken.Encoding:
-    ranks = vocabulary()
+@cache
+def _cl100k_base() -> Tokenizer:
+    name, ranks = "cl100k_base", vocabulary()
     special = {_MARK: len(ranks)}
-    return tiktoken.Encoding(name="cl100k_base", pat_str=_PLAIN_PATTERN, mergeable_ranks=ranks, special_tokens=special)
+    encoding = tiktoken.Encoding(name=name, pat_str=_PLAIN_PATTERN, mergeable_ranks=ranks, special_tokens=special)
+    return Tokenizer(name, encoding)
 
 
 def vocabulary() -> dict[bytes, int]:

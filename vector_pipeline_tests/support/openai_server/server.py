@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 
 import httpx2
 import orjson
 import uvicorn
 
-from vector_pipeline.text.chunking.tokens import Tokenizer, tokenizer_for
+from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline_tests.support.openai_server.app import Application
 from vector_pipeline_tests.support.openai_server.config import ServerConfig
 from vector_pipeline_tests.support.openai_server.state import Seen
@@ -37,16 +36,10 @@ class RunningServer:
             time.sleep(0.002)
 
 
-@cache
-def tokenizer() -> Tokenizer:
-    """The tokenizer that the servers of one process share."""
-    return tokenizer_for("")
-
-
 @contextmanager
 def serve(config: ServerConfig | None = None) -> Iterator[RunningServer]:
     """A server on a thread of this process."""
-    application = Application(config or ServerConfig(), tokenizer())
+    application = Application(config or ServerConfig(), tokenizer_for(""))
     listener = _listen()
     server = _server(application)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -101,7 +94,7 @@ def serve_in_process(config: ServerConfig) -> Iterator[ProcessServer]:
 def main() -> None:
     """Serve what the line on stdin describes, and print the URL."""
     values = orjson.loads(sys.stdin.readline())
-    application = Application(ServerConfig(**values), tokenizer())
+    application = Application(ServerConfig(**values), tokenizer_for(""))
     listener = _listen()
     sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]}/v1\n")
     sys.stdout.flush()
