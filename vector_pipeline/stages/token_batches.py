@@ -41,14 +41,19 @@ def plan(
     targets: Sequence[Target],
     limits: RequestLimits,
     outcome: PlanOutcome,
+    *,
+    lookup: int = LOOKUP,
 ) -> Iterator[PlannedText]:
-    """Yield the texts to embed, token batch after token batch. Each target space has token batches of its own."""
+    """Yield the texts to embed, token batch after token batch. Each target space has token batches of its own.
+
+    `lookup` chunks are in memory, and looked up at once.
+    """
     with Kept(database, "token batches") as kept:
         planned: set[tuple[str, bytes]] = set()
 
         def wanted() -> Iterator[PlannedText]:
             rows = iter(chunks)
-            while group := list(islice(rows, LOOKUP)):
+            while group := list(islice(rows, lookup)):
                 outcome.chunks += len(group)
                 for target in targets:
                     hashes = list({row.content_hash for row in group})

@@ -63,7 +63,7 @@ _VANISHED: dict[str, Any] = {
 
 
 # A run that was stopped inside a transaction would block its successor. The server ends its session after this time.
-IDLE_IN_TRANSACTION = "60s"
+IDLE_IN_TRANSACTION_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,8 @@ class Database:
     embedded: bool = False
     retry_seconds: float = RETRY_SECONDS
     """How long repeatable work is retried on new connections."""
+    idle_in_transaction_seconds: int = IDLE_IN_TRANSACTION_SECONDS
+    """How long a transaction of a run may do nothing before the server ends its session."""
 
     @property
     def safe_url(self) -> str:
@@ -192,7 +194,7 @@ class Database:
             )
         settings = {
             **_SETTINGS,
-            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION if self.owner else "0",
+            "idle_in_transaction_session_timeout": f"{self.idle_in_transaction_seconds}s" if self.owner else "0",
             "row_security": "on" if row_policies else "off",
         }
         if connection.info.server_version >= 170_000:

@@ -25,8 +25,10 @@ from vector_pipeline.store.fencing import owned_transaction, prove, select_owner
 from vector_pipeline.store.lexical.landing import land_terms
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 from vector_pipeline.store.sections import (
+    SECTION_RULES,
     Changes,
     Placed,
+    SectionRules,
     changes_of,
     sections_of,
     select_standing,
@@ -58,7 +60,9 @@ class LoadOutcome:
     missing_vectors: dict[str, set[bytes]] = field(default_factory=dict)
 
 
-def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRows]) -> LoadOutcome:
+def load_sources(
+    connection: Connection, arrival: str, batch: Sequence[SourceRows], *, rules: SectionRules = SECTION_RULES
+) -> LoadOutcome:
     """Load the chunks of some files into the table, in one transaction.
 
     A file is loaded only if the arrival still owns it, it has not changed since it was read, and each of its texts has a
@@ -71,7 +75,7 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
         with connection.pipeline():
             lock_in_transaction(connection, Lock.LOADS, shared=True)
             owner = select_owner(connection)
-            complete, changes = _compared(connection, arrival, batch, outcome)
+            complete, changes = _compared(connection, arrival, batch, outcome, rules)
             prove(connection, owner)
             if complete:
                 delete_rows(connection, changes.gone)
@@ -89,7 +93,7 @@ def load_sources(connection: Connection, arrival: str, batch: Sequence[SourceRow
 
 
 def _compared(
-    connection: Connection, arrival: str, batch: Sequence[SourceRows], outcome: LoadOutcome
+    connection: Connection, arrival: str, batch: Sequence[SourceRows], outcome: LoadOutcome, rules: SectionRules
 ) -> tuple[list[SourceRows], Changes]:
     """Lock the files; returns those that can be loaded, and what has to be written for them."""
     locked = _lock(connection, batch)
@@ -98,7 +102,7 @@ def _compared(
     missing = _select_missing(connection, space_in_state(spaces, "active"), owned)
     standing = select_standing(connection, with_rows) if with_rows else ()
     # The server runs the last two statements while this process builds the sections.
-    sections = {source.source_key: sections_of(source) for source in owned}
+    sections = {source.source_key: sections_of(source, rules) for source in owned}
     complete = _with_vectors(owned, {row[0] for row in missing}, outcome)
     reloaded = with_rows & {source.source_key for source in complete}
     return complete, changes_of(

@@ -29,13 +29,22 @@ from vector_pipeline.store.binary import Int4Array, TextArray, UuidArray
 from vector_pipeline.store.chunks import SourceRows, StoredChunk, chunk_id
 from vector_pipeline.store.connection import Connection
 
-# One chunk in this many ends a section. An edit writes rows of one section and the places of all sections after it.
-# For a document of 1,000 chunks the sum is smallest if a section has about the square root of 1,000 chunks.
-ENDS_ONE_IN = 32
-# Repeated texts might end a section at every chunk, or never.
-MIN_IN_SECTION, MAX_IN_SECTION = 8, 128
-# A document of at most this many chunks has no sections: its rows hold their places in the document.
-SHORT_DOCUMENT = 32
+
+@dataclass(frozen=True, slots=True)
+class SectionRules:
+    """The rules for dividing documents into sections, in numbers of chunks. Sections of other rules stay valid."""
+
+    ends_one_in: int = 32
+    """One chunk in this many ends a section. An edit writes rows of one section and the places of all sections after it.
+    For a document of 1,000 chunks the sum is smallest if a section has about the square root of 1,000 chunks."""
+    minimum: int = 8
+    maximum: int = 128
+    """Repeated texts might end a section at every chunk, or never."""
+    short_document: int = 32
+    """A document of at most this many chunks has no sections: its rows hold their places in the document."""
+
+
+SECTION_RULES = SectionRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,7 @@ class Changes:
     emptied: list[bytes] = field(default_factory=list)
 
 
-def sections_of(source: SourceRows) -> list[Section]:
+def sections_of(source: SourceRows, rules: SectionRules = SECTION_RULES) -> list[Section]:
     """The chunks of a file, each in one section."""
     of_document: defaultdict[str, list[StoredChunk]] = defaultdict(list)
     for chunk in source.chunks:
@@ -116,10 +125,10 @@ def sections_of(source: SourceRows) -> list[Section]:
     found = []
     for chunks in of_document.values():
         members = _counted(chunks)
-        if len(members) <= SHORT_DOCUMENT:
+        if len(members) <= rules.short_document:
             short += members
         else:
-            found += [_section(source, part) for part in _cut(members)]
+            found += [_section(source, part) for part in _cut(members, rules)]
     return [*found, Section(source, short)] if short else found
 
 
@@ -133,12 +142,12 @@ def _counted(chunks: Iterable[StoredChunk]) -> list[Member]:
     return members
 
 
-def _cut(members: list[Member]) -> Iterable[list[Member]]:
+def _cut(members: list[Member], rules: SectionRules) -> Iterable[list[Member]]:
     begin = 0
     for end, (chunk, _) in enumerate(members, 1):
         # The last byte of a BLAKE2b hash is practically random, and the same wherever the text stands.
-        ends = chunk.content_hash[-1] % ENDS_ONE_IN == 0 and end - begin >= MIN_IN_SECTION
-        if ends or end - begin >= MAX_IN_SECTION or end == len(members):
+        ends = chunk.content_hash[-1] % rules.ends_one_in == 0 and end - begin >= rules.minimum
+        if ends or end - begin >= rules.maximum or end == len(members):
             yield members[begin:end]
             begin = end
 

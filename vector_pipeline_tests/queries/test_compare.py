@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vector_pipeline.pipeline.scan_options import ScanOptions
-from vector_pipeline.queries.compare import Comparison, compare
+from vector_pipeline.queries.compare import SHOWN, Comparison, compare
 from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.sources.local import LocalSource
 from vector_pipeline.sources.opening import open_source
@@ -93,11 +93,8 @@ def test_files_in_a_folder_that_cannot_be_entered_are_not_called_deleted(databas
     assert (found.same, found.differs, found.passed_over) == (3, 0, 1)
 
 
-def test_differences_beyond_those_shown_are_counted(
-    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vector_pipeline.queries.compare.SHOWN", 3)
-    for number in range(7):
+def test_differences_beyond_those_shown_are_counted(database: Database, folder: Path) -> None:
+    for number in range(SHOWN + 4):
         write(folder, f"more/{number}.txt", "more")
     found = held(database, folder)
-    assert (found.missing, len(found.differences)) == (7, 3)
+    assert (found.missing, len(found.differences)) == (SHOWN + 4, SHOWN)

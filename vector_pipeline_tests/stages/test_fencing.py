@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,9 +210,9 @@ def test_a_scan_that_wakes_after_another_one_registers_nothing(
 
 
 def test_a_successor_waits_for_a_transaction_that_is_writing_and_for_one_that_was_stopped_no_longer_than_allowed(
-    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    database: Database, connection: Connection
 ) -> None:
-    monkeypatch.setattr("vector_pipeline.store.connection.IDLE_IN_TRANSACTION", "1s")
+    database = replace(database, idle_in_transaction_seconds=1)
     own(connection, ARRIVAL, ["a"])
     embed(connection, ["text"])
     with RunLocks(database, "first", look_every_seconds=60) as first:

@@ -8,9 +8,8 @@ import pytest
 
 from vector_pipeline.embedding.requests import RequestLimits
 from vector_pipeline.pipeline.model import Target
-from vector_pipeline.stages import token_batches
 from vector_pipeline.stages.streams import ChunkRow, PlannedText
-from vector_pipeline.stages.token_batches import PlanOutcome, plan
+from vector_pipeline.stages.token_batches import LOOKUP, PlanOutcome, plan
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.spaces import start_space
 from vector_pipeline_tests.support.corpus import embed, hash_of, key_of, space_of
@@ -23,10 +22,14 @@ def chunk(text: str, tokens: int = 10) -> ChunkRow:
 
 
 def planned(
-    database: Database, chunks: list[ChunkRow], targets: list[Target], limits: RequestLimits | None = None
+    database: Database,
+    chunks: list[ChunkRow],
+    targets: list[Target],
+    limits: RequestLimits | None = None,
+    lookup: int = LOOKUP,
 ) -> tuple[list[PlannedText], PlanOutcome]:
     outcome = PlanOutcome()
-    return list(plan(database, chunks, targets, limits or RequestLimits(), outcome)), outcome
+    return list(plan(database, chunks, targets, limits or RequestLimits(), outcome, lookup=lookup)), outcome
 
 
 def test_a_text_is_planned_once_however_many_chunks_have_it(database: Database) -> None:
@@ -61,12 +64,9 @@ def test_a_text_is_planned_for_each_space_that_lacks_it(database: Database) -> N
 
 
 @pytest.mark.parametrize("lookup", [1, 3, 2_000])
-def test_requests_hold_the_limits_in_the_order_of_the_text(
-    database: Database, monkeypatch: pytest.MonkeyPatch, lookup: int
-) -> None:
-    monkeypatch.setattr(token_batches, "LOOKUP", lookup)
+def test_requests_hold_the_limits_in_the_order_of_the_text(database: Database, lookup: int) -> None:
     chunks = [chunk(f"text {n}", tokens=n + 1) for n in range(20)]
-    texts, outcome = planned(database, chunks, [UNKNOWN], RequestLimits(max_inputs=4, max_weight=40))
+    texts, outcome = planned(database, chunks, [UNKNOWN], RequestLimits(max_inputs=4, max_weight=40), lookup)
     assert [text.text for text in texts] == [row.text for row in chunks]
     requests = [list(group) for _, group in groupby(texts, key=lambda text: text.batch)]
     assert len(requests) == outcome.requests

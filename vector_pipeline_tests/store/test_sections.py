@@ -13,20 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vector_pipeline.store import schema, sections
+from vector_pipeline.store import schema
 from vector_pipeline.store.chunks import SourceRows
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.rows import LoadOutcome, delete_sources, load_sources
-from vector_pipeline_tests.support.corpus import embed, key_of, load, own, rows_of, scalar
+from vector_pipeline.store.sections import SECTION_RULES, SectionRules
+from vector_pipeline_tests.support.corpus import embed, key_of, own, rows_of, scalar
 
 MAX = 8
 ANY_CONNECTION = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@pytest.fixture
-def short_sections(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SHORT_DOCUMENT": 3, "ENDS_ONE_IN": 2, "MIN_IN_SECTION": 1, "MAX_IN_SECTION": MAX}.items():
-        monkeypatch.setattr(sections, name, value)
+SHORT = SectionRules(ends_one_in=2, minimum=1, maximum=MAX, short_document=3)
 
 
 def document(texts: Sequence[str], metadata: str = "{}", document_id: str = "") -> SourceRows:
@@ -40,11 +38,11 @@ def document(texts: Sequence[str], metadata: str = "{}", document_id: str = "") 
     return replace(source, chunks=chunks)
 
 
-def reload(connection: Connection, source: SourceRows) -> LoadOutcome:
+def reload(connection: Connection, source: SourceRows, rules: SectionRules = SECTION_RULES) -> LoadOutcome:
     own(connection, "A1", [source.path])
     if source.chunks:
         embed(connection, sorted({chunk.page_content for chunk in source.chunks}))
-    return load_sources(connection, "A1", [source])
+    return load_sources(connection, "A1", [source], rules=rules)
 
 
 def seen(connection: Connection) -> list[tuple[Any, ...]]:
@@ -75,31 +73,29 @@ VERSIONS = st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(["{}", '{"a": 1}']))
 @ANY_CONNECTION
 @given(versions=VERSIONS)
 def test_after_any_edits_every_chunk_stands_where_it_should(
-    connection: Connection, short_sections: None, versions: list[tuple[list[str], list[str], str]]
+    connection: Connection, versions: list[tuple[list[str], list[str], str]]
 ) -> None:
     for first, second, metadata in versions:
         source = document(first, metadata)
         # A file of two documents, of which either may be short or long.
         source = replace(source, chunks=[*source.chunks, *document(second, document_id="#2").chunks])
-        reload(connection, source)
+        reload(connection, source, SHORT)
         if scalar(connection, "SELECT to_regclass('document_chunks')::text"):
             assert seen(connection) == expected(source)
         assert scalar(connection, LOST) == 0
-        assert reload(connection, source).written == 0
+        assert reload(connection, source, SHORT).written == 0
 
 
 @pytest.mark.slow
 @ANY_CONNECTION
 @given(edits=st.lists(st.tuples(st.sampled_from(["insert", "delete", "replace"]), st.integers(0, 10**6)), max_size=12))
-def test_each_edit_of_a_long_document_writes_few_rows(
-    connection: Connection, short_sections: None, edits: list[tuple[str, int]]
-) -> None:
+def test_each_edit_of_a_long_document_writes_few_rows(connection: Connection, edits: list[tuple[str, int]]) -> None:
     texts = [f"part {n}" for n in range(100)]
-    reload(connection, document(texts))
+    reload(connection, document(texts), SHORT)
     for turn, (what, number) in enumerate(edits):
         place = number % len(texts)
         texts[place : place + (what != "insert")] = [] if what == "delete" else [f"{what} at {place}, turn {turn}"]
-        outcome = reload(connection, document(texts))
+        outcome = reload(connection, document(texts), SHORT)
         assert seen(connection) == expected(document(texts))
         # One out and one in; of the section that it was in, and of one that it is parted from or joined with, some.
         assert outcome.written <= 2 + 2 * MAX
@@ -136,18 +132,16 @@ def test_a_paragraph_replaced_by_one_as_long_writes_that_row_alone(connection: C
         "UPDATE chunks SET section = NULL WHERE chunk_index % 7 = 0",
     ],
 )
-def test_what_somebody_broke_by_hand_the_next_load_brings_back(
-    connection: Connection, short_sections: None, damage: str
-) -> None:
+def test_what_somebody_broke_by_hand_the_next_load_brings_back(connection: Connection, damage: str) -> None:
     source = document([f"part {n}" for n in range(60)])
-    reload(connection, source)
+    reload(connection, source, SHORT)
     connection.execute(damage.encode())
-    reload(connection, source)
+    reload(connection, source, SHORT)
     assert seen(connection) == expected(source)
     assert scalar(connection, LOST) == 0
 
 
-def test_readers_see_one_version_while_two_runs_edit_a_long_file(database: Database, short_sections: None) -> None:
+def test_readers_see_one_version_while_two_runs_edit_a_long_file(database: Database) -> None:
     base = [f"part {n}" for n in range(60)]
     versions = [document(base), document(["top", *base]), document([*base[:30], *base[31:]])]
     whole = [[row[1:5] for row in expected(version)] for version in versions]
@@ -155,12 +149,12 @@ def test_readers_see_one_version_while_two_runs_edit_a_long_file(database: Datab
     stop = threading.Event()
     with database.connect() as connection:
         for version in versions:
-            reload(connection, version)
+            reload(connection, version, SHORT)
 
     def write(seed: int) -> None:
         with database.connect() as own_connection:
             for turn in range(20):
-                load_sources(own_connection, "A1", [versions[(seed + turn) % 3]])
+                load_sources(own_connection, "A1", [versions[(seed + turn) % 3]], rules=SHORT)
 
     def read() -> None:
         with database.connect() as own_connection:
@@ -177,8 +171,8 @@ def test_readers_see_one_version_while_two_runs_edit_a_long_file(database: Datab
     assert failures == []
 
 
-def test_a_deleted_file_leaves_no_section(connection: Connection, short_sections: None) -> None:
-    load(connection, "A1", {"a.txt": [f"part {n}" for n in range(10)]})
+def test_a_deleted_file_leaves_no_section(connection: Connection) -> None:
+    reload(connection, document([f"part {n}" for n in range(10)]), SHORT)
     assert scalar(connection, "SELECT count(*) > 1 FROM chunk_sections")
     own(connection, "A2", ["a.txt"], gone=True)
     delete_sources(connection, "A2", [uuid.UUID(bytes=key_of("a.txt"))])

@@ -34,17 +34,23 @@ _ENDS_OF_WORDS = frozenset(chr(code) for code in range(128) if not chr(code).isa
 _ANCHOR = regex.compile(rf"\p{{L}}(?=[{regex.escape(''.join(sorted(_ENDS_OF_WORDS)))}])")
 
 # The distance from the end of a piece that is searched character by character. A pattern searches the rest.
-_NEAR = 256
+NEAR_CHARACTERS = 256
 _MAX_SIGNS = 16
 
 
 class TokenizedText:
-    """A text and the beginnings of its tokens. Positions are in characters. Threads must not share it."""
+    """A text and the beginnings of its tokens. Positions are in characters. Threads must not share it.
 
-    def __init__(self, text: str, tokenizer: Tokenizer) -> None:
+    `block` and `near` have no effect on any count, only on the time that it takes: BLOCK_CHARACTERS, NEAR_CHARACTERS.
+    """
+
+    def __init__(
+        self, text: str, tokenizer: Tokenizer, *, block: int = BLOCK_CHARACTERS, near: int = NEAR_CHARACTERS
+    ) -> None:
         self.text = text
         self._tokenizer = tokenizer
-        starts, self._estimated = _starts(text, tokenizer)
+        self._near = near
+        starts, self._estimated = _starts(text, tokenizer, block, near)
         # Elements of a memoryview are plain Python integers, which are faster here than numpy's.
         self._starts = starts.data
         self._signs: dict[str, int] = {}
@@ -119,7 +125,7 @@ class TokenizedText:
 
     def _last_anchor(self, start: int, end: int) -> int | None:
         text = self.text
-        near = max(start, end - _NEAR)
+        near = max(start, end - self._near)
         for position in range(end - 1, near, -1):
             if text[position] in _ENDS_OF_WORDS and _is_letter(text[position - 1]):
                 return position
@@ -146,24 +152,24 @@ def _is_word(character: str) -> bool:
     return unicodedata.ucd_3_2_0.category(character)[0] in "LN"
 
 
-def _starts(text: str, tokenizer: Tokenizer) -> tuple[Int32s, list[int]]:
+def _starts(text: str, tokenizer: Tokenizer, block: int, near: int) -> tuple[Int32s, list[int]]:
     """The beginnings of tokens, and the positions around which they are an estimate."""
-    if len(text) <= BLOCK_CHARACTERS:
+    if len(text) <= block:
         return tokenizer.starts(text), []
     parts, estimated = [], []
-    for begin, end, certain in _blocks(text):
+    for begin, end, certain in _blocks(text, block, near):
         parts.append(tokenizer.starts(text[begin:end]) + np.int32(begin))
         if not certain:
             estimated.append(end)
     return np.concatenate(parts), estimated
 
 
-def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
+def _blocks(text: str, block: int, near: int) -> Iterator[tuple[int, int, bool]]:
     """Yield the begin and end of blocks of a text, and whether a pre-token certainly ends with the block."""
     begin = 0
-    while len(text) - begin > BLOCK_CHARACTERS:
-        most = begin + BLOCK_CHARACTERS
-        found = _last_anchor(text, most - _NEAR, most) or _last_anchor(text, begin + BLOCK_CHARACTERS // 2, most)
+    while len(text) - begin > block:
+        most = begin + block
+        found = _last_anchor(text, most - near, most) or _last_anchor(text, begin + block // 2, most)
         # A megabyte of digits has no such end. The block then ends anywhere, and `count` tokenizes pieces across it.
         yield begin, found or most, found is not None
         begin = found or most

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import tiktoken
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vector_pipeline.text.chunking import tokenized
 from vector_pipeline.text.chunking.tokenized import TokenizedText
 from vector_pipeline.text.chunking.tokens import PATTERN, tokenizer_for, vocabulary
 
@@ -34,17 +33,11 @@ def test_any_piece_is_counted_exactly(text: str, places: list[tuple[int, int]]) 
             assert whole.count(start, stop) == len(TIKTOKEN.encode_ordinary(text[start:stop]))
 
 
-@pytest.fixture
-def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenized, "BLOCK_CHARACTERS", 16)
-    monkeypatch.setattr(tokenized, "_NEAR", 4)
-
-
 @pytest.mark.slow
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(text=TEXTS, places=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=12))
-def test_blocks_make_no_difference(short_blocks: None, text: str, places: list[tuple[int, int]]) -> None:
-    whole = TokenizedText(text, TOKENIZER)
+def test_blocks_make_no_difference(text: str, places: list[tuple[int, int]]) -> None:
+    whole = TokenizedText(text, TOKENIZER, block=16, near=4)
     for place in places:
         start, stop = sorted(position % (len(text) + 1) for position in place)
         if start < stop:
