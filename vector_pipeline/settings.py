@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -64,6 +65,11 @@ def _cron(value: str) -> str:
     return value
 
 
+def _lines(value: object) -> object:
+    """Several values as one text, one a line."""
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
 def _url(value: str) -> str:
     if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
         raise ValueError("must be an http:// or https:// URL")
@@ -85,8 +91,8 @@ class Settings(BaseModel):
     # Where things are
     home: Path = Path(".vector_pipeline")
     """Folder for everything that the pipeline keeps on this machine: embedded server, stage files, Dagster's files."""
-    source: str | None = None
-    """The source: a folder, or a URL that fsspec can open."""
+    source: Annotated[str, BeforeValidator(_lines)] | None = None
+    """The source: a folder, or a URL that fsspec can open. Several: one a line."""
     storage: str | None = None
     """Path or URL for the stage files (Parquet). Unset: `stages/` under the home."""
     database_url: Annotated[SecretStr, AfterValidator(_without_driver)] | None = None
@@ -233,6 +239,11 @@ class Settings(BaseModel):
             return cls.model_validate(by_alias)
         except ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources, each once."""
+        return tuple(dict.fromkeys(line.strip() for line in (self.source or "").splitlines() if line.strip()))
 
     @property
     def uses_embedded_server(self) -> bool:

@@ -58,3 +58,16 @@ def test_secrets_are_shown_nowhere() -> None:
 def test_every_variable_is_documented() -> None:
     text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
     assert not [name for name in Settings.model_fields if f"`{variable(name)}`" not in text]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("/srv/texts", ("/srv/texts",)),
+        (" /srv/a, b \n\n s3://texts/law\n/srv/a, b", ("/srv/a, b", "s3://texts/law")),
+        (["/srv/a", Path("/srv/b")], ("/srv/a", "/srv/b")),
+        (None, ()),
+    ],
+)
+def test_a_pipeline_may_have_several_sources(source: object, expected: tuple[str, ...]) -> None:
+    assert Settings.of(source=source).sources == expected

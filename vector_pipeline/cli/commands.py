@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +20,8 @@ from vector_pipeline.settings import Settings
 if TYPE_CHECKING:
     from vector_pipeline.local.report import IngestReport
     from vector_pipeline.store.search.hybrid import Mode
+
+NO_SOURCE = "no source: name a folder or URL, or set VECTOR_PIPELINE_SOURCE"
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="One JSON object on stdout.")
 
@@ -57,38 +60,39 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("source", required=False)
+@click.argument("source", nargs=-1)
 @click.option("--confirm-deletions", is_flag=True, help="Confirm that most files of the source really are deleted.")
 @click.option("--forget-root", metavar="SOURCE", help="Remove an ingested folder or URL from the table.")
 @click.option("--watch", is_flag=True, help="Keep running, and load each change of SOURCE, until interrupted.")
 @as_json
-def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None, watch: bool, json_wanted: bool) -> None:
+def ingest(
+    source: tuple[str, ...], confirm_deletions: bool, forget_root: str | None, watch: bool, json_wanted: bool
+) -> None:
     """Bring the table in step with SOURCE: load new and changed files, remove deleted ones.
 
-    SOURCE is a folder or a URL such as s3://bucket/folder. Its default is VECTOR_PIPELINE_SOURCE. Files of other sources
-    stay in the table. Exit code 1 means that some files could not be loaded; the report names them. With --watch each
-    change of a folder is loaded as it happens, and a bucket is scanned every few seconds. --json then prints one object
-    a line.
+    SOURCE is a folder or a URL such as s3://bucket/folder; several may be named. The default is
+    VECTOR_PIPELINE_SOURCE, which may have several, one a line. Files of other sources stay in the table. Exit code 1
+    means that some files could not be loaded; the report names them. With --watch each change of a folder is loaded as
+    it happens, and a bucket is scanned every few seconds. --json then prints one object a line.
     """
     from vector_pipeline.local.ingest import ingest as run_ingest
     from vector_pipeline.queries.forget import forget_root as forget
 
     settings = Settings.from_environment()
-    location = source or settings.source
-    if location is None and forget_root is None:
-        raise ConfigurationError("no source: name a folder or URL, or set VECTOR_PIPELINE_SOURCE")
+    locations = source or settings.sources
+    if not locations and forget_root is None:
+        raise ConfigurationError(NO_SOURCE)
     progress = Progress(quiet=json_wanted)
     with progress.shown(), open_pipeline(settings, progress=progress.advance) as pipeline:
         if forget_root is not None:
             forgotten = forget(pipeline.database, forget_root)
             progress.say(f"{forget_root}: {forgotten:,} files removed from the table")
-            if location is None:
+            if not locations:
                 return
-        assert location is not None
         progress.say(reports.where(pipeline))
         if watch:
-            _watch(pipeline, location, confirm_deletions, progress, json_wanted)
-        report = run_ingest(pipeline, [location], confirm_deletions=confirm_deletions, say=progress.say)
+            _watch(pipeline, locations, confirm_deletions, progress, json_wanted)
+        report = run_ingest(pipeline, locations, confirm_deletions=confirm_deletions, say=progress.say)
     if json_wanted:
         emit_json(reports.ingest_json(report))
     else:
@@ -97,7 +101,7 @@ def ingest(source: str | None, confirm_deletions: bool, forget_root: str | None,
 
 
 def _watch(
-    pipeline: Pipeline, location: str, confirm_deletions: bool, progress: Progress, json_wanted: bool
+    pipeline: Pipeline, locations: Sequence[str], confirm_deletions: bool, progress: Progress, json_wanted: bool
 ) -> NoReturn:
     """Ingest after each change, until an interruption. An `ingest` that found nothing to do gets no line."""
     from vector_pipeline.local.watch import watch
@@ -111,7 +115,7 @@ def _watch(
             emit(reports.ingest_line(report))
         sys.stdout.flush()
 
-    watch(pipeline, [location], done=done, say=fail, confirm_deletions=confirm_deletions)
+    watch(pipeline, locations, done=done, say=fail, confirm_deletions=confirm_deletions)
 
 
 @cli.command()
@@ -189,19 +193,19 @@ def status(path: str | None, json_wanted: bool) -> None:
 
 
 @cli.command()
-@click.argument("source", required=False)
+@click.argument("source", nargs=-1)
 @as_json
-def estimate(source: str | None, json_wanted: bool) -> None:
+def estimate(source: tuple[str, ...], json_wanted: bool) -> None:
     """Estimate the tokens, requests, minutes and dollars of ingesting SOURCE, before paying anything."""
     from vector_pipeline.queries.estimate import estimate as run_estimate
 
     settings = Settings.from_environment()
-    location = source or settings.source
-    if location is None:
-        raise ConfigurationError("no source: name a folder or URL, or set VECTOR_PIPELINE_SOURCE")
+    locations = source or settings.sources
+    if not locations:
+        raise ConfigurationError(NO_SOURCE)
     progress = Progress(quiet=json_wanted)
     with progress.shown(), open_pipeline(settings, progress=progress.advance) as pipeline:
-        found = run_estimate(pipeline, location)
+        found = run_estimate(pipeline, *locations)
     if json_wanted:
         emit_json(dataclasses.asdict(found))
     else:

@@ -80,10 +80,14 @@ def _handed_on(settings: Settings) -> dict[str, str]:
         "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), OTHER_COMMAND))),
         "PYTHONSAFEPATH": "1",
     }
-    for name, place in (("source", settings.source), ("storage", settings.storage)):
-        if place and "://" not in place:
-            found[variable(name)] = str(Path(place).expanduser().absolute())
+    for name, places in (("source", settings.sources), ("storage", (settings.storage,))):
+        if any(places):
+            found[variable(name)] = "\n".join(_absolute(place) for place in places if place)
     return found
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).expanduser().absolute())
 
 
 def run_until_ended(
@@ -184,7 +188,7 @@ def _answers(address: tuple[str, int]) -> bool:
 def _warn_of_source(settings: Settings, connection: Connection) -> None:
     """Print a warning if there is nothing to load. The UI shows it only in the sensor's ticks."""
     try:
-        SourceResource(settings.source).open(connection)
+        SourceResource(settings.sources).open(connection).require_all()
     except PipelineError as error:
         fail(f"{error}; the sensor keeps checking")
 

@@ -90,7 +90,7 @@ def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
         pipeline = pipeline_of(context, names)
         try:
             with pipeline.database.connect(role="checks") as connection:
-                places = source_of(context, names).open(connection)
+                opened = source_of(context, names).open(connection)
             quiet = pipeline.settings.quiet_seconds
             found = [
                 compare_when_due(
@@ -99,8 +99,9 @@ def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
                     quiet_seconds=quiet + notice_seconds(place, opening.ticks),
                     choice=pipeline.choice,
                 )
-                for place in places
+                for place in opened.sources
             ]
+            opened.require_all()
         except (ConfigurationError, SourceError) as error:
             # The check shows that the source cannot be reached. The run itself need not fail for that.
             return dg.AssetCheckResult(passed=False, description=str(error), metadata={"error": str(error)})

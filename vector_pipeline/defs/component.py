@@ -43,6 +43,9 @@ _SECRETS = ("openai_api_key", "database_url", "openai_base_url")
 _YAML_NAMES = {"db_schema": "schema", "embedding_model": "model"}
 _FIELDS = {"model": "embedding_model"}
 
+# Settings that YAML writes in more than one way: a number, a list.
+_KINDS: Mapping[str, Any] = {"tier": str | int, "source": str | list[str]}
+
 
 def _template_only(context: dg.ResolutionContext, value: str) -> Any:
     """A secret: a template, resolved. The secret itself becomes IN_THE_FILE, which `settings` refuses.
@@ -110,7 +113,7 @@ def _setting_fields() -> dict[str, Any]:
         if setting not in _NOT_ATTRIBUTES:
             name = _FIELDS.get(setting, setting)
             description = f"{docs.get(setting, '')} Default: {variable(setting)}.".strip()
-            kind = _plain(field.annotation) if setting != "tier" else str | int
+            kind = _KINDS.get(setting) or _plain(field.annotation)
             fields[name] = (Annotated[kind | None, _resolver(name, kind, description)], None)
     return fields
 
@@ -200,9 +203,11 @@ class VectorPipelineComponent(dg.Component, dg.Resolvable, _SettingAttributes):
         if name:
             given.setdefault("db_schema", name)
         given.setdefault("home", context.project_root / ".vector_pipeline")
-        source = given.get("source")
-        if source and "://" not in source:
-            given["source"] = str(context.project_root / Path(source).expanduser())
+        if "source" in given:
+            places = Settings.of(source=given["source"]).sources
+            given["source"] = [
+                place if "://" in place else str(context.project_root / Path(place).expanduser()) for place in places
+            ]
         return Settings.from_environment(**given)
 
     def options(self) -> DagsterOptions:

@@ -6,9 +6,9 @@ of the database are read from the environment when a run starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 
@@ -18,7 +18,7 @@ from vector_pipeline.errors import ConfigurationError, PipelineError, SourceErro
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import Settings, variable
 from vector_pipeline.sources.base import Source
-from vector_pipeline.sources.opening import open_source
+from vector_pipeline.sources.opening import open_sources
 from vector_pipeline.stages.roots import gone, gone_line, known_as, open_root
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
@@ -89,18 +89,32 @@ class NoSource(ConfigurationError):
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedSources:
+    """The sources that can be opened, and a line about each of the others."""
+
+    sources: list[Source]
+    failed: list[str] = field(default_factory=list)
+
+    def require_all(self) -> None:
+        """Raise SourceError for one that cannot be opened. Call it when the others are done: it stops none of them."""
+        if self.failed:
+            raise SourceError(self.failed[0])
+
+
+@dataclass(frozen=True, slots=True)
 class SourceResource:
     """Where the text lies."""
 
-    location: str | None
+    locations: Sequence[str]
 
-    def open(self, connection: Connection) -> list[Source]:
-        """The source that the settings name; else all that were ingested before.
+    def open(self, connection: Connection) -> OpenedSources:
+        """The sources that the settings name; else all that were ingested before.
 
-        Raises NoSource where there is neither, and ConfigurationError or SourceError where one cannot be opened.
+        Raises NoSource where there are neither, and ConfigurationError or SourceError where none can be opened.
         """
-        if self.location:
-            return [known_as(connection, open_source(self.location))]
+        if self.locations:
+            opened, failed = open_sources(self.locations)
+            return OpenedSources([known_as(connection, source) for source in opened], failed)
         known = manifest.known_roots(connection)
         if not known:
             raise NoSource(
@@ -111,15 +125,14 @@ class SourceResource:
         if len(missing) == len(known):
             raise SourceError(gone_line(missing[0]))
         # One that is gone stops no other.
-        return [open_root(connection, root) for root in known if root not in missing]
+        return OpenedSources([open_root(connection, root) for root in known if root not in missing])
 
 
 def source_resource(settings: Settings) -> dg.ResourceDefinition:
-    """`source`: the folder or URL that is kept in step with."""
+    """`source`: the folders and URLs that are kept in step with."""
 
     def source(_: dg.InitResourceContext) -> SourceResource:
-        return SourceResource(settings.source)
+        return SourceResource(settings.sources)
 
-    return dg.ResourceDefinition(
-        source, description=f"The text: {settings.source or 'every folder or URL that was ingested before'}."
-    )
+    shown = ", ".join(settings.sources) or "every folder or URL that was ingested before"
+    return dg.ResourceDefinition(source, description=f"The text: {shown}.")

@@ -140,13 +140,15 @@ def _tick(
     names = opening.names
     with pipeline.database.connect(role="schedule") as connection:
         release_abandoned(context.instance, names, connection, opening.ticks)
-        results = scan_in_tick(connection, pipeline, opening.ticks, "schedule", remote=True)
+        scanned = scan_in_tick(connection, pipeline, opening.ticks, "schedule", remote=True)
         tags = _tags(connection, pipeline)
         missing = [gone_line(root) for root in gone(connection)]
     wanted = arrivals_to_run(context.instance, names, pipeline)
-    found = summary(results) if results is not None else "the source is large, slow or new: scan_schedule lists it"
-    found = "; ".join([found, *missing])
+    large = "the source is large, slow or new: scan_schedule lists it"
+    found = large if scanned.results is None else summary(scanned.results)
+    found = "; ".join([found, *missing, *scanned.failed])
     if not wanted:
+        scanned.require_all()
         return dg.SkipReason(f"nothing is pending, failed or stale ({found})")
     context.log.info(found)
     return [dg.RunRequest(run_key=arrival, partition_key=arrival, tags=tags) for arrival in wanted]

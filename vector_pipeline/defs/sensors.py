@@ -13,7 +13,7 @@ from vector_pipeline.defs.file_checks import FileState, evaluations
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.resources import NoSource
 from vector_pipeline.defs.runs import TRIGGER, release_abandoned
-from vector_pipeline.defs.ticks import is_preview, looking, preview, request_scan, scan_in_tick, summary
+from vector_pipeline.defs.ticks import TickScan, is_preview, looking, preview, request_scan, scan_in_tick, summary
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import ScanResult
@@ -78,6 +78,7 @@ class _Tick:
         self.connection = connection
         self.cursor = Cursor.read(context.cursor)
         self.lines: list[str] = []
+        self.scanned = TickScan(None)
         self.requests: list[dg.RunRequest] = []
         self.events: list[dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation] = []
 
@@ -102,7 +103,11 @@ class _Tick:
         limits = self.opening.ticks
         results = None
         if time.time() >= self.cursor.slow_until:
-            results = scan_in_tick(self.connection, self.pipeline, limits, "sensor", max_arrivals=limits.runs_per_tick)
+            self.scanned = scan_in_tick(
+                self.connection, self.pipeline, limits, "sensor", max_arrivals=limits.runs_per_tick
+            )
+            results = self.scanned.results
+            self.lines += self.scanned.failed
         if results is not None:
             self.lines += [summary(results), *map(gone_line, gone(self.connection))]
         slow = any(result.slow for result in results or ())
@@ -138,9 +143,10 @@ class _Tick:
         if self.requests or self.events:
             self.context.log.info(line)
             return dg.SensorResult(run_requests=self.requests, asset_events=self.events, cursor=cursor)
-        if cursor == self.context.cursor:
-            return dg.SkipReason(line)
-        return dg.SensorResult(skip_reason=dg.SkipReason(line), cursor=cursor)
+        if cursor != self.context.cursor:
+            return dg.SensorResult(skip_reason=dg.SkipReason(line), cursor=cursor)
+        self.scanned.require_all()
+        return dg.SkipReason(line)
 
 
 def build_index_automation(opening: Opening, *assets: dg.AssetsDefinition) -> dg.AutomationConditionSensorDefinition:

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
@@ -27,6 +27,21 @@ from vector_pipeline.store.scans import LastScan, last_scans
 
 class TickFailed(Exception):
     """A tick failed: Postgres or the source cannot be reached, or settings are wrong. Its text is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class TickScan:
+    """What a tick found in the sources."""
+
+    results: list[ScanResult] | None
+    """None if a separate run must scan them."""
+    failed: Sequence[str] = ()
+    """A line about each source that cannot be opened, beside others that can."""
+
+    def require_all(self) -> None:
+        """Raise TickFailed for a source that cannot be opened. For a tick that has nothing else to report."""
+        if self.failed:
+            raise TickFailed("; ".join(self.failed))
 
 
 @contextmanager
@@ -74,25 +89,27 @@ def scan_in_tick(
     *,
     max_arrivals: int | None = None,
     remote: bool = False,
-) -> list[ScanResult] | None:
-    """Scan the sources. If a separate run must do that, do nothing and return None.
+) -> TickScan:
+    """Scan the sources, or nothing if a separate run must do that.
 
     Files that changed within QUIET_SECONDS are skipped. After `max_arrivals`, or after too long a time, the rest waits
     for the next scan. With `remote` the tick also scans a remote store whose size and speed earlier scans measured.
+    A source that cannot be opened stops no other. Raises its error if it is the only one.
     """
-    sources = SourceResource(pipeline.settings.source).open(connection)
+    opened = SourceResource(pipeline.settings.sources).open(connection)
+    sources = opened.sources
     known = _last_scans(connection)
     if any(_takes_long(connection, source, known.get(source.root), limits, remote) for source in sources):
-        return None
+        return TickScan(None, opened.failed)
     options = replace(
         pipeline.scan_options(trigger, quiet=True, max_arrivals=max_arrivals), max_seconds=limits.scan_seconds
     )
-    return [scan(pipeline.database, source, options) for source in sources]
+    return TickScan([scan(pipeline.database, source, options) for source in sources], opened.failed)
 
 
 def needs_scan_run(connection: Connection, pipeline: Pipeline, limits: TickLimits) -> bool:
     """Whether a run must scan a source: it is too much for a tick with `remote`, or no scan was ever completed."""
-    sources = SourceResource(pipeline.settings.source).open(connection)
+    sources = SourceResource(pipeline.settings.sources).open(connection).sources
     known = _last_scans(connection)
     return any(
         source.root not in known or _takes_long(connection, source, known[source.root], limits, remote=True)

@@ -17,7 +17,7 @@ from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import Settings
-from vector_pipeline.sources.opening import open_source
+from vector_pipeline.sources.opening import open_sources
 from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import scan_patiently
 from vector_pipeline.store import manifest
@@ -50,14 +50,15 @@ def ingest(
     Without `instance` that of the settings is opened when it is needed: if there is something to run, or if it may list
     runs as started whose process is gone. `limits` has the time after which that is certain.
 
-    Raises ConfigurationError or SourceError if a source or the instance cannot be used, and SpaceMismatch if the table
-    holds vectors of another model. Later failures are in the report. An interruption (Ctrl-C, SIGTERM) is always raised
+    Raises ConfigurationError or SourceError if the instance or no source at all can be used, and SpaceMismatch if the
+    table holds vectors of another model. If one of several sources cannot be used, the report says so and the others
+    are loaded. Later failures are in the report. An interruption (Ctrl-C, SIGTERM) is always raised
     as KeyboardInterrupt.
     """
     began = time.monotonic()
     report = IngestReport()
     settings = pipeline.settings
-    sources = [open_source(location) for location in locations]
+    sources, report.failures = open_sources(locations)
     with ExitStack() as stack:
         with Kept(pipeline.database, "ingest", log=say) as kept:
             kept.run(require_writable)

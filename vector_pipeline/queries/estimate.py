@@ -47,12 +47,21 @@ class Estimate:
     rejected: list[dict[str, str]] = field(default_factory=list)
 
 
-def estimate(pipeline: Pipeline, location: str) -> Estimate:
+def estimate(pipeline: Pipeline, *locations: str) -> Estimate:
     """Read, cut and count the files that `ingest` would load. Memory: some tens of bytes for each text to embed."""
     found = Estimate(pipeline.model)
-    with pipeline.database.connect(role="estimate") as connection:
-        source = known_as(connection, open_source(location))
     weights: dict[bytes, tuple[int, int]] = {}
+    for location in locations:
+        with pipeline.database.connect(role="estimate") as connection:
+            source = known_as(connection, open_source(location))
+        _count_source(pipeline, source, found, weights)
+    found.reused = found.chunks - len(weights)
+    found.tokens = sum(tokens for tokens, _ in weights.values())
+    _price(pipeline, found, [weight for _, weight in weights.values()])
+    return found
+
+
+def _count_source(pipeline: Pipeline, source: Source, found: Estimate, weights: dict[bytes, tuple[int, int]]) -> None:
     with (
         pipeline.database.connect(role="estimate") as connection,
         pipeline.database.connect(role="estimate listing") as reader,
@@ -81,10 +90,6 @@ def estimate(pipeline: Pipeline, location: str) -> Estimate:
                 if len(gathered) >= LOOKUP:
                     _keep_missing(connection, space, gathered, weights)
         _keep_missing(connection, space, gathered, weights)
-    found.reused = found.chunks - len(weights)
-    found.tokens = sum(tokens for tokens, _ in weights.values())
-    _price(pipeline, found, [weight for _, weight in weights.values()])
-    return found
 
 
 def _count_file(

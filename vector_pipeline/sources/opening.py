@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from vector_pipeline.errors import ConfigurationError, SourceError
+from vector_pipeline.errors import ConfigurationError, PipelineError, SourceError
 from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.local import LocalSource
 
@@ -31,6 +32,23 @@ def open_source(location: str) -> Source:
     if not os.access(path, os.R_OK | os.X_OK):
         raise SourceError(f"source '{location}' cannot be entered; give this user the right to read it")
     return LocalSource(_spelled(path))
+
+
+def open_sources(locations: Sequence[str]) -> tuple[list[Source], list[str]]:
+    """The sources that can be opened, and a line about each of the others.
+
+    Raises ConfigurationError or SourceError if none can be opened.
+    """
+    opened: list[Source] = []
+    errors: list[PipelineError] = []
+    for location in locations:
+        try:
+            opened.append(open_source(location))
+        except PipelineError as error:
+            errors.append(error)
+    if errors and not opened:
+        raise errors[0]
+    return opened, [str(error) for error in errors]
 
 
 def _spelled(path: Path) -> str:

@@ -152,6 +152,11 @@ def test_every_setting_is_an_attribute_and_templates_are_resolved(monkeypatch: p
     )
 
 
+def test_a_source_is_one_or_a_list() -> None:
+    assert _resolved("source: texts").source == "texts"
+    assert _resolved("source: [texts, 's3://bucket/law']").source == ["texts", "s3://bucket/law"]
+
+
 @pytest.mark.parametrize(
     "attributes",
     [

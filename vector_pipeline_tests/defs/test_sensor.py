@@ -180,6 +180,20 @@ def test_a_source_that_is_away_fails_the_tick_with_the_reason(
         tick(pipeline, instance)
 
 
+def test_a_source_that_is_away_stops_no_other_and_then_fails_the_tick(
+    settings: Settings, instance: dg.DagsterInstance, corpus: Path
+) -> None:
+    both = Settings.of(home=settings.home, database_url=settings.database_url, source=["/mnt/away", str(corpus)])
+    with open_pipeline(both) as pipeline:
+        first = tick(pipeline, instance)
+        assert isinstance(first, dg.SensorResult)
+        assert first.run_requests
+        for request in first.run_requests:
+            launch(pipeline, instance, request)
+        with pytest.raises(TickFailed, match="'/mnt/away' does not exist"):
+            tick(pipeline, instance, first.cursor)
+
+
 def test_postgres_that_is_away_fails_the_tick_with_the_reason(settings: Settings, instance: dg.DagsterInstance) -> None:
     away = Settings.of(home=settings.home, source=settings.source, database_url="postgresql://nobody@127.0.0.1:9/texts")
     sensor = build_definitions(away).resolve_sensor_def("source_files_sensor")

@@ -47,6 +47,18 @@ def test_a_folder_is_loaded_and_found(pipeline: Pipeline, corpus: Path, run: Ing
     assert search(pipeline, "baking bread", 1)[0].source == "bread.md"
 
 
+def test_of_several_folders_one_that_is_not_there_stops_no_other(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "bees.txt").write_text("Bees sleep in winter.")
+    report = ingest(pipeline, [str(corpus), "/mnt/away", str(more)], instance=instance)
+    assert (report.loaded, len(report.failures)) == (4, 1)
+    assert "'/mnt/away' does not exist" in report.failures[0]
+    assert search(pipeline, "bees in winter", 1)[0].root == str(more)
+
+
 def test_the_ui_is_told_of_a_scan_that_found_something(instance: dg.DagsterInstance, corpus: Path, run: Ingest) -> None:
     run(corpus)
     (corpus / "bees.txt").write_text("Bees sleep in winter.")

@@ -26,6 +26,14 @@ def test_it_foretells_what_ingest_takes_and_then_only_the_change(pipeline: Pipel
     assert (changed.files, changed.chunks) == (1, 1)
 
 
+def test_the_same_text_in_two_sources_is_paid_once(pipeline: Pipeline, corpus: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "bees.txt").write_text((corpus / "bees.txt").read_text())
+    alone, both = estimate(pipeline, str(corpus)), estimate(pipeline, str(corpus), str(more))
+    assert (both.files, both.tokens, both.reused) == (alone.files + 1, alone.tokens, 1)
+
+
 @pytest.mark.parametrize(("tokens_per_minute", "requests_per_minute"), [(100, None), (None, 1), (10, 1_000)])
 def test_minutes_follow_the_scarcer_limit_and_money_the_tokens(
     tmp_path: Path, fresh_database_url: str, corpus: Path, tokens_per_minute: int | None, requests_per_minute: int | None

@@ -87,7 +87,7 @@ def test_a_source_that_an_earlier_version_called_after_the_links_target_goes_on_
     assert read(database, found) == {"two"}
     with database.connect() as connection:
         assert gone(connection) == []
-        (source,) = SourceResource(None).open(connection)
+        (source,) = SourceResource(()).open(connection).sources
         assert source.root == name
     assert forget_root(database, str(releases / "current")) == 1
     assert roots(database) == []
@@ -100,10 +100,10 @@ def test_a_folder_that_is_gone_is_named_and_stops_no_other(database: Database, r
         assert gone(connection) == []
         shutil.rmtree(releases / "rev1")
         assert gone(connection) == [str(releases / "rev1")]
-        assert [source.root for source in SourceResource(None).open(connection)] == [str(releases / "rev2")]
+        assert [source.root for source in SourceResource(()).open(connection).sources] == [str(releases / "rev2")]
         shutil.rmtree(releases / "rev2")
         with pytest.raises(SourceError, match=r"--forget-root '.*/rev1'"):
-            SourceResource(None).open(connection)
+            SourceResource(()).open(connection)
 
 
 def test_a_folder_is_not_loaded_twice_by_two_names(database: Database, releases: Path) -> None:

@@ -72,7 +72,8 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
         pipeline, source = pipeline_of(context, names), source_of(context, names)
         options = pipeline.scan_options("sensor" if config.quiet else "asset", quiet=config.quiet)
         with explained(), Kept(pipeline.database, "source_files", log=context.log.info) as kept:
-            places = kept.run(source.open)
+            opened = kept.run(source.open)
+            places = opened.sources
             confirmed = _confirmed(config, [place.root for place in places])
             results = [
                 scan_patiently(
@@ -83,8 +84,8 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
                 )
                 for place in places
             ]
-            for root in kept.run(gone):
-                context.log.warning(gone_line(root))
+            for line in (*opened.failed, *map(gone_line, kept.run(gone))):
+                context.log.warning(line)
             for result in results:
                 context.log.info(f"{result.root}: {result}")
                 if result.warning:
