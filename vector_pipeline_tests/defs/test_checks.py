@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.defs.names import Names
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline_tests.support.pipelines import Ingest
 
@@ -48,3 +49,21 @@ def test_a_source_that_is_away_makes_the_check_red_and_fails_no_run(
     red = _check(pipeline, instance, "table_matches_disk")
     assert not red.passed
     assert "is not on this machine any more" in (red.description or "")
+
+
+def test_all_checks_are_made_after_the_index_and_not_after_each_scan(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    definitions = build_definitions(pipeline.settings, opened=pipeline)
+    checks = dg.AssetSelection.checks(*Names().checks)
+    cursor = dg.evaluate_automation_conditions(definitions, instance, asset_selection=checks).cursor
+
+    def requested(asset: str) -> int:
+        nonlocal cursor
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+        found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=checks, cursor=cursor)
+        cursor = found.cursor
+        return found.total_requested
+
+    assert requested("source_files") == 0
+    assert requested("vector_index") == len(Names().checks)

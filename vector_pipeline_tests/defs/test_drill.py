@@ -1,7 +1,7 @@
 """The on-call table of docs/operations.md, line by line, as far as no other test shows it.
 
 Ticks that fail while Postgres or the source is away, and the times after which an arrival is tried again, are in
-test_sensor; a source that is away makes table_matches_disk red in test_checks.
+test_sensors; a source that is away makes table_matches_disk red in test_checks.
 """
 
 from __future__ import annotations

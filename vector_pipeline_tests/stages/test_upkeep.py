@@ -13,6 +13,9 @@ from vector_pipeline.store.fencing import take_over
 from vector_pipeline.store.manifest import finish_attempt
 from vector_pipeline_tests.support.pipelines import Ingest
 
+# It runs whole ingests.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def settings(tmp_path: Path, fresh_database_url: str) -> Settings:

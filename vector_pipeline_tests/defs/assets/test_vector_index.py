@@ -1,4 +1,4 @@
-"""When the index is kept by itself: once after loads, and again for what was loaded meanwhile."""
+"""The asset `vector_index`: materialized once after loads, and again for what was loaded meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dagster as dg
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
-from vector_pipeline.defs.names import Names
 from vector_pipeline.pipeline.pipeline import Pipeline
 
 
@@ -39,21 +38,3 @@ def test_what_is_loaded_while_the_index_is_kept_has_it_kept_again(
     assert requested() == 1
     materialized(instance, "vector_index")
     assert [requested(), requested()] == [0, 0]
-
-
-def test_all_checks_are_made_after_the_index_and_not_after_each_scan(
-    pipeline: Pipeline, instance: dg.DagsterInstance
-) -> None:
-    definitions = build_definitions(pipeline.settings, opened=pipeline)
-    checks = dg.AssetSelection.checks(*Names().checks)
-    cursor = dg.evaluate_automation_conditions(definitions, instance, asset_selection=checks).cursor
-
-    def requested(asset: str) -> int:
-        nonlocal cursor
-        materialized(instance, asset)
-        found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=checks, cursor=cursor)
-        cursor = found.cursor
-        return found.total_requested
-
-    assert requested("source_files") == 0
-    assert requested("vector_index") == len(Names().checks)
