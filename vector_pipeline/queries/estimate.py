@@ -110,8 +110,7 @@ def _count_file(
             for document, of_document in chunk_documents(documents, tokenizer, pipeline.chunking):
                 chunks += len(of_document)
                 for chunk in of_document:
-                    metadata = {**document.metadata, **chunk.metadata}
-                    context, context_tokens = in_front.of(path, metadata, chunk.tokens)
+                    context, context_tokens = in_front.of(path, document.metadata, chunk.metadata, chunk.tokens)
                     text, tokens = context + chunk.text, context_tokens + chunk.tokens
                     weights[content_hash(text)] = (tokens, weigh(tokens, text))
     except (FileRejected, OSError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,9 +81,11 @@ class ContextCounter:
     tokenizer: Tokenizer
     _last: tuple[str, int] = ("", 0)
 
-    def of(self, source: str, metadata: dict[str, Any], chunk_tokens: int) -> tuple[str, int]:
+    def of(
+        self, source: str, metadata: Mapping[str, Any], notes: Mapping[str, Any], chunk_tokens: int
+    ) -> tuple[str, int]:
         """The context of a chunk, and its tokens; empty where both together are more than a model takes."""
-        context = context_of(self.kind, source, metadata)
+        context = context_of(self.kind, source, metadata, notes)
         if context != self._last[0]:
             self._last = (context, self.tokenizer.count(context))
         return self._last if self._last[1] + chunk_tokens <= MAX_TOKENS_PER_INPUT else ("", 0)
@@ -100,7 +102,7 @@ def _row(
     merged = document.metadata
     if notes:
         merged = orjson.dumps(noted(metadata, notes), default=str).decode()
-    context, context_tokens = in_front.of(document.source, {**metadata, **notes}, chunk.tokens)
+    context, context_tokens = in_front.of(document.source, metadata, notes, chunk.tokens)
     return ChunkRow(
         *document[:5],
         text=chunk.text,
