@@ -7,6 +7,7 @@ import re
 import psycopg
 
 from vector_pipeline.errors import DatabaseError
+from vector_pipeline.store.clashes import clash
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 
 REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject)
@@ -21,10 +22,7 @@ def refusal(connection: Connection, database: Database, error: psycopg.Error) ->
         )
     found = re.search(r'"([^"]+)"', error.diag.message_primary or "")
     name = found[1] if found else "of that name"
-    return DatabaseError(
-        f"schema '{database.schema}' of {database.safe_url} already has a table '{name}' that is not the pipeline's: "
-        "set VECTOR_PIPELINE_SCHEMA to a schema of its own, such as vector_pipeline, which is made if it does not exist"
-    )
+    return clash(database, "table or type", name)
 
 
 def _grants(connection: Connection, database: Database) -> str:

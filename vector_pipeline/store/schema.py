@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
+from vector_pipeline.store.clashes import refuse_clashes
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 from vector_pipeline.store.locks import lock_migrations
 from vector_pipeline.store.pooling import refuse_transaction_pooling
@@ -163,6 +164,7 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
                 "upgrade the package"
             )
         fresh = sorted(set(files) - standing.applied)
+        refuse_clashes(connection, database, [files[n] for n in fresh], [files[n] for n in standing.applied])
         again = [] if standing.shared_complete else [n for n in sorted(standing.applied) if _is_shared(files[n])]
         _run(connection, database, vector, [files[number] for number in sorted([*fresh, *again])])
         for number in fresh:

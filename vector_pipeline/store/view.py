@@ -21,6 +21,20 @@ from vector_pipeline.store.space import Space
 VIEW = "document_chunks"
 INVOKER = "security_invoker"
 
+_ANOTHER = """
+SELECT s.name, CASE WHEN t.typrelid = 0::oid THEN 'type' WHEN v.relkind = 'v' THEN 'view' ELSE 'table' END
+FROM (SELECT pg_catalog.current_schema()) AS s (name)
+JOIN pg_namespace n ON n.nspname = s.name
+JOIN pg_type t ON t.typnamespace = n.oid AND t.typname = 'document_chunks'
+LEFT JOIN pg_class v ON v.oid = t.typrelid
+WHERE NOT EXISTS (
+    SELECT FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass::oid AND d.objid = r.oid
+    JOIN pg_class c ON c.oid = d.refobjid
+    WHERE r.ev_class = v.oid AND v.relkind = 'v' AND d.refclassid = 'pg_class'::regclass::oid
+    AND c.relnamespace = n.oid AND c.relname IN ('chunks', 'placed_chunks')
+)
+"""
+
 _SELECTED = sql.SQL(", ").join(
     sql.SQL("{} AS {}").format(sql.SQL(column.shown), sql.Identifier(column.name)) for column in SHOWN
 )
@@ -42,8 +56,9 @@ def replace_view(connection: Connection, space: Space, embeddings: str | None = 
     `embeddings` is what is to be the space's indexed table, where that has another name yet.
 
     Where the columns stay what they are, so does the view, with all that stands on it. Raises DatabaseError where it
-    has to be dropped and other objects depend on it.
+    has to be dropped and other objects depend on it, and where something else has its name.
     """
+    _refuse_another(connection)
     state = _state(connection)
     try:
         with connection.transaction():
@@ -126,6 +141,19 @@ def _definition(space: Space, embeddings: str | None, state: ViewState, *, repla
         sql.Identifier(space.landing),
         sql.SQL(JOINED),
     )
+
+
+def _refuse_another(connection: Connection) -> None:
+    """Raise DatabaseError if an application has a view, table or type of this name: it must not be replaced.
+
+    The view of every version stands on the table `chunks` or, from it, on `placed_chunks`.
+    """
+    row = connection.execute(_ANOTHER).fetchone()
+    if row is not None:
+        raise DatabaseError(
+            f"schema '{row[0]}' already has a {row[1]} 'document_chunks' that is not the pipeline's: rename it, or set "
+            "VECTOR_PIPELINE_SCHEMA to a schema of its own, such as vector_pipeline, which is made if it does not exist"
+        )
 
 
 def _drop(connection: Connection) -> None:

@@ -155,18 +155,6 @@ def test_no_two_migrations_have_the_same_number() -> None:
     assert len(numbers) == len(set(numbers)), names
 
 
-def test_a_table_of_the_application_s_own_is_one_line_and_stays(fresh_database_url: str) -> None:
-    with psycopg.connect(fresh_database_url, autocommit=True) as application:
-        application.execute("CREATE TABLE chunks (id integer)")
-        with pytest.raises(
-            DatabaseError, match=r"already has a table 'chunks' that is not the pipeline's: set VECTOR_P"
-        ):
-            schema.migrate(Database(fresh_database_url))
-        tables = application.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        assert tables == [("chunks",)]  # nothing of ours was left behind
-    assert schema.migrate(Database(fresh_database_url, "vector_pipeline"))
-
-
 def test_the_advice_for_a_missing_right_helps(tenant: Database, fresh_database_url: str) -> None:
     poor = Database(tenant.url)  # in schema public, which exists and is not the role's
     with pytest.raises(DatabaseError) as refused:
