@@ -45,14 +45,6 @@ class Kind:
         """Whether all packages of its reader are installed."""
         return all(find_spec(package) is not None for package in self.packages)
 
-    @property
-    def stamp(self) -> tuple[object, ...]:
-        """The versions that a text of this kind depends on. A file with another stamp is read again."""
-        own = (self.name, self.version, self.is_installed)
-        if not self.holds_files:
-            return own
-        return (*own, *(kind.stamp for kind in KINDS if not kind.holds_files))
-
 
 _HERE = "vector_pipeline.formats."
 
@@ -99,7 +91,22 @@ def kind_of(path: str) -> Kind | None:
 
 def not_installed() -> frozenset[str]:
     """The names of the kinds that cannot be read because the extra is not installed."""
-    return frozenset(kind.name for kind in KINDS if not kind.is_installed)
+    installed = _installed()
+    return frozenset(kind.name for kind in KINDS if not installed.issuperset(kind.packages))
+
+
+def stamps() -> dict[str, tuple[object, ...]]:
+    """The versions that a text depends on, by the name of its kind. A file with another stamp is read again."""
+    installed = _installed()
+    own = {kind.name: (kind.name, kind.version, installed.issuperset(kind.packages)) for kind in KINDS}
+    inner = tuple(own[kind.name] for kind in KINDS if not kind.holds_files)
+    return {kind.name: (*own[kind.name], *inner) if kind.holds_files else own[kind.name] for kind in KINDS}
+
+
+def _installed() -> set[str]:
+    """The installed packages of all readers. Each is looked for once, because many kinds need the same ones."""
+    packages = {package for kind in KINDS for package in kind.packages}
+    return {package for package in packages if find_spec(package) is not None}
 
 
 def load_reader(name: str) -> Reader:

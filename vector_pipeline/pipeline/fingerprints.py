@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from vector_pipeline.formats.kinds import KINDS, TEXT, kind_of
+from vector_pipeline.formats.kinds import TEXT, kind_of, stamps
 from vector_pipeline.text.chunking.chunker import CHUNKER_VERSION, ChunkingConfig
 from vector_pipeline.text.readers import ReaderOptions
 
@@ -28,7 +28,7 @@ class Fingerprints:
             cut += (chunking.context,)
         # The form for text is that of earlier versions, so that an update does not load all text files again.
         text = (TEXT.version, *cut, options.text_field, options.id_field)
-        by_kind = {kind.name: _digest(text if kind is TEXT else (kind.stamp, *cut)) for kind in KINDS}
+        by_kind = {name: _digest(text if name == TEXT.name else (stamp, *cut)) for name, stamp in stamps().items()}
         return cls(by_kind, _digest((sorted(by_kind.items()), options, *others)))
 
     def of(self, path: str) -> str:
