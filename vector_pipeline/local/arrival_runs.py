@@ -25,55 +25,73 @@ from vector_pipeline.store.locks import in_progress
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-def run_arrivals(
-    pipeline: Pipeline,
-    instance: dg.DagsterInstance,
-    arrivals: list[str],
-    report: IngestReport,
-    say: Callable[[str], None],
-) -> None:
-    """Run the job `ingest` for each arrival, then `index` once, and add what they did to the report.
+class LocalRuns:
+    """Runs of one pipeline in this process, and the definitions that they share."""
 
-    Raises ConfigurationError where the settings make no definitions, and KeyboardInterrupt where a run was interrupted.
-    """
-    names = Names(pipeline.settings.name)
-    definitions = build_definitions(pipeline.settings, opened=pipeline, finished=report.add, say=say)
-    register_arrivals(instance, names, arrivals)
-    counts = repeated(pipeline.database, "ingest", manifest.count_files)
-    # The scan was none of Dagster's: the UI shows it as it shows those of the sensor.
-    scanned = dg.AssetMaterialization(
-        names.asset("source_files"), metadata=scan_metadata(report.scans, counts, arrivals)
-    )
-    instance.report_runless_asset_event(scanned)
-    job = definitions.resolve_job_def(names.of("ingest"))
+    def __init__(self, pipeline: Pipeline, instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
+        self._pipeline = pipeline
+        self._instance = instance
+        self._say = say
+        self._report = IngestReport()
+        self._names = Names(pipeline.settings.name)
+        definitions = build_definitions(
+            pipeline.settings, opened=pipeline, finished=lambda outcome: self._report.add(outcome), say=say
+        )
+        self._ingest = definitions.resolve_job_def(self._names.of("ingest"))
+        self._index = definitions.resolve_job_def(self._names.of("index"))
+        self.index_is_due = False
+        """Whether arrivals were run since the last run of `index`."""
 
-    def run(arrival: str) -> dg.ExecuteInProcessResult | None:
+    def run_arrivals(self, arrivals: list[str], report: IngestReport) -> None:
+        """Run the job `ingest` for each arrival, and add what they did to the report.
+
+        Raises KeyboardInterrupt where a run was interrupted.
+        """
+        self._report = report
+        register_arrivals(self._instance, self._names, arrivals)
+        counts = repeated(self._pipeline.database, "ingest", manifest.count_files)
+        # The scan was none of Dagster's: the UI shows it as it shows those of the sensor.
+        scanned = dg.AssetMaterialization(
+            self._names.asset("source_files"), metadata=scan_metadata(report.scans, counts, arrivals)
+        )
+        self._instance.report_runless_asset_event(scanned)
+        # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
+        # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
+        for arrival in arrivals:
+            owner = repeated(self._pipeline.database, "ingest", partial(fencing.next_owner, arrival=arrival))
+            self.index_is_due = True
+            result = self._run(arrival)
+            if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
+                # Dagster catches Ctrl-C and takes it for a failure of the run.
+                raise KeyboardInterrupt
+            _add(report, self._pipeline, owner, result)
+            self._say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
+
+    def _run(self, arrival: str) -> dg.ExecuteInProcessResult | None:
         # Wait for another run of this arrival (one of the daemon's) to end.
         def wait(connection: Connection) -> int:
             while in_progress(connection, [arrival]):
                 time.sleep(0.5)
             return manifest.count_files(connection, arrival).pending
 
-        if not repeated(pipeline.database, "ingest", wait):
+        if not repeated(self._pipeline.database, "ingest", wait):
             return None
-        return job.execute_in_process(
-            partition_key=arrival, instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False
+        return self._ingest.execute_in_process(
+            partition_key=arrival,
+            instance=self._instance,
+            run_config=QUIET,
+            tags={TRIGGER: "cli"},
+            raise_on_error=False,
         )
 
-    # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
-    # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
-    for arrival in arrivals:
-        owner = repeated(pipeline.database, "ingest", partial(fencing.next_owner, arrival=arrival))
-        result = run(arrival)
-        if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
-            # Dagster catches Ctrl-C and takes it for a failure of the run.
-            raise KeyboardInterrupt
-        _add(report, pipeline, owner, result)
-        say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
-    index = definitions.resolve_job_def(names.of("index"))
-    result = index.execute_in_process(instance=instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False)
-    if not result.success:
-        report.failures.append(f"vector_index: {reason_of(result.get_step_failure_events())[0]}")
+    def run_index(self, report: IngestReport) -> None:
+        """Run the job `index`, and add what failed to the report."""
+        self.index_is_due = False
+        result = self._index.execute_in_process(
+            instance=self._instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False
+        )
+        if not result.success:
+            report.failures.append(f"vector_index: {reason_of(result.get_step_failure_events())[0]}")
 
 
 def _add(report: IngestReport, pipeline: Pipeline, owner: Owner, result: dg.ExecuteInProcessResult | None) -> None:

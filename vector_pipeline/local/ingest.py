@@ -7,17 +7,20 @@ Dagster is imported only if there is something to run, because the import takes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.settings import Settings
+from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.opening import open_sources
+from vector_pipeline.stages.changed_files import scan_changed
 from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import scan_patiently
 from vector_pipeline.store import manifest
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from vector_pipeline.defs.opening import TickLimits
+    from vector_pipeline.local.arrival_runs import LocalRuns
 
-__all__ = ["IngestReport", "ingest"]
+__all__ = ["IngestReport", "Ingesting", "ingest"]
 
 MAX_REJECTED = 1_000
 """Files of a source that earlier runs rejected and that a report names."""
@@ -55,52 +59,132 @@ def ingest(
     are loaded. Later failures are in the report. An interruption (Ctrl-C, SIGTERM) is always raised
     as KeyboardInterrupt.
     """
-    began = time.monotonic()
-    report = IngestReport()
-    settings = pipeline.settings
-    sources, report.failures = open_sources(locations)
-    with ExitStack() as stack:
-        with Kept(pipeline.database, "ingest", log=say) as kept:
-            kept.run(require_writable)
-            # Before the scan, so that a forgotten or mistyped model is reported at once and not at the first request.
-            kept.run(lambda connection: check_model(connection, settings))
-            if instance is None and may_have_started_runs(settings):
-                instance = stack.enter_context(open_instance_in_process(settings))
-            if instance is not None:
-                kept.run(partial(_release, instance, settings, limits))
-            options = pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
-            for source in sources:
-                result = scan_patiently(
-                    pipeline.database,
-                    source,
-                    options,
-                    progress=lambda _: pipeline.advance("files listed", 1_000),
-                    log=say,
-                )
-                say(f"{result.root}: {result}")
-                report.scans.append(result)
-                if result.warning:
-                    report.failures.append(result.warning)
-            report.gone = kept.run(gone)
-            for root in report.gone:
-                say(gone_line(root))
-            prints = pipeline.fingerprints
-            kept.run(lambda c: manifest.mark_stale_pending(c, prints.current, rejecting=prints.rejecting))
-            arrivals = kept.run(manifest.pending_arrivals)
-            pipeline.advance("files to load", kept.run(manifest.count_files).pending)
-            has_texts_without_terms = kept.run(has_backlog)
-        if arrivals:
-            from vector_pipeline.local.arrival_runs import run_arrivals
+    with Ingesting(pipeline, instance=instance, limits=limits, say=say) as ingesting:
+        return ingesting.ingest(locations, confirm_deletions=confirm_deletions)
 
-            instance = instance or stack.enter_context(open_instance_in_process(settings))
-            run_arrivals(pipeline, instance, arrivals, report, say)
-        elif has_texts_without_terms:
+
+class Ingesting:
+    """Several calls of `ingest`, which share Dagster's instance and the definitions. Use as a context manager."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        instance: dg.DagsterInstance | None = None,
+        limits: TickLimits | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._instance = instance
+        self._limits = limits
+        self._say = say
+        self._runs: LocalRuns | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    @property
+    def index_is_due(self) -> bool:
+        """Whether arrivals were run and the index was not maintained since."""
+        return self._runs is not None and self._runs.index_is_due
+
+    def ingest(
+        self,
+        locations: Sequence[str],
+        *,
+        confirm_deletions: bool = False,
+        changed: Collection[str] | None = None,
+    ) -> IngestReport:
+        """Like the function `ingest`.
+
+        `changed` are the absolute paths of files that are known to have changed. If looking at those is enough, the
+        sources are not scanned, and the index is left for a later call without `changed`.
+        """
+        began = time.monotonic()
+        report = IngestReport()
+        sources, report.failures = open_sources(locations)
+        with Kept(self._pipeline.database, "ingest", log=self._say) as kept:
+            self._prepare(kept)
+            options = self._pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
+            in_part = self._scan(sources, options, changed, report)
+            self._look_for_gone(kept, report)
+            arrivals, has_texts_without_terms = self._pending(kept)
+        if arrivals:
+            self._local_runs().run_arrivals(arrivals, report)
+        if self.index_is_due and not in_part:
+            self._local_runs().run_index(report)
+        elif has_texts_without_terms and not arrivals:
             # An earlier version loaded them. Where something is loaded, the run does this at its end.
-            maintain_lexical(pipeline.database, log=say)
-        with Kept(pipeline.database, "ingest", log=say) as kept:
+            maintain_lexical(self._pipeline.database, log=self._say)
+        with Kept(self._pipeline.database, "ingest", log=self._say) as kept:
             report.rejected_earlier = kept.run(partial(_rejected_earlier, report))
-    report.seconds = time.monotonic() - began
-    return report
+        report.seconds = time.monotonic() - began
+        return report
+
+    def _prepare(self, kept: Kept) -> None:
+        settings = self._pipeline.settings
+        kept.run(require_writable)
+        # Before the scan, so that a forgotten or mistyped model is reported at once and not at the first request.
+        kept.run(lambda connection: check_model(connection, settings))
+        if self._instance is None and may_have_started_runs(settings):
+            self._open_instance()
+        if self._instance is not None:
+            kept.run(partial(_release, self._instance, settings, self._limits))
+
+    def _scan(
+        self,
+        sources: Sequence[Source],
+        options: ScanOptions,
+        changed: Collection[str] | None,
+        report: IngestReport,
+    ) -> bool:
+        """Scan the sources, or only what changed in them; returns whether the latter was enough."""
+        found = None if changed is None else scan_changed(self._pipeline.database, sources, options, changed)
+        if found is not None:
+            report.scans += found
+            return True
+        for source in sources:
+            result = scan_patiently(
+                self._pipeline.database,
+                source,
+                options,
+                progress=lambda _: self._pipeline.advance("files listed", 1_000),
+                log=self._say,
+            )
+            self._say(f"{result.root}: {result}")
+            report.scans.append(result)
+            if result.warning:
+                report.failures.append(result.warning)
+        return False
+
+    def _look_for_gone(self, kept: Kept, report: IngestReport) -> None:
+        report.gone = kept.run(gone)
+        for root in report.gone:
+            self._say(gone_line(root))
+
+    def _pending(self, kept: Kept) -> tuple[list[str], bool]:
+        """The arrivals to run, and whether there are texts without terms."""
+        prints = self._pipeline.fingerprints
+        kept.run(lambda c: manifest.mark_stale_pending(c, prints.current, rejecting=prints.rejecting))
+        arrivals = kept.run(manifest.pending_arrivals)
+        self._pipeline.advance("files to load", kept.run(manifest.count_files).pending)
+        return arrivals, kept.run(has_backlog)
+
+    def _open_instance(self) -> dg.DagsterInstance:
+        if self._instance is None:
+            self._instance = self._opened.enter_context(open_instance_in_process(self._pipeline.settings))
+        return self._instance
+
+    def _local_runs(self) -> LocalRuns:
+        if self._runs is None:
+            from vector_pipeline.local.arrival_runs import LocalRuns
+
+            self._runs = LocalRuns(self._pipeline, self._open_instance(), self._say)
+        return self._runs
 
 
 def _release(

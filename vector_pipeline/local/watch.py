@@ -1,35 +1,51 @@
 """`ingest --watch`: one process that keeps running and brings the table in step whenever a source changes.
 
-Folders of this machine are watched by the operating system. Buckets, and folders that cannot be watched, are scanned
-every so often. Each change is one `ingest`: a scan, and runs through Dagster on the instance that stays open.
+Folders of this machine are watched by the operating system, which names the files that change: only those are looked at
+and loaded. When nothing has changed for a moment, the whole source is scanned and the index is maintained; a search
+finds texts that are not in the index yet all the same. Buckets, and folders that cannot be watched, are scanned every so
+often. All runs go through Dagster, on the instance that stays open.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import NoReturn
 
 from watchfiles import watch as watch_folders
 
 from vector_pipeline.errors import ConfigurationError, PipelineError
-from vector_pipeline.local.ingest import ingest
+from vector_pipeline.local.ingest import Ingesting
 from vector_pipeline.local.instance import open_instance_in_process
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.sources.opening import open_source
-
-# A watched folder is also scanned at this interval: an event may be lost, and failed arrivals are tried again.
-RESCAN_SECONDS = 60.0
-# A source that cannot be watched is scanned at this interval.
-POLL_SECONDS = 5.0
+from vector_pipeline.sources.selection import IGNORE_FILE
 
 # Changes within this time count as one, for example if an editor writes a file and renames it.
 DEBOUNCE_MS = 200
 # The time after which the watching thread notices that it should end, and reports that it has begun.
 TIMEOUT_MS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTimes:
+    """The times of a watch, in seconds."""
+
+    rescan: float = 60.0
+    """A watched folder is scanned as a whole at least this often: an event may be lost, and failed arrivals are tried
+    again."""
+    poll: float = 5.0
+    """A source that cannot be watched is scanned this often."""
+    settle: float = 3.0
+    """If nothing has changed for this time, the whole source is scanned and the index maintained."""
+
+
+ORDINARY = WatchTimes()
 
 
 def watch(
@@ -39,7 +55,7 @@ def watch(
     done: Callable[[IngestReport], None],
     say: Callable[[str], None] = lambda _: None,
     confirm_deletions: bool = False,
-    poll_seconds: float = POLL_SECONDS,
+    times: WatchTimes = ORDINARY,
 ) -> NoReturn:
     """Keep the table in step with some sources until an interruption; `done` receives the report of each `ingest`.
 
@@ -47,47 +63,85 @@ def watch(
     another PipelineError, such as of a Postgres that does not answer, it says so and tries again.
     """
     folders = [source.root for source in map(open_source, locations) if source.reads_cheaply]
-    every = RESCAN_SECONDS if len(folders) == len(locations) else poll_seconds
-    with open_instance_in_process(pipeline.settings) as instance, _watched(folders, say) as changes:
-        if folders and not changes.are_seen:
-            every = poll_seconds
-        done(ingest(pipeline, locations, instance=instance, confirm_deletions=confirm_deletions))
+    with (
+        open_instance_in_process(pipeline.settings) as instance,
+        _watched(folders, say, times) as changes,
+        Ingesting(pipeline, instance=instance) as ingesting,
+    ):
+        done(ingesting.ingest(locations, confirm_deletions=confirm_deletions))
         say(f"watching {', '.join(locations)}; Ctrl-C ends it")
+        is_watched = len(folders) == len(locations) and changes.are_seen
+        _Watch(ingesting, locations, changes, times, times.rescan if is_watched else times.poll, done, say).run()
+
+
+@dataclass(slots=True)
+class _Watch:
+    ingesting: Ingesting
+    locations: Sequence[str]
+    changes: _Changes
+    times: WatchTimes
+    every: float
+    """The time between two scans of everything."""
+    done: Callable[[IngestReport], None]
+    say: Callable[[str], None]
+
+    def run(self) -> NoReturn:
+        scanned, failed = time.monotonic(), False
         while True:
-            changes.wait(every)
+            changed = self.changes.wait(self._waiting_time(scanned, failed))
+            # A scan of everything also finds what could not be done before.
+            whole = failed or not changed or time.monotonic() - scanned >= self.every
             try:
-                done(ingest(pipeline, locations, instance=instance))
+                self.done(self.ingesting.ingest(self.locations, changed=None if whole else changed))
+                failed = False
             except ConfigurationError:
                 raise
             except PipelineError as error:
-                say(f"{error}; tried again in {every:,.0f} s")
-                time.sleep(every)
+                self.say(f"{error}; tried again in {self.every:,.0f} s, or at the next change")
+                failed = True
+            if whole:
+                scanned = time.monotonic()
+
+    def _waiting_time(self, scanned: float, failed: bool) -> float:
+        if failed:
+            return self.every
+        if self.ingesting.index_is_due:
+            return self.times.settle
+        return max(0.0, scanned + self.every - time.monotonic())
 
 
 class _Changes:
-    """Whether something has changed since the last call of `wait`."""
+    """What has changed since the last call of `wait`."""
 
     def __init__(self) -> None:
+        self._paths: set[str] = set()
+        self._lock = threading.Lock()
         self._changed = threading.Event()
         self.began = threading.Event()
         self.ended = threading.Event()
         self.are_seen = True
 
-    def note(self) -> None:
+    def note(self, paths: Iterable[str]) -> None:
+        """Add changed paths."""
+        with self._lock:
+            self._paths.update(paths)
         self._changed.set()
 
-    def wait(self, seconds: float) -> None:
-        """Return at a change (at once if there already was one), or after this many seconds."""
+    def wait(self, seconds: float) -> Collection[str]:
+        """The paths that changed: at a change (at once if there already was one), or none after this many seconds."""
         self._changed.wait(seconds)
         # Before the scan, so that a change during the scan causes another one.
         self._changed.clear()
+        with self._lock:
+            paths, self._paths = self._paths, set()
+        return paths
 
 
 @contextmanager
-def _watched(folders: Sequence[str], say: Callable[[str], None]) -> Iterator[_Changes]:
+def _watched(folders: Sequence[str], say: Callable[[str], None], times: WatchTimes) -> Iterator[_Changes]:
     """Watch folders in a thread while the block lasts; watching begins before the block."""
     changes = _Changes()
-    thread = threading.Thread(target=_look, args=(folders, changes, say), name="watching folders", daemon=True)
+    thread = threading.Thread(target=_look, args=(folders, changes, say, times), name="watching folders", daemon=True)
     if folders:
         thread.start()
         changes.began.wait()
@@ -99,7 +153,7 @@ def _watched(folders: Sequence[str], say: Callable[[str], None]) -> Iterator[_Ch
             thread.join()
 
 
-def _look(folders: Sequence[str], changes: _Changes, say: Callable[[str], None]) -> None:
+def _look(folders: Sequence[str], changes: _Changes, say: Callable[[str], None], times: WatchTimes) -> None:
     try:
         for found in watch_folders(
             *folders,
@@ -108,15 +162,24 @@ def _look(folders: Sequence[str], changes: _Changes, say: Callable[[str], None])
             yield_on_timeout=True,
             stop_event=changes.ended,
             raise_interrupt=False,
-            watch_filter=None,
+            watch_filter=lambda _, path: _concerns(folders, path),
             ignore_permission_denied=True,
         ):
             if found:
-                changes.note()
+                changes.note(path for _, path in found)
             changes.began.set()
     except OSError as error:
         # For example if the system's limit of watches is lower than the number of folders.
         changes.are_seen = False
-        say(f"{', '.join(folders)} cannot be watched ({error}); scanned every {POLL_SECONDS:,.0f} s instead")
+        say(f"{', '.join(folders)} cannot be watched ({error}); scanned every {times.poll:,.0f} s instead")
     finally:
         changes.began.set()
+
+
+def _concerns(folders: Sequence[str], path: str) -> bool:
+    """Whether a change of a path may change a source: hidden files do not belong to it, but say what to leave out."""
+    folder = next((folder for folder in folders if path.startswith(folder.rstrip("/") + "/")), None)
+    if folder is None:
+        return True
+    *folders_inside, name = PurePosixPath(path[len(folder) :].lstrip("/")).parts or ("",)
+    return not any(inside.startswith(".") for inside in folders_inside) and (name == IGNORE_FILE or name[:1] != ".")

@@ -6,6 +6,7 @@ a link to a folder never is, so there is no way out of the root and no way round
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -62,6 +63,17 @@ class LocalSource:
         finally:
             for folder in stack:
                 folder.close()
+
+    def look_at(self, path: str) -> ListedFile:
+        """A file as `walk` would list it, found by its path.
+
+        Raises FileNotFoundError if it is gone, and another OSError if only a walk can say what it is: a link, a folder,
+        a pipe, or a name that is not UTF-8.
+        """
+        found = beneath.status(self.folder, path)
+        if not stat.S_ISREG(found.st_mode) or not _is_text(path):
+            raise OSError(errno.EINVAL, "is no plain file", path)
+        return ListedFile(path, found.st_size, _fingerprint(found), _modified(found))
 
     def _enter(self, stack: list[_Folder], name: str, path: str) -> PassedOver | None:
         try:

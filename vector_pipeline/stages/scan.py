@@ -44,8 +44,9 @@ STILL_WRITTEN = "changed a moment ago and may still be written; the next scan lo
 
 @dataclass(slots=True)
 class ScanResult:
-    """The result of a scan, in numbers of files. `arrivals` holds the keys of the new arrivals, oldest first.
+    """The result of a scan, in numbers of files, and its time in seconds.
 
+    `arrivals` holds the keys of the new arrivals, oldest first.
     `touched` files have another fingerprint but the same bytes. `waiting` files are still being written. `withheld`
     deletions wait for confirmation because they are too many. `unfinished` means that the next scan does the rest of the
     listing and all deletions; `slow` means that this is for lack of time.
@@ -62,12 +63,15 @@ class ScanResult:
     left_out: int = 0
     unfinished: bool = False
     slow: bool = False
+    seconds: float = 0.0
     arrivals: list[str] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
     other_kinds: Counter[str] = field(default_factory=Counter)
     """Files without a reader, by suffix. They are not counted elsewhere."""
     waiting_paths: list[str] = field(default_factory=list)
     """The first files that are still being written."""
+    quiet_in: float = 0.0
+    """The time in seconds after which these files are quiet, if they do not change again."""
     without_reader: list[str] = field(default_factory=list)
     """The first files whose reader is not installed. They are counted in `other_kinds`."""
 
@@ -92,6 +96,13 @@ class ScanResult:
         more = f" and {len(self.arrivals) - 1:,} more" if len(self.arrivals) > 1 else ""
         rest = "; the rest of the source with the next scan" if self.unfinished and not self.slow else ""
         return f"{found} → arrival {self.arrivals[0]}{more}{rest}"
+
+    def add_waited(self, found: ScanResult) -> None:
+        """Add what a later look at waiting files found."""
+        for name in ("new", "changed", "touched", "unchanged"):
+            setattr(self, name, getattr(self, name) + getattr(found, name))
+        self.arrivals += found.arrivals
+        self.waiting, self.waiting_paths = found.waiting, found.waiting_paths
 
     @property
     def warning(self) -> str | None:
@@ -140,11 +151,12 @@ def scan(
         if isinstance(source, LocalSource):
             note_location(writer, source.root, source.folder)
         before = scans.files_ahead(writer, source.root)
-        run = _Scan(source, options, ScanResult(source.root), writer, ahead_before=before)
+        run = ScanRun(source, options, ScanResult(source.root), writer, ahead_before=before)
         # Closed explicitly, so that an error on the way does not leave the reading transaction open.
         with closing(manifest.known_files(reader, source.root)) as known:
             run.compare(source.walk(run.wants), known, progress)
         run.finish()
+        run.result.seconds = time.monotonic() - run.began
         return run.result
 
 
@@ -161,7 +173,9 @@ def scan_patiently(
 
 
 @dataclass(slots=True)
-class _Scan:
+class ScanRun:
+    """One scan: it takes pairs of a listed and a known file, and registers what differs as arrivals."""
+
     source: Source
     options: ScanOptions
     result: ScanResult
@@ -211,7 +225,7 @@ class _Scan:
                 if listed.hides_files:
                     self.hidden.add(listed.path)
             elif listed is not None:
-                self._present(listed, known)
+                self.present(listed, known)
                 self.looked_at += 1
                 if progress and self.looked_at % 1_000 == 0:
                     progress(self.looked_at)
@@ -224,7 +238,8 @@ class _Scan:
         self.known += 1
         self.gone.append(known.path)
 
-    def _present(self, listed: ListedFile, known: KnownFile | None) -> None:
+    def present(self, listed: ListedFile, known: KnownFile | None) -> None:
+        """Take a file that the source has."""
         if self.not_installed and (kind := kind_of(listed.path)) is not None and kind.name in self.not_installed:
             self._without_reader(listed, known)
             return
@@ -242,8 +257,10 @@ class _Scan:
             # If reading is expensive, a file that is still racy has to wait until it is not.
             self.result.unchanged += 1
             return
-        if not self._is_quiet(listed, now):
+        quiet_in = self._quiet_in(listed, now)
+        if quiet_in > 0:
             self.result.waiting += 1
+            self.result.quiet_in = max(self.result.quiet_in, quiet_in)
             if len(self.result.waiting_paths) < KEPT:
                 self.result.waiting_paths.append(listed.path)
             return
@@ -255,19 +272,19 @@ class _Scan:
             self.result.changed += 1
         self._gather(FileChange(listed.path, listed.size, fingerprint))
 
-    def _is_quiet(self, listed: ListedFile, now: float) -> bool:
-        """Whether a file has not changed for long enough, so that it is probably written completely."""
+    def _quiet_in(self, listed: ListedFile, now: float) -> float:
+        """The seconds until a file has not changed for long enough and is probably written completely; 0.0 if it is."""
         quiet, age = self.options.quiet_seconds, now - listed.modified
         if not quiet or age >= quiet:
-            return True
+            return 0.0
         if age >= 0:
-            return False
+            return quiet - age
         # A time ahead of this clock says nothing of that, but whether the file looks as it did at an earlier scan does.
         fingerprint, since = self.ahead_before.get(listed.path, ("", now))
         since = min(since, now) if fingerprint == listed.fingerprint else now
         if len(self.ahead) < KEPT:
             self.ahead[listed.path] = (listed.fingerprint, since)
-        return now - since >= quiet
+        return max(0.0, quiet - (now - since))
 
     def _without_reader(self, listed: ListedFile, known: KnownFile | None) -> None:
         """A file whose reader is not installed here: what was loaded of it elsewhere stays, and a new one waits."""
@@ -308,12 +325,18 @@ class _Scan:
             self.result.arrivals.append(key)
             self.gathered, self.gathered_bytes = [], 0
 
-    def finish(self) -> None:
+    def finish_portion(self) -> None:
+        """Register what was taken, without the files that the manifest alone has."""
         manifest.refresh_fingerprints(self.writer, self.source.root, self.touched)
+        self._register()
+
+    def finish(self) -> None:
+        """Register what was taken, and the deletions where the listing was walked to its end."""
         if self.result.unfinished:
             # Whether a listing is suspiciously short is only known at its end.
-            self._register()
+            self.finish_portion()
             return
+        manifest.refresh_fingerprints(self.writer, self.source.root, self.touched)
         gone = [path for path in self.gone if not lies_in(path, self.hidden)]
         if self._suspicious(len(gone)):
             self.result.withheld = len(gone)

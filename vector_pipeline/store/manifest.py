@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -97,6 +97,17 @@ def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
             (root,),
         )
         yield from cursor
+
+
+def find_files(connection: Connection, root: str, paths: Collection[str]) -> dict[str, KnownFile]:
+    """The files of a root with these paths, by path. Paths that the manifest does not have are left out."""
+    with connection.cursor(row_factory=class_row(KnownFile)) as cursor:
+        cursor.execute(
+            "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
+            "WHERE source_key = ANY(%s)",
+            ([source_key(root, path) for path in paths],),
+        )
+        return {file.path: file for file in cursor}
 
 
 def count_present(connection: Connection, root: str) -> int:
