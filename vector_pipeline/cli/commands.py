@@ -318,3 +318,22 @@ def dev(port: int, host: str) -> None:
     from vector_pipeline.cli.dev import run_dev
 
     sys.exit(run_dev(Settings.from_environment(), host, port))
+
+
+@cli.command()
+def mcp() -> None:
+    """Serve searches and documents to an assistant, as an MCP server on stdin and stdout.
+
+    An MCP client starts this command; docs/search.md shows how to register it. It needs the extra
+    vector-pipeline[mcp].
+    """
+    settings = Settings.from_environment()
+    try:
+        from vector_pipeline.cli.mcp_server import serve
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        raise ConfigurationError(
+            "the MCP server needs another package, in version 2 or later: `pip install 'vector-pipeline[mcp]'`"
+        ) from None
+    serve(settings)

@@ -11,9 +11,12 @@ from typing import Any, Self
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.queries.embed import Vectors, embed_texts
 from vector_pipeline.queries.question_vectors import QuestionVectors
+from vector_pipeline.queries.read import read_document, read_neighbours
 from vector_pipeline.queries.search import answer, question_of
+from vector_pipeline.queries.status import read_status
 from vector_pipeline.settings import Settings
 from vector_pipeline.store.pool import ConnectionPool
+from vector_pipeline.store.search.documents import Chunk, DocumentText
 from vector_pipeline.store.search.hybrid import Mode
 from vector_pipeline.store.search.results import SearchResult
 
@@ -100,6 +103,33 @@ class Corpus:
         return await asyncio.to_thread(
             self.search, query, k, mode=mode, source=source, root=root, where=where, context=context
         )
+
+    def document(
+        self, document_id: str, *, root: str | None = None, start: int = 0, characters: int | None = None
+    ) -> DocumentText:
+        """The text of a document, joined from its chunks without repetition.
+
+        `document_id` is that of a result. `root` is needed only if several roots have a document of this id. `start`
+        and `characters` choose a part; its `next_start` is where the rest begins. No chunk holds the white space between
+        chunks, so there it has the same number of spaces or line breaks.
+        Raises ConfigurationError if no such document is loaded, or an argument is invalid.
+        """
+        with self._pool.connection() as connection:
+            return read_document(connection, document_id, root=root, start=start, characters=characters)
+
+    def neighbours(
+        self, document_id: str, chunk_index: int, *, root: str | None = None, before: int = 1, after: int = 1
+    ) -> list[Chunk]:
+        """A chunk of a document with the chunks before and after it, in the order of the text.
+
+        `document_id` and `chunk_index` are those of a result. Raises ConfigurationError if there is no such chunk.
+        """
+        with self._pool.connection() as connection:
+            return read_neighbours(connection, document_id, chunk_index, root=root, before=before, after=after)
+
+    def status(self) -> dict[str, Any]:
+        """The state of the table, as `vector-pipeline status --json` prints it."""
+        return read_status(self._pipeline)
 
     def embed(self, texts: str | Sequence[str]) -> Vectors:
         """Vectors of one text, shape (dimensions,), or of several, shape (len(texts), dimensions); float32.

@@ -111,6 +111,49 @@ def test_context_is_the_text_around_without_repetition(searched: Corpus) -> None
     assert "".join(with_context.context.split()) in squeezed
 
 
+def test_a_document_is_read_whole_or_in_parts(searched: Corpus, pages: Path) -> None:
+    text = searched.document("long/report.txt").text
+    assert "".join(text.split()) == "".join(DOCUMENT.split())
+    assert len(text) == len(DOCUMENT.rstrip())
+    parts, start = [], 0
+    while True:
+        part = searched.document("long/report.txt", root=str(pages), start=start, characters=701)
+        parts.append(part.text)
+        if part.next_start is None:
+            break
+        assert len(part.text) == 701
+        start = part.next_start
+    assert "".join(parts) == text
+    assert (part.characters, part.source, part.root) == (len(text), "long/report.txt", str(pages))
+
+
+def test_the_chunks_around_a_result_are_its_neighbours(searched: Corpus) -> None:
+    (result,) = searched.search("Paragraph 17 of the long report", k=1)
+    around = searched.neighbours(result.document_id, result.chunk_index, before=2)
+    assert [chunk.chunk_index - result.chunk_index for chunk in around] == [-2, -1, 0, 1]
+    assert (around[2].page_content, around[2].metadata) == (result.page_content, result.metadata)
+    whole = searched.neighbours(result.document_id, 0, after=1_000)
+    assert len(whole) == searched.document(result.document_id).chunks
+    assert searched.neighbours(result.document_id, 0, before=3, after=0) == whole[:1]
+
+
+def test_what_cannot_be_read_is_named(searched: Corpus) -> None:
+    for name in ("no/such.txt", "", "a\0b", "\ud800", "ops/errors.txt#1"):
+        with pytest.raises(ConfigurationError, match=r"no document .* is loaded; use the document_id of"):
+            searched.document(name)
+    report = "long/report.txt"
+    with pytest.raises(ConfigurationError, match="nothing was ingested from '/nowhere'"):
+        searched.document(report, root="/nowhere")
+    wrongs: list[dict[str, Any]] = [{"start": -1}, {"characters": 0}, {"start": 10**12}]
+    for wrong in wrongs:
+        with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+            searched.document(report, **wrong)
+    with pytest.raises(ConfigurationError, match=r"there is no chunk 1000000000000 in 'long/report.txt', which has"):
+        searched.neighbours(report, 10**12)
+    with pytest.raises(ConfigurationError, match="both must be 0 or more"):
+        searched.neighbours(report, 0, before=-1)
+
+
 def test_two_roots_with_the_same_paths_are_told_apart(
     tmp_path: Path, pages: Path, run: Ingest, settings: Settings
 ) -> None:
@@ -122,6 +165,9 @@ def test_two_roots_with_the_same_paths_are_told_apart(
         assert {r.root for r in corpus.search("ERR-4012", k=2)} == {str(pages.resolve()), str(other.resolve())}
         (only,) = corpus.search("ERR-4012", k=1, root=str(other))
         assert only.page_content == "ERR-4012 is something else in this house."
+        assert corpus.document("ops/errors.txt", root=str(other)).text == only.page_content
+        with pytest.raises(ConfigurationError, match=r"several roots have a document .ops/errors.txt'"):
+            corpus.neighbours("ops/errors.txt", 0)
         assert all(r.root == str(other.resolve()) for r in corpus.search("what does the error mean", root=str(other)))
         with pytest.raises(ConfigurationError, match="nothing was ingested from"):
             corpus.search("ERR-4012", root="/nowhere")
