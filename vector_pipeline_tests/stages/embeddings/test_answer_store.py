@@ -1,67 +1,31 @@
-"""Paid answers are never lost: not while Postgres is away, and not by two runs that want the same texts."""
+"""Paid answers are never lost while Postgres is away, restarts or refuses them."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
 
-from vector_pipeline.embedding.client import EmbeddingInput
-from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from vector_pipeline.errors import DatabaseError, DatabaseUnavailable
 from vector_pipeline.pipeline.model import client_config, targets
-from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
-from vector_pipeline.settings import Settings
+from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.plan import EmbedResult, embed_plan
 from vector_pipeline.stages.streams import PlannedText
-from vector_pipeline.store import vectors
 from vector_pipeline.store.shared.spending import spent_today
-from vector_pipeline.store.space import active_space
-from vector_pipeline_tests.support.asking import inputs, many
+from vector_pipeline_tests.support.asking import many
 from vector_pipeline_tests.support.interrupted_run import TEXTS
 from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
-
-
-@contextmanager
-def opened(home: Path, url: str, server: RunningServer, **values: Any) -> Iterator[Pipeline]:
-    settings = Settings.of(home=home, database_url=url, openai_base_url=server.url, openai_api_key="sk-test", **values)
-    with open_pipeline(settings) as pipeline:
-        yield pipeline
-
-
-def embed(
-    pipeline: Pipeline, inputs: list[EmbeddingInput], per_request: int = 20, result: EmbedResult | None = None
-) -> EmbedResult:
-    with pipeline.database.connect() as connection:
-        (target,) = targets(connection, pipeline.settings)
-    plan = [
-        PlannedText(number // per_request, target.name, i.content_hash, i.text, i.tokens)
-        for number, i in enumerate(inputs)
-    ]
-    return embed_plan(pipeline, plan, client_config(pipeline.settings), result=result)
-
-
-def missing(pipeline: Pipeline, inputs: list[EmbeddingInput]) -> int:
-    with pipeline.database.connect() as connection:
-        space = active_space(connection)
-        assert space is not None
-        return len(vectors.missing(connection, space, [i.content_hash for i in inputs]))
-
-
-def billed(server: RunningServer) -> int:
-    """Texts that the server answered and wants money for."""
-    return sum(server.seen.billed.values())
+from vector_pipeline_tests.support.plans import billed, embed, missing, opened
 
 
 @contextmanager
@@ -117,41 +81,6 @@ def test_answers_that_postgres_never_took_are_kept_in_a_file_and_stored_by_the_n
         assert missing(pipeline, asked) == 0
         assert (more.usage.inputs, billed(server)) == (65 - first, 65)
         assert list((tmp_path / "spilled").rglob("*.npz")) == []
-
-
-def test_two_runs_that_want_the_same_texts_pay_for_them_once(tmp_path: Path, fresh_database_url: str) -> None:
-    asked = many(200)
-    start = threading.Barrier(2)
-
-    def run(pipeline: Pipeline, wanted: list[EmbeddingInput]) -> EmbedResult:
-        start.wait()
-        return embed(pipeline, wanted)
-
-    with (
-        serve(ServerConfig(latency=0.2)) as server,
-        opened(tmp_path, fresh_database_url, server) as pipeline,
-        ThreadPoolExecutor(2) as pool,
-    ):
-        runs = [pool.submit(run, pipeline, wanted) for wanted in (asked, asked[::-1])]
-        results = [run.result() for run in runs]
-        assert missing(pipeline, asked) == 0
-        assert billed(server) == 200
-        assert sum(result.stored for result in results) == 200
-
-
-def test_a_plan_made_before_a_model_had_a_space_is_sent_once_another_run_made_it(
-    tmp_path: Path, fresh_database_url: str
-) -> None:
-    model = "somebodys/own-model"
-    with (
-        serve(ServerConfig(model=model)) as server,
-        opened(tmp_path, fresh_database_url, server, model=model) as pipeline,
-    ):
-        embed(pipeline, many(5))
-        later = many(5, start=5)
-        plan = [PlannedText(0, model, i.content_hash, i.text, i.tokens) for i in later]
-        assert embed_plan(pipeline, plan, client_config(pipeline.settings)).stored == 5
-        assert missing(pipeline, later) == 0
 
 
 def spent(pipeline: Pipeline) -> float:
@@ -295,30 +224,6 @@ def test_a_kept_answer_of_an_earlier_version_is_stored(tmp_path: Path, fresh_dat
         assert not list(folder.iterdir())
 
 
-def test_a_model_of_too_many_dimensions_is_refused_for_the_price_of_one_text(
-    tmp_path: Path, fresh_database_url: str
-) -> None:
-    model = "somebodys/wide-model"
-    with (
-        serve(ServerConfig(model=model, dimensions=4_096)) as server,
-        opened(tmp_path, fresh_database_url, server, model=model) as pipeline,
-    ):
-        with pytest.raises(ConfigurationError, match="4,096"):
-            embed(pipeline, many(60))
-        assert billed(server) == 1
-
-
-def test_only_the_first_text_of_an_unknown_model_is_not_sent_in_a_batch(tmp_path: Path, fresh_database_url: str) -> None:
-    model = "somebodys/own-model"
-    with (
-        serve(ServerConfig(model=model, batch_seconds=3_600)) as server,
-        opened(tmp_path, fresh_database_url, server, model=model, embedding_mode="batch") as pipeline,
-    ):
-        result = embed(pipeline, many(60))
-        assert (billed(server), result.stored) == (1, 1)
-        assert result.stopped == "59 texts wait for answers of batches; a later run loads their files"
-
-
 def test_an_interrupted_run_waits_for_what_it_has_sent(tmp_path: Path, fresh_database_url: str) -> None:
     """Ctrl-C: what is under way is billed, and would be paid for again."""
     with serve(ServerConfig(latency=0.5, tokens_per_minute=100_000_000)) as server:
@@ -334,19 +239,3 @@ def test_an_interrupted_run_waits_for_what_it_has_sent(tmp_path: Path, fresh_dat
             embed(pipeline, asked)
             assert missing(pipeline, asked) == 0
         assert billed(server) == TEXTS
-
-
-def test_a_text_that_was_refused_before_there_was_a_space_is_not_sent_again(
-    tmp_path: Path, fresh_database_url: str
-) -> None:
-    model = "somebodys/own-model"
-    asked = [*inputs("a cursed text"), *many(20)]
-    with (
-        serve(ServerConfig(model=model, bad_word="cursed")) as server,
-        opened(tmp_path, fresh_database_url, server, model=model) as pipeline,
-    ):
-        first = embed(pipeline, asked)
-        assert (first.stored, list(first.rejected)) == (20, [asked[0].content_hash.hex()])
-        requests = server.seen.requests
-        embed(pipeline, asked)
-        assert server.seen.requests == requests

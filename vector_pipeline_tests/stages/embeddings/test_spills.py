@@ -18,9 +18,9 @@ from vector_pipeline.errors import DatabaseError, StorageError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.embeddings.spills import Reserve, folder_of, read_spilled, remove_abandoned, spilled_files
 from vector_pipeline.store.space import active_space
-from vector_pipeline_tests.stages.embeddings.test_answer_store import embed, missing, opened
 from vector_pipeline_tests.support.asking import many
 from vector_pipeline_tests.support.openai_server import serve
+from vector_pipeline_tests.support.plans import embed, missing, opened
 
 SPACE = "text-embedding-3-small"
 """The model's name, as before its first answer."""
