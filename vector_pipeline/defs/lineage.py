@@ -17,10 +17,14 @@ _MADE_OF: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "chunks": {
         "source": ("documents.source",),
         "document_id": ("documents.document_id",),
+        "chunk_index": ("documents.text",),
         "start_char": ("documents.text",),
         "end_char": ("documents.text",),
         "text": ("documents.text",),
         "metadata": ("documents.metadata", "documents.text"),
+        "token_count": ("documents.text",),
+        # Of what is embedded: the context may name the file or its title.
+        "content_hash": ("documents.text", "documents.source", "documents.metadata"),
     },
     "token_batches": {
         "content_hash": ("chunks.content_hash",),
@@ -45,6 +49,7 @@ _MADE_OF: Mapping[str, Mapping[str, tuple[str, ...]]] = {
                 "content_hash",
             )
         },
+        "id": ("chunks.source", "chunks.document_id", "chunks.text"),
         "page_content": ("chunks.text",),
         "embedding": ("embeddings.embedding",),
     },
