@@ -161,6 +161,8 @@ def show_status(found: dict[str, Any]) -> None:
         f"files     {files['loaded']:,} loaded, {files['pending']:,} pending, {files['rejected']:,} rejected, "
         f"{files['deleted']:,} deleted"
     )
+    if found["progress"]:
+        emit(f"loading   {found['progress']['line']}")
     for scan in found["scans"]:
         _show_scan(scan)
     for root in found["gone"]:

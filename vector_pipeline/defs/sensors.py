@@ -19,6 +19,7 @@ from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import ScanResult
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.load_progress import load_progress
 
 _TAGS = {TRIGGER: "sensor"}
 
@@ -129,12 +130,13 @@ class _Tick:
             return
         self.cursor = self.cursor.model_copy(update={"shown": now})
         counts, pending = manifest.count_files(self.connection), manifest.pending_arrivals(self.connection)
+        progress = load_progress(self.connection, counts)
         key = names.asset("source_files")
         if results is not None and found:
             # The asset is the manifest, so the graph shows the time of the last scan, whichever process scanned.
-            self.events.append(dg.AssetMaterialization(key, metadata=scan_metadata(results, counts, pending)))
+            self.events.append(dg.AssetMaterialization(key, metadata=scan_metadata(results, counts, pending, progress)))
         else:
-            self.events.append(dg.AssetObservation(key, metadata=state_metadata(counts, pending)))
+            self.events.append(dg.AssetObservation(key, metadata=state_metadata(counts, pending, progress)))
         self.events += evaluations(self.connection, names, state)
 
     def _result(self) -> dg.SensorResult | dg.SkipReason:

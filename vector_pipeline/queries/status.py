@@ -10,6 +10,7 @@ from vector_pipeline.stages.roots import gone
 from vector_pipeline.store import manifest, scans, sizes
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.counts import CHUNKS, count_rows
+from vector_pipeline.store.load_progress import LoadProgress, load_progress
 from vector_pipeline.store.space import Space, count_missing, count_vectors, list_spaces
 
 
@@ -26,6 +27,7 @@ def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
                 "rejected": counts.rejected,
                 "deleted": counts.deleted,
             },
+            "progress": _progress(load_progress(connection, counts)),
             "roots": manifest.known_roots(connection),
             "gone": gone(connection),
             "scans": _scans(connection),
@@ -56,6 +58,19 @@ def read_status(pipeline: Pipeline, path: str | None = None) -> dict[str, Any]:
                 for state in manifest.states_of(connection, path)
             ]
         return found
+
+
+def _progress(found: LoadProgress | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    rate, left = found.files_per_minute, found.minutes_left
+    return {
+        "share": round(found.share, 4),
+        "files_per_minute": None if rate is None else round(rate, 1),
+        "minutes_left": None if left is None else round(left, 1),
+        "usd_today": round(found.usd_today, 6),
+        "line": str(found),
+    }
 
 
 def _scans(connection: Connection) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.counts import CHUNKS, count_rows
 from vector_pipeline.store.failed_arrivals import fail_attempt
 from vector_pipeline.store.kept import repeated
+from vector_pipeline.store.load_progress import LoadProgress, load_progress
 
 COLUMNS = {column.name: (column.type, column.description) for column in SHOWN}
 
@@ -38,22 +39,24 @@ def build_document_rows(opening: Opening) -> dg.AssetsDefinition:
     def document_rows(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
         with work_on(context, opening.names) as work:
             result = load_arrival(work.pipeline, work.arrival, from_reader(chunks, ChunkRow))
-            pending, rows, states = _close(work, result)
+            pending, rows, states, progress = _close(work, result)
         opening.finished(result)
         context.log.info(f"{result.loaded:,} files loaded, {result.rows:,} rows, {result.deleted:,} files deleted")
+        if progress is not None:
+            context.log.info(f"in all {progress}")
         return dg.MaterializeResult(metadata=_metadata(result, states, pending, rows))
 
     return document_rows
 
 
-def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.FileState]]:
+def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.FileState], LoadProgress | None]:
     """Close the arrival, or record why files are still pending.
 
-    Returns the number of pending files, the approximate number of rows in the table, and the states of the arrival's
-    files.
+    Returns the number of pending files, the number of rows in the table, the states of the arrival's files, and how far
+    the load of all arrivals is.
     """
 
-    def close(connection: Connection) -> tuple[int, int, list[manifest.FileState]]:
+    def close(connection: Connection) -> tuple[int, int, list[manifest.FileState], LoadProgress | None]:
         manifest.note_rejections(connection, work.arrival, work.pipeline.fingerprints.rejecting)
         pending = manifest.finish_attempt(connection, work.arrival)
         if pending:
@@ -62,7 +65,7 @@ def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.File
         states = manifest.files_with_status(
             connection, "pending", "rejected", "loaded", "deleted", arrival=work.arrival, limit=2_000
         )
-        return pending, count_rows(connection, CHUNKS), states
+        return pending, count_rows(connection, CHUNKS), states, load_progress(connection)
 
     return repeated(work.pipeline.database, "document rows", close)
 

@@ -1,6 +1,7 @@
 """`source_files`: the manifest as an asset. To materialize it means to scan the source."""
 
 from dataclasses import replace
+from functools import partial
 
 import dagster as dg
 
@@ -14,6 +15,7 @@ from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import ScanResult, scan_patiently
 from vector_pipeline.store import manifest
 from vector_pipeline.store.kept import Kept
+from vector_pipeline.store.load_progress import LoadProgress, load_progress
 
 COLUMNS = {
     "root": ("text", "folder or URL of the source"),
@@ -92,10 +94,11 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
                     context.log.warning(result.warning)
             arrivals = kept.run(manifest.pending_arrivals)
             counts = kept.run(manifest.count_files)
+            progress = kept.run(partial(load_progress, counts=counts))
             # After a manual scan also those that are loaded, because a person may have deleted the partition.
             registered = arrivals if config.quiet else kept.run(manifest.owning_arrivals)
         register_arrivals(context.instance, names, registered)
-        return dg.MaterializeResult(metadata=scan_metadata(results, counts, arrivals))
+        return dg.MaterializeResult(metadata=scan_metadata(results, counts, arrivals, progress))
 
     return source_files
 
@@ -119,7 +122,10 @@ def register_arrivals(instance: dg.DagsterInstance, names: Names, arrivals: list
 
 
 def scan_metadata(
-    results: list[ScanResult], counts: manifest.ManifestCounts, arrivals: list[str]
+    results: list[ScanResult],
+    counts: manifest.ManifestCounts,
+    arrivals: list[str],
+    progress: LoadProgress | None = None,
 ) -> dict[str, dg.MetadataValue]:
     """The result of a scan as numbers for plots and as tables."""
     found = {
@@ -139,19 +145,27 @@ def scan_metadata(
         tables["passed_over"] = dg.MetadataValue.table(passed_over)
     return {
         **found,
-        **state_metadata(counts, arrivals),
+        **state_metadata(counts, arrivals, progress),
         "files_not_read": dg.MetadataValue.int(sum(result.other_kinds.total() for result in results)),
         **tables,
     }
 
 
-def state_metadata(counts: manifest.ManifestCounts, arrivals: list[str]) -> dict[str, dg.MetadataValue]:
-    """The number of files with each status, and the pending arrivals."""
+def state_metadata(
+    counts: manifest.ManifestCounts, arrivals: list[str], progress: LoadProgress | None = None
+) -> dict[str, dg.MetadataValue]:
+    """The number of files with each status, the pending arrivals, and how far their load is."""
+    loading: dict[str, dg.MetadataValue] = {}
+    if progress is not None:
+        loading["share_loaded"] = dg.MetadataValue.float(round(progress.share, 4))
+        loading["usd_today"] = dg.MetadataValue.float(round(progress.usd_today, 6))
+        loading["loading"] = dg.MetadataValue.text(str(progress))
     return {
         "dagster/row_count": dg.MetadataValue.int(counts.loaded + counts.pending + counts.rejected),
         "files_loaded": dg.MetadataValue.int(counts.loaded),
         "files_pending": dg.MetadataValue.int(counts.pending),
         "files_rejected": dg.MetadataValue.int(counts.rejected),
         "files_deleted": dg.MetadataValue.int(counts.deleted),
+        **loading,
         "pending_arrivals": dg.MetadataValue.md("\n".join(f"- `{key}`" for key in arrivals[:100]) or "none"),
     }
