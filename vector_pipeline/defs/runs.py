@@ -17,13 +17,10 @@ PARTITION = "dagster/partition"
 TRIGGER = "vector_pipeline/trigger"
 """Tag of a run that names what requested it: sensor, schedule, batches, automation or cli; a person's run has none."""
 
-ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+# Named are those that are not under way, because newer versions of Dagster have more (SUSPENDED since 1.13). MANAGED is
+# a run of another system.
+ACTIVE = [status for status in dg.DagsterRunStatus if status.name not in ("SUCCESS", "FAILURE", "CANCELED", "MANAGED")]
+"""The statuses of runs that are queued or under way."""
 
 WILL_RETRY = "dagster/will_retry"
 

@@ -75,13 +75,15 @@ def test_the_documents_of_a_file_carry_what_the_manifest_knows_of_it(database: D
 
 def test_a_rejected_file_is_named_with_its_reason_and_stops_no_other(database: Database, folder: Path) -> None:
     (folder / "a.txt").write_text("Before it.")
-    (folder / "b\n.json").write_text('{"text": ')
+    (folder / "b.csv").write_text("id,bo\x1b[2Jdy\n1,one\n")
     (folder / "c.txt").write_text("After it.")
     rows, outcome = read(database, arrival_of(database, folder))
     assert [row.text for row in rows] == ["Before it.", "After it."]
-    (reason,) = outcome.rejected.values()
-    assert states(database)["b\n.json"] == ("rejected", reason)
-    assert "\n" not in reason
+    reason = outcome.rejected["b.csv"]
+    assert states(database)["b.csv"] == ("rejected", reason)
+    # The reason quotes the file, and what clears a terminal is shown as it is written.
+    assert r"'bo\x1b[2Jdy'" in reason
+    assert reason.isprintable()
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -154,6 +156,20 @@ def test_files_stay_in_order_while_some_are_read_apart(database: Database, folde
     assert [row.source for row in rows] == ["a.pdf", "b.txt", "c.pdf", "d.txt", "e.pdf", "f.txt"]
     assert list(outcome.rejected) == ["d.pdf"]
     assert states(database)["d.pdf"] == ("rejected", outcome.rejected["d.pdf"])
+
+
+def test_a_file_that_is_read_apart_is_begun_while_the_one_before_it_is_still_read(
+    database: Database, folder: Path
+) -> None:
+    """So its bytes are taken early, and it may be gone by the time that its documents are passed on."""
+    for name in ("a.pdf", "c.pdf"):
+        (folder / name).write_bytes(pdf([page_of([f"# Chapter of {name}", "The lighthouse keeper wrote a letter."])]))
+    (folder / "b.txt").write_text("A letter.")
+    arrival = arrival_of(database, folder)
+    rows = read_arrival(database, arrival, ReaderOptions(), ReaderLimits(processes=2), DocumentsOutcome())
+    assert next(rows).source == "a.pdf"
+    (folder / "c.pdf").unlink()
+    assert [row.source for row in rows] == ["b.txt", "c.pdf"]
 
 
 def test_a_deleted_file_is_counted_and_not_opened(database: Database, folder: Path) -> None:
