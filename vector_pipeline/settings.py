@@ -25,6 +25,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
+    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -83,6 +84,23 @@ def _without_driver(url: SecretStr) -> SecretStr:
     return SecretStr(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url.get_secret_value()))
 
 
+# White space at the end of a prefix is part of it.
+_AS_IT_IS = StringConstraints(strip_whitespace=False, max_length=1_000)
+
+# An empty value of these means nothing; that of others means unset.
+_MAY_BE_EMPTY = ("query_prefix", "document_prefix")
+
+
+def _utf8(value: str) -> str:
+    if "\x00" in value or (not value.isascii() and _has_surrogate(value)):
+        raise ValueError("must be text in UTF-8, without NUL")
+    return value
+
+
+def _has_surrogate(value: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in value)
+
+
 class Settings(BaseModel):
     """The settings of one pipeline. Frozen. A wrong value raises ConfigurationError, which names its variable."""
 
@@ -109,6 +127,10 @@ class Settings(BaseModel):
     """Embedding model, by the API's name for it."""
     dimensions: PositiveInt | None = Field(default=None, le=4_000)
     """Dimensions of a vector. Unset: the model's own. pgvector indexes at most 4,000 (halfvec)."""
+    query_prefix: Annotated[str, _AS_IT_IS, AfterValidator(_utf8)] | None = None
+    """What is sent before each question. Empty: nothing. Unset: as recorded with the vectors, else what it needs."""
+    document_prefix: Annotated[str, _AS_IT_IS, AfterValidator(_utf8)] | None = None
+    """What is sent before each text. Empty: nothing. Unset: as recorded with the vectors, else as the model needs."""
     provider: str | None = Field(default=None, min_length=1)
     """Provider of the embedding API. Unset: `openai` if a key or base URL is set, else the embedded model."""
     api_key: SecretStr | None = None
@@ -214,15 +236,20 @@ class Settings(BaseModel):
     def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Self:
         """Settings from environment variables (default: `os.environ`). `overrides`, by field name, take precedence.
 
-        Empty variables count as unset. Raises ConfigurationError, which names the variable, the value and the range. It
-        is also raised for a variable with the prefix that is not a setting, because its name is probably misspelt.
+        Empty variables count as unset; an empty prefix of texts or questions means none. Raises ConfigurationError,
+        which names the variable, the value and the range. It is also raised for a variable with the prefix that is not a
+        setting, because its name is probably misspelt.
         """
         environment = os.environ if environment is None else environment
         by_variable = {variable(name): name for name in cls.model_fields}
         unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in by_variable)
         if unknown:
             raise ConfigurationError(f"{unknown[0]} is not a setting; {_closest(unknown[0], by_variable)}")
-        values = {name: environment[var] for var, name in by_variable.items() if environment.get(var, "").strip()}
+        values = {
+            name: environment[var]
+            for var, name in by_variable.items()
+            if environment.get(var, "").strip() or (name in _MAY_BE_EMPTY and var in environment)
+        }
         own_key = f"{values.get('provider', '')}_API_KEY".upper()
         if "provider" in values and environment.get(own_key, "").strip():
             values.setdefault("api_key", environment[own_key])

@@ -55,6 +55,16 @@ def test_secrets_are_shown_nowhere() -> None:
     assert secret not in str(caught.value)
 
 
+def test_a_prefix_is_taken_as_it_is_and_an_empty_one_means_none() -> None:
+    named = {"VECTOR_PIPELINE_QUERY_PREFIX": "query: ", "VECTOR_PIPELINE_DOCUMENT_PREFIX": ""}
+    found = Settings.from_environment(named)
+    assert (found.query_prefix, found.document_prefix) == ("query: ", "")
+    assert (Settings.from_environment({}).query_prefix, Settings.of(query_prefix=" \n").query_prefix) == (None, " \n")
+    for wrong in ("a\ud800", "a\0", "a" * 1_001):
+        with pytest.raises(ConfigurationError, match="VECTOR_PIPELINE_QUERY_PREFIX"):
+            Settings.from_environment({"VECTOR_PIPELINE_QUERY_PREFIX": wrong})
+
+
 def test_every_variable_is_documented() -> None:
     text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
     assert not [name for name in Settings.model_fields if f"`{variable(name)}`" not in text]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vector_pipeline.local.ingest import IngestReport
     from vector_pipeline.pipeline.pipeline import Pipeline
     from vector_pipeline.queries.estimate import Estimate
+    from vector_pipeline.queries.roles_cost import RolesCost
     from vector_pipeline.store.search.results import SearchResult
 
 # The number of rejected files that `ingest` lists (`status` lists all), and of left-out files that `status` lists.
@@ -210,6 +211,8 @@ def show_spaces(spaces: list[dict[str, Any]]) -> None:
         missing = f", {space['missing']:,} missing" if space["missing"] is not None else ""
         recall = f", recall@10 {space['recall']:.3f}" if space["recall"] is not None else ""
         sizes = f"{_mib(space['bytes'])}, index {_mib(space['index_bytes'])}"
+        sent = [(space["query_prefix"], "questions"), (space["document_prefix"], "texts")]
+        sizes += "".join(f"; {prefix!r} with {what}" for prefix, what in sent if prefix)
         vectors = f"{counted(space['vectors'], 'vector')}{missing}"
         emit(
             f"space     {space['name']} ({space['state']}): {space['model']}, "
@@ -225,6 +228,16 @@ def _minutes(minutes: float | None) -> str:
     return "less than a minute" if minutes < 1 else f"about {minutes:.1f} minutes"
 
 
+def show_roles_cost(found: RolesCost) -> None:
+    """Print what a model wants beside its texts and does not get, and what it costs to send it."""
+    emit(f"prefixes  this model wants {found.query!r} with questions and {found.document or 'nothing'!r} with texts,")
+    emit("          but the vectors in the table were made without; to send them,")
+    emit(f"          {found.how}")
+    price = "unknown" if found.usd is None else f"${found.usd:.4f}, or ${found.usd_batch or 0:.4f} in batch mode"
+    again = f"{counted(found.texts, 'text')} again, {counted(found.tokens, 'token')}, cost {price}"
+    emit(f"          it embeds {again if found.texts else 'nothing again'}")
+
+
 def show_estimate(found: Estimate) -> None:
     """Print an estimate."""
     emit(f"model     {found.model}")
@@ -238,5 +251,7 @@ def show_estimate(found: Estimate) -> None:
     else:
         emit(f"cost      ${found.usd:.4f}, or ${found.usd_batch or 0:.4f} in batch mode")
     emit(f"time      {_minutes(found.minutes)}")
+    if found.roles is not None:
+        show_roles_cost(found.roles)
     for file in found.rejected[:SHOWN]:
         fail(f"cannot be read: {file['source']}: {file['error']}")

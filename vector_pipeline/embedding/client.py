@@ -131,10 +131,10 @@ class EmbeddingClient:
                     answered = {i.content_hash for i in answer.inputs}
                     todo.append(([i for i in part if i.content_hash not in answered], None))
             elif answer.kind is Kind.USELESS:
-                yield _rejection(part, answer)
+                yield self._rejection(part, answer)
             elif len(part) == 1:
                 await self._require_that_it_is_the_text(part[0], answer, urgent)
-                yield _rejection(part, answer)
+                yield self._rejection(part, answer)
             else:
                 if answer.whole:
                     # Later requests then need not be split for the same reason.
@@ -246,7 +246,9 @@ class EmbeddingClient:
     async def _request(self, inputs: Sequence[EmbeddingInput], ticket: Ticket) -> Answer | Problem:
         """Send one request now."""
         config = self.config
-        question = Question(config.model, [i.text for i in inputs], self.purpose, config.dimensions, self._without)
+        fields = config.roles.of(self.purpose).fields
+        texts = [i.text for i in inputs]
+        question = Question(config.model, texts, self.purpose, config.dimensions, self._without, fields)
         headers: RateHeaders | None = None
         self.usage.requests += 1
         self.in_flight += 1
@@ -306,8 +308,22 @@ class EmbeddingClient:
         reason = self.config.without_secrets(f"{type(cause).__name__}: {one_line(cause)}")
         return Problem(Kind.RETRY, f"connection lost ({reason.removesuffix(': ')})", unseen=unseen)
 
+    def _rejection(self, rejected: Sequence[EmbeddingInput], problem: Problem) -> Answer:
+        prefix = self.config.roles.of(self.purpose).prefix
+        reasons = {
+            i.content_hash: f"the API refuses the text beginning '{_beginning(i.text, prefix)}' ({problem.message})"
+            for i in rejected
+        }
+        return Answer([], np.zeros((0, 0), np.float32), 0, "", reasons)
+
     def _advice(self, problem: Problem) -> str:
         config = self.config
+        role = config.roles.of(self.purpose)
+        if any(name in problem.message for name in role.fields):
+            return (
+                f"{role.parameter} is what {config.model} takes at its maker's: set VECTOR_PIPELINE_QUERY_PREFIX and "
+                "VECTOR_PIPELINE_DOCUMENT_PREFIX to nothing, or to prefixes of the texts"
+            )
         return {
             "307": f"set {config.base_url_variable} to that place",
             "308": f"set {config.base_url_variable} to that place",
@@ -416,12 +432,9 @@ def _parts(inputs: Sequence[EmbeddingInput], problem: Problem) -> list[Sequence[
     return [inputs[:middle], inputs[middle:]]
 
 
-def _rejection(rejected: Sequence[EmbeddingInput], problem: Problem) -> Answer:
-    reasons = {
-        i.content_hash: f"the API refuses the text beginning '{' '.join(i.text[:80].split())}' ({problem.message})"
-        for i in rejected
-    }
-    return Answer([], np.zeros((0, 0), np.float32), 0, "", reasons)
+def _beginning(text: str, prefix: str) -> str:
+    """The beginning of a text on one line, without the prefix of its role."""
+    return " ".join(text.removeprefix(prefix)[:80].split())
 
 
 def _backoff(attempt: int, named: float | None) -> float:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from vector_pipeline.embedding.pacing.limits import Limits
 from vector_pipeline.embedding.providers.base import Access, Provider, Vectors
 from vector_pipeline.embedding.providers.openai import OpenAI
+from vector_pipeline.embedding.roles import NO_ROLES, Roles
 from vector_pipeline.errors import ConfigurationError
 
 # A shorter value is not a secret but a word that may stand in any message.
@@ -21,7 +22,10 @@ MIN_SECRET_CHARACTERS = 8
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingInput:
-    """A text to embed, with its exact token count and the hash that its vector is stored under."""
+    """A text to embed, with its exact token count and the hash that its vector is stored under.
+
+    `text` is what is sent, with the prefix of its role; `tokens` counts all of it.
+    """
 
     text: str
     tokens: int
@@ -57,14 +61,14 @@ class ClientConfig:
     max_in_flight: int = 32
     limits: Limits | None = None
     provider: Provider = field(default_factory=OpenAI, repr=False, compare=False)
+    roles: Roles = NO_ROLES
+    """The model's roles. The client sends their parameters; the caller puts their prefixes before the texts."""
 
-    def for_model(self, model: str, dimensions: int | None) -> ClientConfig:
+    def for_model(self, model: str, dimensions: int | None, roles: Roles | None = None) -> ClientConfig:
         """The same configuration for another model, without the limits of this one."""
-        return (
-            self
-            if model == self.model and dimensions == self.dimensions
-            else replace(self, model=model, dimensions=dimensions, limits=self.limits if model == self.model else None)
-        )
+        limits = self.limits if model == self.model else None
+        roles = self.roles if roles is None else roles
+        return replace(self, model=model, dimensions=dimensions, limits=limits, roles=roles)
 
     @property
     def address(self) -> str | None:

@@ -151,7 +151,9 @@ def fingerprints_of(settings: Settings) -> Fingerprints:
     s = settings
     # The model refuses some texts, and readers in processes of their own have limits.
     server = urlsplit(s.openai_base_url or "").hostname
-    limits = (s.reader_seconds, s.reader_memory, s.model, s.dimensions, server)
+    limits: tuple[object, ...] = (s.reader_seconds, s.reader_memory, s.model, s.dimensions, server)
+    if s.document_prefix:
+        limits += (s.document_prefix,)
     return Fingerprints.under(chunking_of(s), reader_options_of(s), *limits)
 
 

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+from vector_pipeline.embedding.providers.base import Purpose
+from vector_pipeline.embedding.roles import Roles
+from vector_pipeline.pipeline.model import roles_wanted
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.queries.embed import Vectors, embed_texts
 from vector_pipeline.queries.question_vectors import QuestionVectors
@@ -19,6 +22,7 @@ from vector_pipeline.store.pool import ConnectionPool
 from vector_pipeline.store.search.documents import Chunk, DocumentText
 from vector_pipeline.store.search.hybrid import Mode
 from vector_pipeline.store.search.results import SearchResult
+from vector_pipeline.store.space import spaces_if_any
 
 MAX_CONNECTIONS = 8
 
@@ -131,14 +135,21 @@ class Corpus:
         """The state of the table, as `vector-pipeline status --json` prints it."""
         return read_status(self._pipeline)
 
-    def embed(self, texts: str | Sequence[str]) -> Vectors:
+    def embed(self, texts: str | Sequence[str], *, purpose: Literal["document", "query"] = "document") -> Vectors:
         """Vectors of one text, shape (dimensions,), or of several, shape (len(texts), dimensions); float32.
 
-        They come from the model in the settings. Raises ProviderRefused, ProviderUnavailable, and InputRejected, which
-        names a text that cannot be embedded.
+        They come from the model in the settings, which may embed a question differently from a text: `purpose` says
+        which these are. Raises ProviderRefused, ProviderUnavailable, and InputRejected, which names a text that cannot
+        be embedded.
         """
-        return asyncio.run(self.aembed(texts))
+        return asyncio.run(self.aembed(texts, purpose=purpose))
 
-    async def aembed(self, texts: str | Sequence[str]) -> Vectors:
+    async def aembed(self, texts: str | Sequence[str], *, purpose: Literal["document", "query"] = "document") -> Vectors:
         """The same as `embed` for asyncio."""
-        return await embed_texts(self._pipeline.settings, texts, self._pipeline.client_config)
+        pipeline = self._pipeline
+        roles = await asyncio.to_thread(self._roles)
+        return await embed_texts(pipeline.settings, texts, pipeline.client_config, purpose=Purpose(purpose), roles=roles)
+
+    def _roles(self) -> Roles:
+        with self._pool.connection() as connection:
+            return roles_wanted(self._pipeline.settings, spaces_if_any(connection))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy as np
 from vector_pipeline.embedding.pacing.pacer import LocalPacer, Pacer
 from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
+from vector_pipeline.embedding.roles import Roles
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput
 from vector_pipeline.errors import InputRejected
-from vector_pipeline.pipeline.model import client_config, request_limits
+from vector_pipeline.pipeline.model import client_config, request_limits, roles_wanted
 from vector_pipeline.settings import Settings
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.shared.pacing import PostgresPacer
+from vector_pipeline.store.space import spaces_if_any
 from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline.text.documents import content_hash
 
@@ -32,10 +35,13 @@ async def embed_texts(
     config: ClientConfig | None = None,
     *,
     purpose: Purpose = Purpose.DOCUMENT,
+    roles: Roles | None = None,
 ) -> Vectors:
     """Vectors of one text, shape (dimensions,), or of several, shape (len(texts), dimensions); float32.
 
-    Raises ProviderRefused, ProviderUnavailable, and InputRejected, which names a text that cannot be embedded.
+    `roles` is what is sent with them. The default is that of the pipeline in the settings' database if it uses the same
+    model, else the model's own. Raises ProviderRefused, ProviderUnavailable, and InputRejected, which names a text that
+    cannot be embedded.
     """
     from vector_pipeline.embedding.client import EmbeddingClient
 
@@ -44,6 +50,10 @@ async def embed_texts(
     if settings.database_url is not None:
         database = Database(settings.database_url.get_secret_value(), settings.db_schema)
         pacer = PostgresPacer.of(database, config)
+        if roles is None:
+            with database.connect(role="embed") as connection:
+                roles = roles_wanted(settings, spaces_if_any(connection))
+    config = config if roles is None else replace(config, roles=roles)
     try:
         async with EmbeddingClient(config, pacer, purpose=purpose) as client:
             wanted = [texts] if isinstance(texts, str) else list(texts)
@@ -56,13 +66,14 @@ async def embed_texts(
 async def embed_with(
     client: EmbeddingClient, texts: Sequence[str], *, urgent: bool, limits: RequestLimits | None = None
 ) -> Vectors:
-    """Vectors of some texts, shape (len(texts), dimensions), float32. Equal texts are sent once.
+    """Vectors of some texts, shape (len(texts), dimensions), float32. Equal texts are sent once, with their prefix.
 
     `urgent` requests do not wait behind a bulk load. Raises the errors of `embed_texts`.
     """
     tokenizer = tokenizer_for(client.config.model)
     # Equal texts are sent once; each gets its vector.
-    inputs = {text: EmbeddingInput(text, tokenizer.count(text), content_hash(text)) for text in texts}
+    prefix = client.config.roles.of(client.purpose).prefix
+    inputs = {text: EmbeddingInput(prefix + text, tokenizer.count(prefix + text), content_hash(text)) for text in texts}
     found: dict[bytes, Vectors] = {}
     for batch in pack(inputs.values(), limits or RequestLimits(), lambda i: weigh(i.tokens, i.text)):
         answer = await client.embed(batch, urgent=urgent)

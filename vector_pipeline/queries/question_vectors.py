@@ -15,8 +15,10 @@ import numpy as np
 
 from vector_pipeline.embedding.pacing.pacer import LocalPacer
 from vector_pipeline.embedding.providers.base import Purpose
+from vector_pipeline.embedding.roles import Role, Roles
 from vector_pipeline.embedding.values import EmbeddingInput
 from vector_pipeline.errors import InputRejected
+from vector_pipeline.pipeline.model import roles_in_space
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store.search.by_vector import Vector
 from vector_pipeline.store.shared.pacing import PostgresPacer
@@ -39,9 +41,9 @@ class QuestionVectors:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._lock = threading.Lock()
-        self._remembered: OrderedDict[tuple[str, str], Future[Vector]] = OrderedDict()
+        self._remembered: OrderedDict[tuple[str, Role, str], Future[Vector]] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._clients: dict[str, EmbeddingClient] = {}
+        self._clients: dict[tuple[str, Role], EmbeddingClient] = {}
         self._opened = AsyncExitStack()
 
     def __enter__(self) -> Self:
@@ -63,9 +65,11 @@ class QuestionVectors:
     def of(self, space: Space, question: str) -> Vector:
         """The vector of a question, shape (dimensions,), float32. Threads with the same question share one request.
 
-        Raises ProviderRefused, ProviderUnavailable and InputRejected.
+        The question is sent with the query prefix of the space. Raises ProviderRefused, ProviderUnavailable and
+        InputRejected.
         """
-        key = (space.name, question)
+        roles = roles_in_space(self._pipeline.settings, space)
+        key = (space.name, roles.query, question)
         with self._lock:
             found = self._remembered.get(key)
             mine = found is None
@@ -77,7 +81,7 @@ class QuestionVectors:
                 self._remembered.move_to_end(key)
         if mine:
             try:
-                found.set_result(self._ask(space, question))
+                found.set_result(self._ask(space, roles, question))
             except BaseException as error:
                 with self._lock:
                     self._remembered.pop(key, None)
@@ -85,29 +89,31 @@ class QuestionVectors:
                 raise
         return found.result()
 
-    def _ask(self, space: Space, question: str) -> Vector:
-        return asyncio.run_coroutine_threadsafe(self._send(space, question), self._running_loop()).result()
+    def _ask(self, space: Space, roles: Roles, question: str) -> Vector:
+        return asyncio.run_coroutine_threadsafe(self._send(space, roles, question), self._running_loop()).result()
 
-    async def _send(self, space: Space, question: str) -> Vector:
-        client = await self._client(space)
-        tokens = self._pipeline.tokenizer().count(question)
-        answer = await client.embed([EmbeddingInput(question, tokens, content_hash(question))], urgent=True)
+    async def _send(self, space: Space, roles: Roles, question: str) -> Vector:
+        client = await self._client(space, roles)
+        text = roles.query.prefix + question
+        tokens = self._pipeline.tokenizer().count(text)
+        answer = await client.embed([EmbeddingInput(text, tokens, content_hash(question))], urgent=True)
         if answer.rejected:
             raise InputRejected(next(iter(answer.rejected.values())))
         return np.asarray(answer.vectors[0], dtype=np.float32)
 
-    async def _client(self, space: Space) -> EmbeddingClient:
+    async def _client(self, space: Space, roles: Roles) -> EmbeddingClient:
         from vector_pipeline.embedding.client import EmbeddingClient
 
-        if space.name not in self._clients:
-            config = self._pipeline.client_config.for_model(space.model, space.dimensions)
+        key = (space.name, roles.query)
+        if key not in self._clients:
+            config = self._pipeline.client_config.for_model(space.model, space.dimensions, roles)
             # A person waits for the answer. An error after 30 seconds is better than one after ten minutes.
             config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
             in_process = self._pipeline.settings.uses_embedded_model
             pacer = LocalPacer() if in_process else PostgresPacer.of(self._pipeline.database, config)
             client = EmbeddingClient(config, pacer, purpose=Purpose.QUERY)
-            self._clients[space.name] = await self._opened.enter_async_context(client)
-        return self._clients[space.name]
+            self._clients[key] = await self._opened.enter_async_context(client)
+        return self._clients[key]
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -112,6 +112,8 @@ def spaces_json(connection: Connection, *, count_retired: bool = True) -> list[d
                 "name": space.name,
                 "model": space.model,
                 "dimensions": space.dimensions,
+                "document_prefix": space.document_prefix or space.document_parameter,
+                "query_prefix": space.query_prefix or space.query_parameter,
                 "active": space.state == "active",
                 "state": space.state,
                 "vectors": vectors,

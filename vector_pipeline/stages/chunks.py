@@ -10,6 +10,10 @@ from typing import Any
 
 import orjson
 
+from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.pipeline.model import targets
+from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.settings import variable
 from vector_pipeline.stages.streams import ChunkRow, DocumentRow
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
@@ -20,6 +24,10 @@ from vector_pipeline.text.context import Context, context_of
 from vector_pipeline.text.documents import Chunk, Document, content_hash, noted, places_of
 
 MAX_TOKENS_PER_INPUT = 8_192
+
+# A chunk of so many tokens has room for any context (923 characters) and any prefix (1,000), of four bytes each.
+CERTAIN_CHUNK_TOKENS = MAX_TOKENS_PER_INPUT - 4 * (923 + 1_000)
+
 NO_TEXT = "holds no text to search in; add some, or delete the file"
 
 
@@ -43,9 +51,13 @@ def chunk_rows(
     outcome: ChunksOutcome,
     *,
     threads: int = 1,
+    prefix_tokens: int = 0,
 ) -> Iterator[ChunkRow]:
-    """Yield the chunks of documents, in order. chunk_index counts from 0 in each document."""
-    in_front = ContextCounter(config.context, tokenizer)
+    """Yield the chunks of documents, in order. chunk_index counts from 0 in each document.
+
+    `prefix_tokens` is the room that a chunk with its context must leave for the prefix that is sent before it.
+    """
+    in_front = ContextCounter(config.context, tokenizer, MAX_TOKENS_PER_INPUT - prefix_tokens)
     # chunk_documents reads a bounded number of documents ahead. Their rows wait here for the chunks.
     waiting: deque[DocumentRow] = deque()
     loaded: set[bytes] = set()
@@ -79,6 +91,8 @@ class ContextCounter:
 
     kind: Context
     tokenizer: Tokenizer
+    most: int = MAX_TOKENS_PER_INPUT
+    """The most tokens that a chunk may have together with its context."""
     _last: tuple[str, int] = ("", 0)
 
     def of(
@@ -88,7 +102,7 @@ class ContextCounter:
         context = context_of(self.kind, source, metadata, notes)
         if context != self._last[0]:
             self._last = (context, self.tokenizer.count(context))
-        return self._last if self._last[1] + chunk_tokens <= MAX_TOKENS_PER_INPUT else ("", 0)
+        return self._last if self._last[1] + chunk_tokens <= self.most else ("", 0)
 
 
 def _row(
@@ -115,6 +129,29 @@ def _row(
         context=context,
         context_tokens=context_tokens,
     )
+
+
+def prefix_tokens(pipeline: Pipeline) -> int:
+    """The most tokens of a prefix that is sent before the chunks; 0 if chunks are so small that it does not matter.
+
+    Raises ConfigurationError if a full chunk has no room for it, and the errors of `targets`.
+    """
+    if pipeline.settings.chunk_tokens <= CERTAIN_CHUNK_TOKENS:
+        return 0
+    wanted = repeated(pipeline.database, "chunks", lambda connection: targets(connection, pipeline.settings))
+    return require_room([target.prefix for target in wanted], pipeline)
+
+
+def require_room(prefixes: Iterable[str], pipeline: Pipeline) -> int:
+    """The most tokens of some prefixes. Raises ConfigurationError if a full chunk has no room for them."""
+    most = max((pipeline.tokenizer().count(prefix) for prefix in prefixes if prefix), default=0)
+    chunk, room = pipeline.settings.chunk_tokens, MAX_TOKENS_PER_INPUT - most
+    if most and chunk > room:
+        raise ConfigurationError(
+            f"{variable('chunk_tokens')} is {chunk:,}, and the prefix of documents has {most:,} tokens: a model takes "
+            f"{MAX_TOKENS_PER_INPUT:,} in all; set {variable('chunk_tokens')} to {room:,} or less"
+        )
+    return most
 
 
 def reject_empty(database: Database, arrival: str, outcome: ChunksOutcome) -> None:

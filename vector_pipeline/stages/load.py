@@ -137,7 +137,9 @@ def _explain_missing(
         lacking = outcome.missing_vectors.get(source.path)
         if not lacking:
             continue
-        refused = rejected_texts.find_rejections(connection, [space.name, space.model] if space else None, list(lacking))
+        refused = rejected_texts.find_rejections(
+            connection, [space.name, space.name_before_vectors] if space else None, list(lacking)
+        )
         if refused:
             first = next(chunk for chunk in source.chunks if chunk.content_hash in refused)
             reason = f"chunk {first.chunk_index:,} of {first.document_id}: {refused[first.content_hash]}"

@@ -61,7 +61,10 @@ class ChunkRow(NamedTuple):
 
 
 class PlannedText(NamedTuple):
-    """A text to embed, with the number of its planned request."""
+    """A text to embed, with the number of its planned request.
+
+    `text` has no prefix, because that is of the space, not of the text; `token_count` counts it.
+    """
 
     batch: int
     space: str

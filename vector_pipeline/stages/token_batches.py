@@ -6,7 +6,7 @@ sends anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,6 +17,7 @@ from vector_pipeline.stages.streams import ChunkRow, PlannedText
 from vector_pipeline.store import vectors
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.kept import Kept
+from vector_pipeline.text.chunking.tokens import Tokenizer, tokenizer_for
 
 # The number of hashes in one look-up. A round trip for this many is negligible compared with embedding them.
 LOOKUP = 2_000
@@ -41,12 +42,14 @@ def plan(
     targets: Sequence[Target],
     limits: RequestLimits,
     outcome: PlanOutcome,
+    tokenizer: Callable[[], Tokenizer] = lambda: tokenizer_for(""),
     *,
     lookup: int = LOOKUP,
 ) -> Iterator[PlannedText]:
     """Yield the texts to embed, token batch after token batch. Each target space has token batches of its own.
 
-    `lookup` chunks are in memory, and looked up at once.
+    A text has no prefix yet, but its tokens, by `tokenizer`, count that of its target. `lookup` chunks are in memory,
+    and looked up at once.
     """
     with Kept(database, "token batches") as kept:
         planned: set[tuple[str, bytes]] = set()
@@ -65,6 +68,8 @@ def plan(
                         if row.content_hash in missing and key not in planned:
                             planned.add(key)
                             tokens = row.context_tokens + row.token_count
+                            if target.prefix:
+                                tokens += tokenizer().count_before(target.prefix, row.embedded)
                             yield PlannedText(0, target.name, row.content_hash, row.embedded, tokens)
                         else:
                             outcome.reused_chunks += 1
@@ -77,7 +82,8 @@ def _number(
     texts: Iterable[PlannedText], targets: Sequence[Target], limits: RequestLimits, outcome: PlanOutcome
 ) -> Iterator[PlannedText]:
     # There is usually one target. While a second space fills, groups of its texts alternate with those of the first.
-    for batch in pack(texts, limits, lambda text: weigh(text.token_count, text.text)):
+    prefixes = {target.name: target.prefix for target in targets}
+    for batch in pack(texts, limits, lambda text: weigh(text.token_count, prefixes[text.space] + text.text)):
         for name in [target.name for target in targets]:
             members = [text for text in batch if text.space == name]
             if members:

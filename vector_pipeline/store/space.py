@@ -1,7 +1,8 @@
 """A space as a value, and queries about the spaces in the database.
 
-A space has a model, its dimensions and the element type of its vectors, and tables of its own. One space is active: the
-view `document_chunks` shows its vectors. `spaces.py` creates, switches and drops spaces; `view.py` has the view.
+A space has a model with the roles of its texts, the dimensions and element type of its vectors, and tables of its own.
+One space is active: the view `document_chunks` shows its vectors. `spaces.py` creates, switches and drops spaces;
+`view.py` has the view.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from vector_pipeline.embedding.roles import Role, Roles, name_before_vectors
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.counts import count_rows
@@ -41,6 +43,28 @@ class Space:
     """The last measured recall@10 of its index."""
     ef_search: int | None = None
     """The number of candidates of a search in that measurement."""
+    document_prefix: str = ""
+    document_parameter: str = ""
+    query_prefix: str = ""
+    query_parameter: str = ""
+
+    @property
+    def roles(self) -> Roles:
+        """What is sent with documents and with questions."""
+        return Roles(
+            document=Role(self.document_prefix, self.document_parameter),
+            query=Role(self.query_prefix, self.query_parameter),
+        )
+
+    @property
+    def name_before_vectors(self) -> str:
+        """Its name in plans, claims and kept answers from before its first vector."""
+        return name_before_vectors(self.model, self.roles.document)
+
+    def holds(self, model: str, dimensions: int | None, document: Role) -> bool:
+        """Whether its vectors are those of a model, of so many dimensions if any are named, and of a document's role."""
+        same = self.model == model and self.roles.document == document
+        return same and dimensions in (None, self.dimensions)
 
     @property
     def embeddings(self) -> str:
@@ -61,13 +85,25 @@ class Space:
 def select_spaces(connection: Connection) -> psycopg.Cursor[Space]:
     """Select all spaces, oldest first. In pipeline mode, fetching from the cursor waits for them."""
     return connection.cursor(row_factory=class_row(Space)).execute(
-        "SELECT name, model, dimensions, element_type, state, recall, ef_search FROM spaces ORDER BY created_at"
+        "SELECT name, model, dimensions, element_type, state, recall, ef_search, document_prefix, document_parameter, "
+        "query_prefix, query_parameter FROM spaces ORDER BY created_at"
     )
 
 
 def list_spaces(connection: Connection) -> list[Space]:
     """All spaces, oldest first."""
     return select_spaces(connection).fetchall()
+
+
+def spaces_if_any(connection: Connection) -> list[Space]:
+    """The active space and the filling one; empty in a schema that is no pipeline's, or that this role may not read."""
+    try:
+        with connection.transaction():
+            spaces = list_spaces(connection)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InsufficientPrivilege):
+        return []
+    found = (space_in_state(spaces, "active"), space_in_state(spaces, "filling"))
+    return [space for space in found if space is not None]
 
 
 def space_in_state(spaces: Iterable[Space], state: State) -> Space | None:

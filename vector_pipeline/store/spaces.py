@@ -11,6 +11,7 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
+from vector_pipeline.embedding.roles import NO_ROLES, Role, Roles, digest
 from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMismatch
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.counts import set_rows
@@ -41,37 +42,54 @@ LOCK_TIMEOUT = "2s"
 LOCK_ATTEMPTS = 15
 
 
-def open_space(connection: Connection, model: str, dimensions: int | None) -> Space:
-    """The active space; it is created if there is none.
+def open_space(connection: Connection, model: str, dimensions: int | None, roles: Roles = NO_ROLES) -> Space:
+    """The active space; it is created if there is none. Without `roles` nothing is sent beside the texts.
 
-    Raises SpaceMismatch if the active space has another model or other dimensions, and ConfigurationError if the
-    dimensions cannot be indexed.
+    Raises SpaceMismatch if the active space has another model, other dimensions or another role of documents, and
+    ConfigurationError if the dimensions cannot be indexed.
     """
     active = active_space(connection)
     if active is None:
         if dimensions is None:
             raise ConfigurationError(f"the dimensions of {model} are not known; set VECTOR_PIPELINE_DIMENSIONS")
-        return _create(connection, model, dimensions, "active")
-    if active.model != model or dimensions not in (None, active.dimensions):
-        wanted = f"{model} with {dimensions:,} dimensions" if dimensions else model
+        return _create(connection, model, dimensions, roles, "active")
+    if not active.holds(model, dimensions, roles.document):
         filling = filling_space(connection)
-        if filling and filling.model == model and dimensions in (None, filling.dimensions):
+        if filling and filling.holds(model, dimensions, roles.document):
             return active  # the settings already name the next space, which is allowed
-        raise SpaceMismatch(
-            f"the settings name {wanted}, but the vectors in the table are of {active.model} with "
-            f"{active.dimensions:,} dimensions; set the former again, or run `vector-pipeline space start` to fill a "
-            "new space beside it"
-        )
+        raise _mismatch(active, model, dimensions, roles.document)
     return active
 
 
-def start_space(connection: Connection, model: str, dimensions: int) -> Space:
-    """Start a new space that fills beside the active one, or resume a retired one of that model and dimensions.
+def _mismatch(active: Space, model: str, dimensions: int | None, document: Role) -> SpaceMismatch:
+    if active.holds(model, dimensions, active.roles.document):
+        wanted, found = f"the document prefix {document}", f"were made with {active.roles.document}"
+    else:
+        wanted = f"{model} with {dimensions:,} dimensions" if dimensions else model
+        found = f"are of {active.model} with {active.dimensions:,} dimensions"
+    return SpaceMismatch(
+        f"the settings name {wanted}, but the vectors in the table {found}; set the former again, or run "
+        "`vector-pipeline space start` to fill a new space beside it"
+    )
 
-    Raises ConfigurationError if another space is filling, or if the active space has that model and dimensions.
+
+def note_query_role(connection: Connection, space: Space, query: Role) -> None:
+    """Keep what is sent with the questions to a space from now on. No vector of a text depends on it."""
+    if query != space.roles.query:
+        connection.execute(
+            "UPDATE spaces SET query_prefix = %s, query_parameter = %s WHERE name = %s",
+            (query.prefix, query.parameter, space.name),
+        )
+
+
+def start_space(connection: Connection, model: str, dimensions: int, roles: Roles = NO_ROLES) -> Space:
+    """Start a new space that fills beside the active one, or resume a retired one with the same kind of vectors.
+
+    Raises ConfigurationError if another space is filling, or if the active space has that model, those dimensions and
+    that role of documents.
     """
     for space in list_spaces(connection):
-        same = space.model == model and space.dimensions == dimensions
+        same = space.holds(model, dimensions, roles.document)
         if space.state == "filling" and not same:
             raise ConfigurationError(f"space {space.name} is filling already; switch to it or drop it first")
         if same and space.state != "retired":
@@ -81,7 +99,7 @@ def start_space(connection: Connection, model: str, dimensions: int) -> Space:
         if same:
             connection.execute("UPDATE spaces SET state = 'filling' WHERE name = %s", (space.name,))
             return space
-    return _create(connection, model, dimensions, "filling")
+    return _create(connection, model, dimensions, roles, "filling")
 
 
 def switch_space(connection: Connection, name: str, min_recall: float, *, worth: int = WORTH_AN_INDEX) -> Space:
@@ -164,14 +182,15 @@ def drop_space(connection: Connection, name: str) -> None:
     run_exclusively(connection, drop)
 
 
-def _create(connection: Connection, model: str, dimensions: int, state: State) -> Space:
+def _create(connection: Connection, model: str, dimensions: int, roles: Roles, state: State) -> Space:
     if dimensions > MAX_HALFVEC_DIMENSIONS:
         raise ConfigurationError(
             f"{model} has {dimensions:,} dimensions; pgvector indexes at most {MAX_HALFVEC_DIMENSIONS:,}: set "
             "VECTOR_PIPELINE_DIMENSIONS for fewer, or choose another model"
         )
     element_type: Literal["vector", "halfvec"] = "vector" if dimensions <= MAX_VECTOR_DIMENSIONS else "halfvec"
-    space = Space(_name(model, dimensions), model, dimensions, element_type, state)
+    sent = (roles.document.prefix, roles.document.parameter, roles.query.prefix, roles.query.parameter)
+    space = Space(_name(model, dimensions, roles.document), model, dimensions, element_type, state, None, None, *sent)
     with connection.transaction():
         lock_in_transaction(connection, Lock.SPACES)
         existing = next((s for s in list_spaces(connection) if s.name == space.name or s.state == state), None)
@@ -189,17 +208,18 @@ def _create(connection: Connection, model: str, dimensions: int, state: State) -
                 )
             )
         connection.execute(
-            "INSERT INTO spaces (name, model, dimensions, element_type, state) VALUES (%s, %s, %s, %s, %s)",
-            (space.name, model, dimensions, element_type, state),
+            "INSERT INTO spaces (name, model, dimensions, element_type, state, document_prefix, document_parameter, "
+            "query_prefix, query_parameter) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (space.name, model, dimensions, element_type, state, *sent),
         )
         if state == "active":
             replace_view(connection, space)
     return space
 
 
-def _name(model: str, dimensions: int) -> str:
-    """A name for tables from the model (shortened, because identifiers have at most 63 bytes) and its dimensions."""
+def _name(model: str, dimensions: int, document: Role) -> str:
+    """A name for tables: model (shortened, because identifiers have at most 63 bytes), dimensions, role of documents."""
     plain = re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")
     if len(plain) > 24 or plain != model.lower().replace("-", "_"):
         plain = f"{plain[:24].strip('_')}_{hashlib.sha256(model.encode()).hexdigest()[:6]}"
-    return f"{plain}_{dimensions}"
+    return f"{plain}_{dimensions}_{digest(document)}" if document else f"{plain}_{dimensions}"

@@ -11,7 +11,7 @@ from vector_pipeline.defs.assets.stage import stage_asset
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import histogram
 from vector_pipeline.defs.work import work_on
-from vector_pipeline.stages.chunks import ChunksOutcome, chunk_rows, reject_empty
+from vector_pipeline.stages.chunks import ChunksOutcome, chunk_rows, prefix_tokens, reject_empty
 from vector_pipeline.stages.streams import CHUNKS, ChunkRow, DocumentRow, from_reader, to_reader
 from vector_pipeline.store.columns import SHOWN
 
@@ -47,6 +47,7 @@ def build_chunks(opening: Opening) -> dg.AssetsDefinition:
                         pipeline.chunking,
                         outcome,
                         threads=os.cpu_count() or 1,
+                        prefix_tokens=prefix_tokens(pipeline),
                     )
                 reject_empty(pipeline.database, work.arrival, outcome)
             pipeline.advance("chunks", outcome.chunks)

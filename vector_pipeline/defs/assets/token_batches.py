@@ -19,8 +19,8 @@ COLUMNS = {
     "batch": ("int32", "number of the planned request"),
     "space": ("string", "the space of its vector"),
     "content_hash": ("binary(16)", "BLAKE2b-128 of the text"),
-    "text": ("string", "the text to send"),
-    "token_count": ("int32", "its exact number of tokens"),
+    "text": ("string", "the text to send, without the prefix that its model wants"),
+    "token_count": ("int32", "its exact number of tokens, with the prefix"),
 }
 
 
@@ -47,7 +47,12 @@ def build_token_batches(opening: Opening) -> dg.AssetsDefinition:
                     pipeline.database, "token batches", lambda connection: targets(connection, pipeline.settings)
                 )
                 yield from plan(
-                    pipeline.database, from_reader(chunks, ChunkRow), filled, pipeline.request_limits, outcome
+                    pipeline.database,
+                    from_reader(chunks, ChunkRow),
+                    filled,
+                    pipeline.request_limits,
+                    outcome,
+                    pipeline.tokenizer,
                 )
             opening.finished(outcome)
             context.add_asset_metadata(_metadata(outcome, pipeline))

@@ -185,7 +185,8 @@ class _Submission:
 
 
 def _request(config: ClientConfig, number: int, line: Sequence[EmbeddingInput]) -> dict[str, Any]:
-    question = Question(config.model, [i.text for i in line], dimensions=config.dimensions)
+    fields = config.roles.document.fields
+    question = Question(config.model, [i.text for i in line], dimensions=config.dimensions, fields=fields)
     return {"custom_id": str(number), "method": "POST", "url": "/v1/embeddings", "body": OpenAI().fields(question)}
 
 

@@ -7,7 +7,7 @@ values: the client sends, waits, retries and splits. docs/architecture.md draws 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Protocol
 
@@ -59,6 +59,8 @@ class Question:
     """The dimensions that the vectors must have; None if any are accepted."""
     without: frozenset[str] = frozenset()
     """Options that this server has refused before, by the names in `Problem.option`."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What the model wants in the body to know the purpose, such as `input_type`."""
 
 
 class Kind(Enum):

@@ -97,8 +97,9 @@ class OpenAI:
             raise
 
     def fields(self, question: Question) -> dict[str, Any]:
-        """The body as values. It does not name the purpose, because these models have only one kind of vector."""
+        """The body as values. OpenAI's own models have one kind of vector; `fields` names the purpose to others."""
         body: dict[str, Any] = {
+            **question.fields,
             "model": question.model,
             "input": list(question.texts),
             "encoding_format": "float" if BASE64 in question.without else "base64",

@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import Self
 
 from vector_pipeline.embedding.models import usd
+from vector_pipeline.embedding.roles import name_before_vectors
 from vector_pipeline.embedding.values import Answer
 from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable, one_line
-from vector_pipeline.pipeline.model import Target
+from vector_pipeline.pipeline.model import Target, roles_of_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.budget import Budget
 from vector_pipeline.stages.embeddings.spills import (
@@ -164,7 +165,7 @@ class AnswerStore:
 
     def _open_space(self, connection: Connection, answer: Answer) -> Space:
         """The space of a model whose dimensions are known only from its answers."""
-        return open_space(connection, self._target.model, int(answer.vectors.shape[1]))
+        return open_space(connection, self._target.model, int(answer.vectors.shape[1]), self._target.roles)
 
     def _spill(self, answer: Answer, error: Exception) -> str:
         """Keep an answer in a file; returns a message about it."""
@@ -220,8 +221,9 @@ def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: C
 
 def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions: int) -> Space | None:
     """The space that vectors were spilled for; None if it was dropped."""
-    if name == pipeline.model and active_space(connection) is None:
+    roles = roles_of_model(pipeline.settings)
+    if name == name_before_vectors(pipeline.model, roles.document) and active_space(connection) is None:
         # These are the first answers of a model whose dimensions were unknown.
-        return open_space(connection, name, dimensions)
-    of_name = (space for space in list_spaces(connection) if name in (space.name, space.model))
+        return open_space(connection, pipeline.model, dimensions, roles)
+    of_name = (space for space in list_spaces(connection) if name in (space.name, space.name_before_vectors))
     return next((space for space in of_name if space.dimensions == dimensions), None)

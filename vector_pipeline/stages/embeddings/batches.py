@@ -105,7 +105,7 @@ def harvest(pipeline: Pipeline, config: ClientConfig, *, log: Callable[[str], No
     total = Harvest()
     with pipeline.database.connect(role="batches") as connection:
         for space in list_spaces(connection):
-            of_space = config.for_model(space.model, space.dimensions)
+            of_space = config.for_model(space.model, space.dimensions, space.roles)
             ledger = PostgresBatchLedger(connection, pipeline.database.schema, of_space.bucket)
             if not any(batch.space == space.name for batch in ledger.unfinished()):
                 continue
@@ -220,7 +220,7 @@ class _Submission:
             missing = vectors.missing(self.connection, self.space, list(by_hash))
             self.result.out += len(missing - mine)
             missing &= mine
-            names = [self.space.name, self.space.model]
+            names = [self.space.name, self.space.name_before_vectors]
             missing -= set(rejected_texts.find_rejections(self.connection, names, list(missing)))
             out = self.ledger.under_way(self.space.name, list(missing))
             singly = self.ledger.to_send_singly(self.space.name, list(missing - out))
@@ -232,4 +232,4 @@ class _Submission:
                 except BudgetReached as reached:
                     self.result.stopped = str(reached)
                     return
-                yield EmbeddingInput(by_hash[key].text, by_hash[key].token_count, key)
+                yield EmbeddingInput(self.space.document_prefix + by_hash[key].text, by_hash[key].token_count, key)

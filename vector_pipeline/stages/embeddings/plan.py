@@ -136,7 +136,7 @@ class _PlanRun:
                 self.pipeline,
                 target.space,
                 texts,
-                self.config.for_model(target.model, target.dimensions),
+                self.config.for_model(target.model, target.dimensions, target.roles),
                 spend_until=self.spend_until,
                 spent=self.result.usd or 0.0,
                 ordered=self.ordered,
@@ -154,7 +154,7 @@ class _PlanRun:
 
     def _send(self, target: Target, texts: Iterator[PlannedText]) -> set[bytes]:
         """Send texts in ordinary requests; returns the hashes of those in unfinished batches."""
-        config = self.config.for_model(target.model, target.dimensions)
+        config = self.config.for_model(target.model, target.dimensions, target.roles)
         run = _TargetRun(
             self.pipeline, target, config, self.result, self.spend_until, self.ordered, self.log, self.progress
         )
@@ -164,7 +164,7 @@ class _PlanRun:
 
 def _of_target(texts: Iterable[PlannedText], target: Target) -> Iterator[PlannedText]:
     # A plan that was made before the first answer of the model names the model, because there was no space yet.
-    return (text for text in texts if text.space in (target.name, target.model))
+    return (text for text in texts if text.space in (target.name, target.name_before_vectors))
 
 
 def _has_batches_out(pipeline: Pipeline, config: ClientConfig) -> bool:
@@ -256,7 +256,8 @@ class _TargetRun:
         """Yield requests with the texts of the plan that have no vector yet and that this run could claim."""
         elsewhere: dict[bytes, EmbeddingInput] = {}
         for _, planned in groupby(texts, key=lambda text: text.batch):
-            inputs = {t.content_hash: EmbeddingInput(t.text, t.token_count, t.content_hash) for t in planned}
+            prefix = self.target.prefix
+            inputs = {t.content_hash: EmbeddingInput(prefix + t.text, t.token_count, t.content_hash) for t in planned}
             yield from self._claimed(inputs, elsewhere, lookups, claims, budget)
         if elsewhere:
             self.log(f"{len(elsewhere):,} texts are being embedded by another run; waiting for them")
@@ -291,7 +292,8 @@ class _TargetRun:
 
     def _missing(self, connection: Connection, hashes: list[bytes]) -> set[bytes]:
         prove(connection, select_owner(connection))  # before anything more is paid for
-        refused = rejected_texts.find_rejections(connection, [self.target.name, self.target.model], hashes)
+        names = [self.target.name, self.target.name_before_vectors]
+        refused = rejected_texts.find_rejections(connection, names, hashes)
         space = self.target.space
         missing = set(hashes) if space is None else vectors.missing(connection, space, hashes)
         missing -= set(refused)

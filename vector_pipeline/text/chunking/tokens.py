@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from importlib import resources
 
 import numpy as np
+import regex
 import tiktoken
 
 # cl100k_base and the checksum of its vocabulary, from tiktoken 0.14 (tiktoken_ext/openai_public.py).
@@ -38,6 +39,9 @@ _MARK = "\x00|\x00"
 # White space as the pattern defines it (https://www.unicode.org/reports/tr44/#White_Space), except line breaks.
 _RARE_SPACES = "\t\x0b\x0c\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _ROW = re.compile(rf"[ {_RARE_SPACES}]{{2,}}")
+
+# The end of letters or of digits. A match of the pattern ends there, whatever stands before it.
+_WORD_END = regex.compile(r"\p{L}(?!\p{L})|\p{N}(?!\p{N})")
 
 Int32s = np.ndarray[tuple[int], np.dtype[np.int32]]
 UInt32s = np.ndarray[tuple[int], np.dtype[np.uint32]]
@@ -68,6 +72,16 @@ class Tokenizer:
             tokens = encode(_MARK.join(_parts(text)), allowed_special={_MARK}, disallowed_special=())
             tokens = tokens[tokens != self.encoding.max_token_value]
         return tokens
+
+    def count_before(self, prefix: str, text: str) -> int:
+        """The exact number of tokens that a prefix adds to a text.
+
+        It is often one less than those of the prefix, because a space at its end becomes part of the text's first word.
+        """
+        # Behind the first word the tokens are the same with and without the prefix.
+        word_end = _WORD_END.search(text)
+        head = text[: word_end.end()] if word_end else text
+        return self.count(prefix + head) - self.count(head)
 
     def starts(self, text: str) -> Int32s:
         """The beginning of each token of a text, in characters: shape (tokens,), int32, never decreasing.

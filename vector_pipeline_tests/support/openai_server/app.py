@@ -19,7 +19,7 @@ from vector_pipeline_tests.support.openai_server.batches import Batches
 from vector_pipeline_tests.support.openai_server.config import Fault, Poison, ServerConfig
 from vector_pipeline_tests.support.openai_server.embedding import vector_of
 from vector_pipeline_tests.support.openai_server.limiter import Limiter, Refusal
-from vector_pipeline_tests.support.openai_server.refusals import error, no_quota, refusal
+from vector_pipeline_tests.support.openai_server.refusals import FIELDS, error, no_quota, refusal
 from vector_pipeline_tests.support.openai_server.state import Seen
 
 
@@ -77,6 +77,7 @@ class Application:
         seen.inputs_per_request.append(len(texts))
         if refused := refusal(config, body, texts, counts):
             return _json(*refused)
+        seen.parameters.update(f"{name}={body[name]} {text}" for name in sorted(body.keys() - FIELDS) for text in texts)
         poisoned = [n for n, text in enumerate(texts) if config.poison_word is not None and config.poison_word in text]
         if poisoned and (failure := await self._poisoned()) is not None:
             return failure

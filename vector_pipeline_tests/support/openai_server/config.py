@@ -82,6 +82,8 @@ class ServerConfig:
     """A status and error body with which every request is answered."""
     quota_after: int | None = None
     """Requests after which there is no money left."""
+    refuses_other_fields: bool = False
+    """Whether a body with a field that OpenAI's API lacks is refused."""
     bad_word: str | None = None
     """Texts with this word are refused, without naming which of the request's texts it was."""
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from vector_pipeline_tests.support.openai_server.config import ServerConfig
 
+# https://platform.openai.com/docs/api-reference/embeddings/create
+FIELDS = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
+
 Refused = tuple[int, dict[str, Any]]
 
 
@@ -19,6 +22,8 @@ def refusal(config: ServerConfig, body: dict[str, Any], texts: list[str], counts
     if body.get("model") not in (config.model, *config.other_models):
         message = f"The model `{body.get('model')}` does not exist or you do not have access to it."
         return error(404, message, code="model_not_found")
+    if config.refuses_other_fields and (others := sorted(body.keys() - FIELDS)):
+        return error(400, f"Unrecognized request argument supplied: {others[0]}")
     if not texts or "" in texts:
         return error(
             400,

@@ -22,6 +22,8 @@ class Seen:
     """Tokens of requests that were answered 429."""
     billed: Counter[str] = field(default_factory=Counter)
     """How often each text was worked on."""
+    parameters: Counter[str] = field(default_factory=Counter)
+    """How often a text came with a field of the body that OpenAI's API lacks, as `name=value text`."""
     lost: Counter[str] = field(default_factory=Counter)
     """How often a text's answer was spoilt or lost on the wire after it was billed."""
     in_flight: int = 0

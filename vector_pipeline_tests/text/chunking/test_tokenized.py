@@ -74,3 +74,11 @@ def test_every_character_is_taken_as_tiktoken_takes_it() -> None:
         characters = [chr(code) for code in codes[first : first + 64] if not 0xD800 <= code < 0xE000]
         text = "".join(f"a{c}b {c} {c}{c}x\n{c}\n {c}1 {c}.{c}'s{c}" for c in characters)
         assert list(TOKENIZER.encode(text)) == TIKTOKEN.encode_ordinary(text), characters
+
+
+@pytest.mark.slow
+@settings(max_examples=600)
+@given(prefix=TEXTS, text=TEXTS)
+def test_a_prefix_adds_exactly_the_tokens_that_the_whole_has_more(prefix: str, text: str) -> None:
+    alone, together = (len(TIKTOKEN.encode_ordinary(part)) for part in (text, prefix + text))
+    assert TOKENIZER.count_before(prefix, text) == together - alone
