@@ -203,7 +203,7 @@ class Settings(BaseModel):
     golden_set: Path | None = None
     """JSONL file of questions and the passages that answer them, by which searches are measured."""
     min_retrieval_recall: float = Field(default=0.0, ge=0, le=1)
-    """recall@5 on the golden set below which no space is switched to."""
+    """recall@5 on the golden set below which its check is red, and no space is switched to."""
     min_recall: float = Field(default=0.95, ge=0, le=1)
     """Lowest recall@10 of the index with which its asset check passes."""
     grace_seconds: NonNegativeFloat = 86_400.0

@@ -13,6 +13,7 @@ from vector_pipeline.defs.assets.chunks import build_chunks
 from vector_pipeline.defs.assets.document_rows import build_document_rows
 from vector_pipeline.defs.assets.documents import build_documents
 from vector_pipeline.defs.assets.embeddings import build_embeddings
+from vector_pipeline.defs.assets.retrieval_quality import build_retrieval_quality
 from vector_pipeline.defs.assets.source_files import build_source_files
 from vector_pipeline.defs.assets.token_batches import build_token_batches
 from vector_pipeline.defs.assets.vector_index import build_vector_index
@@ -58,6 +59,7 @@ def build_definitions(
 def _definitions(opening: Opening) -> dg.Definitions:
     names = opening.names
     source_files, vector_index = build_source_files(opening), build_vector_index(opening)
+    measured = [build_retrieval_quality(opening)] if names.golden_set else []
     stages = [
         build_documents(opening),
         build_chunks(opening),
@@ -79,18 +81,18 @@ def _definitions(opening: Opening) -> dg.Definitions:
     index = _job(
         opening,
         "index",
-        assets(vector_index) | dg.AssetSelection.checks(*names.checks),
+        assets(vector_index) | dg.AssetSelection.checks(*names.checks_of_index),
         "Move landed vectors under the index, measure it, tidy up, and make the checks.",
     )
     resources = _resources(opening)
     batches = build_batches_job(names, resources)
     return dg.Definitions(
-        assets=_with_code_references([source_files, *stages, vector_index]),
+        assets=_with_code_references([source_files, *stages, vector_index, *measured]),
         asset_checks=build_checks(opening),
         jobs=[scanning, ingest, index, batches],
         sensors=[
             build_source_files_sensor(opening, scanning, ingest),
-            build_index_automation(opening, source_files, vector_index),
+            build_index_automation(opening, source_files, vector_index, *measured),
             build_batches_sensor(opening, batches, ingest),
             build_backfill_sensor(opening, scanning, ingest),
         ],

@@ -5,6 +5,7 @@ Names of the default pipeline, whose prefix is empty, are stable: scripts outsid
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -21,6 +22,9 @@ CHECKS = {
     "recall": "vector_index",
 }
 """Each check, and the asset that it is on."""
+MEASURED = "retrieval_quality"
+MEASURED_CHECKS = {"retrieval_recall": MEASURED}
+"""The asset and the check that only a pipeline with a golden set has."""
 JOBS = ("scan", "ingest", "index", "batches")
 SENSORS = ("source_files_sensor", "batches_sensor", "backfill_sensor", "vector_index_automation")
 SCHEDULES = ("backfill_schedule", "scan_schedule")
@@ -37,6 +41,8 @@ class Names:
     """Of jobs, sensors, schedules, resources, pools and partitions; the pipeline's NAME."""
     asset_prefix: tuple[str, ...] | None = None
     """Of asset keys; the same name when None."""
+    golden_set: bool = False
+    """Whether searches are measured on a golden set."""
 
     def of(self, name: str) -> str:
         """The name of a job, sensor, schedule, resource, pool or partitions definition."""
@@ -66,12 +72,21 @@ class Names:
     @property
     def assets(self) -> list[dg.AssetKey]:
         """The keys of all assets, upstream first."""
-        return [self.asset(name) for name in ASSETS]
+        return [self.asset(name) for name in (*ASSETS, *([MEASURED] if self.golden_set else []))]
 
     @property
     def checks(self) -> list[dg.AssetCheckKey]:
         """The keys of all asset checks."""
-        return [dg.AssetCheckKey(self.asset(asset), check) for check, asset in CHECKS.items()]
+        measured = MEASURED_CHECKS if self.golden_set else {}
+        return [*self.checks_of_index, *self._check_keys(measured)]
+
+    @property
+    def checks_of_index(self) -> list[dg.AssetCheckKey]:
+        """The keys of the checks that are made after the index is maintained."""
+        return self._check_keys(CHECKS)
+
+    def _check_keys(self, checks: Mapping[str, str]) -> list[dg.AssetCheckKey]:
+        return [dg.AssetCheckKey(self.asset(asset), check) for check, asset in checks.items()]
 
     @property
     def jobs(self) -> list[str]:

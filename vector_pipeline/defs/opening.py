@@ -70,7 +70,8 @@ class Opening:
     def names(self) -> Names:
         """The names of the pipeline in Dagster."""
         prefix = self.options.key_prefix
-        return Names(self.settings.name, None if prefix is None else tuple(prefix))
+        asset_prefix = None if prefix is None else tuple(prefix)
+        return Names(self.settings.name, asset_prefix, golden_set=self.settings.golden_set is not None)
 
     @contextmanager
     def pipeline(self) -> Iterator[Pipeline]:

@@ -159,7 +159,7 @@ def build_index_automation(opening: Opening, *assets: dg.AssetsDefinition) -> dg
     names = opening.names
     return dg.AutomationConditionSensorDefinition(
         names.of("vector_index_automation"),
-        target=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*names.checks),
+        target=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*names.checks_of_index),
         default_status=opening.options.sensor_status("vector_index_automation"),
         minimum_interval_seconds=15,
         description="Materializes vector_index once after each burst of loads, when no loads are running.",

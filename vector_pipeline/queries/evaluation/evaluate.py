@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from vector_pipeline.settings import variable
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.search.hybrid import Mode
 from vector_pipeline.store.search.results import StandingChunk, chunks_of_source
+
+DECISIVE: Mode = "hybrid"
+"""The mode whose recall is held against MIN_RETRIEVAL_RECALL."""
 
 MODES: tuple[Mode, ...] = ("auto", "hybrid", "words", "meaning")
 
@@ -46,12 +49,16 @@ class Figures:
         return found
 
 
+Place = tuple[str, int]
+"""A chunk: the id of its document, and its index there."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A question, and the part of its answers in each chunk: (document, index of the chunk) to share."""
+class Wanted:
+    """A question, and the part of its answers in each chunk."""
 
     question: GoldenQuestion
-    shares: dict[tuple[str, int], float]
+    shares: dict[Place, float]
 
 
 def evaluate(
@@ -66,10 +73,7 @@ def evaluate(
     if golden is None:
         raise ConfigurationError(f"no golden set: name a JSONL file, or set {variable('golden_set')}")
     with pipeline.database.connect(role="evaluate") as connection, QuestionVectors(pipeline) as vectors:
-        wanted, problems = _wanted(connection, read_golden_set(golden))
-        if not wanted:
-            first = f": line {problems[0].line} {problems[0].error}" if problems else ""
-            raise ConfigurationError(f"no question of {golden} can be measured{first}")
+        wanted, problems = wanted_chunks(connection, golden)
         by_mode = {mode: _figures(pipeline, connection, vectors, wanted, mode, k, space) for mode in modes}
     first_mode = next(iter(by_mode.values())).summary()
     return {
@@ -89,16 +93,17 @@ def require_no_worse(pipeline: Pipeline, space: str, k: int = 5) -> None:
     golden = pipeline.settings.golden_set
     assert golden is not None
     with pipeline.database.connect(role="evaluate") as connection, QuestionVectors(pipeline) as vectors:
-        wanted, _ = _wanted(connection, read_golden_set(golden))
+        wanted, _ = wanted_chunks(connection, golden)
         now = _figures(pipeline, connection, vectors, wanted, "meaning", k, None)
         then = _figures(pipeline, connection, vectors, wanted, "meaning", k, space)
-        together = metrics.interval(_figures(pipeline, connection, vectors, wanted, "hybrid", k, space).recall)
+        together = metrics.interval(_figures(pipeline, connection, vectors, wanted, DECISIVE, k, space).recall)
     difference = metrics.interval([after - before for after, before in zip(then.recall, now.recall, strict=True)])
     if difference.high < 0:
+        before, after = metrics.interval(now.recall).value, metrics.interval(then.recall).value
         raise ConfigurationError(
-            f"space {space} finds less of the golden set: recall@{k} is {difference.value:+.3f} against the active "
-            f"space ({difference.low:+.3f} to {difference.high:+.3f}, {len(wanted):,} questions); switch all the same "
-            "with --anyway"
+            f"space {space} finds less of the golden set by meaning: its recall@{k} is {after:.3f}, that of the active "
+            f"space {before:.3f} (difference {difference.low:+.3f} to {difference.high:+.3f}, {len(wanted):,} "
+            "questions); switch all the same with --anyway"
         )
     least = pipeline.settings.min_retrieval_recall
     if together.value < least:
@@ -112,16 +117,24 @@ def _figures(
     pipeline: Pipeline,
     connection: Connection,
     vectors: QuestionVectors,
-    wanted: Sequence[_Wanted],
+    wanted: Sequence[Wanted],
     mode: Mode,
     k: int,
     space: str | None,
 ) -> Figures:
+    def search(text: str) -> list[Place]:
+        question = question_of(text, k, mode=mode, source=None, root=None, where=None, context=0)
+        found = answer(pipeline, connection, vectors, question, space=space)
+        return [(result.document_id, result.chunk_index) for result in found]
+
+    return measure(wanted, search, k)
+
+
+def measure(wanted: Iterable[Wanted], search: Callable[[str], Sequence[Place]], k: int) -> Figures:
+    """The figures of any search that takes a question and returns k chunks, best first."""
     figures = Figures()
     for one in wanted:
-        question = question_of(one.question.question, k, mode=mode, source=None, root=None, where=None, context=0)
-        found = answer(pipeline, connection, vectors, question, space=space)
-        shares = [one.shares.get((result.document_id, result.chunk_index), 0.0) for result in found]
+        shares = [one.shares.get(place, 0.0) for place in search(one.question.question)]
         figures.languages.append(one.question.language)
         figures.recall.append(metrics.recall(shares))
         figures.mrr.append(metrics.reciprocal_rank(shares))
@@ -129,9 +142,10 @@ def _figures(
     return figures
 
 
-def _wanted(connection: Connection, lines: Iterable[GoldenQuestion | Problem]) -> tuple[list[_Wanted], list[Problem]]:
+def wanted_chunks(connection: Connection, golden: Path) -> tuple[list[Wanted], list[Problem]]:
+    """The questions that can be measured, and the other lines. Raises ConfigurationError if there are none."""
     wanted, problems = [], []
-    for line in lines:
+    for line in read_golden_set(golden):
         if isinstance(line, Problem):
             problems.append(line)
             continue
@@ -139,7 +153,10 @@ def _wanted(connection: Connection, lines: Iterable[GoldenQuestion | Problem]) -
         if error:
             problems.append(Problem(line.line, f"{error} in {line.source}"))
         else:
-            wanted.append(_Wanted(line, shares))
+            wanted.append(Wanted(line, shares))
+    if not wanted:
+        first = f": line {problems[0].line} {problems[0].error}" if problems else ""
+        raise ConfigurationError(f"no question of {golden} can be measured{first}")
     return wanted, problems
 
 
