@@ -178,7 +178,8 @@ def test_what_is_shared_is_made_again_where_a_dump_of_the_schema_alone_was_resto
         connection.execute(f"DROP SCHEMA {SHARED_SCHEMA} CASCADE".encode())
     assert schema.migrate(database) == []
     with database.connect() as connection:
-        assert spending.record(connection, "m", 0.5, 3) == 0.5
+        spending.record(connection, "m", 0.5, 3)
+        assert spending.spent_today(connection) == 0.5
         assert load(connection, "A1", {"a.txt": ["text"]}).rows == 1
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Self
 
 from vector_pipeline.embedding.models import usd
@@ -40,6 +41,22 @@ from vector_pipeline.store.space import Space, active_space, list_spaces
 from vector_pipeline.store.spaces import open_space
 
 LOOK_AGAIN_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The last attempt to store an answer. If its connection broke at COMMIT, Postgres may have stored it."""
+
+    transaction: str | None = None
+    """The number of its transaction, if it recorded a cost."""
+    stored: int = 0
+    """The number of vectors that were new."""
+    is_counted: bool = False
+    """Whether its vectors are known to be stored, and its cost is counted."""
+
+    def was_committed(self, connection: Connection) -> bool:
+        """Whether Postgres committed it. Raises DatabaseUnavailable while that is open."""
+        return self.transaction is not None and spending.was_committed(connection, self.transaction)
 
 
 class AnswerStore:
@@ -99,10 +116,11 @@ class AnswerStore:
 
     def _store_in_time(self, answer: Answer) -> None:
         deadline = time.monotonic() + self._pipeline.settings.retry_seconds
+        attempt = _Attempt()
         while True:
             try:
                 with self._lock:
-                    self._store(answer)
+                    self._store(answer, attempt)
                 self._takes.set()
                 self._reserve.release(len(answer.inputs) + len(answer.rejected))
                 return
@@ -124,9 +142,9 @@ class AnswerStore:
                 self._spill(answer, error)
                 raise
 
-    def _store(self, answer: Answer) -> None:
+    def _store(self, answer: Answer, attempt: _Attempt) -> None:
         try:
-            self._write(self._connected(), answer)
+            self._write(self._connected(), answer, attempt)
         except Exception:
             self._disconnect()
             raise
@@ -134,17 +152,9 @@ class AnswerStore:
         with suppress(*PASSING):
             self._claims.release([*(i.content_hash for i in answer.inputs), *answer.rejected])
 
-    def _write(self, connection: Connection, answer: Answer) -> None:
-        hashes = [i.content_hash for i in answer.inputs]
-        if hashes:
-            space = self._target.space or self._open_space(connection, answer)
-            # In one transaction, so that after a crash or a retry the cost of each vector is recorded exactly once.
-            with owned_transaction(connection):
-                stored = vectors.store_vectors(connection, space, hashes, answer.vectors)
-                cost = self._budget.record(connection, answer.tokens, reserved=sum(i.tokens for i in answer.inputs))
-            self._budget.count(cost)
-            self.stored += stored
-            self._pipeline.advance("texts embedded", len(hashes))
+    def _write(self, connection: Connection, answer: Answer, attempt: _Attempt) -> None:
+        if answer.inputs and not attempt.is_counted:
+            self._write_vectors(connection, answer, attempt)
             if time.monotonic() - self._noted > answered.EVERY_SECONDS:
                 answered.note_answer(connection, self._bucket)
                 self._noted = time.monotonic()
@@ -152,6 +162,22 @@ class AnswerStore:
             with owned_transaction(connection):
                 rejected_texts.store_rejections(connection, self._target.name, answer.rejected)
             self.rejected.update((key.hex(), reason) for key, reason in answer.rejected.items())
+
+    def _write_vectors(self, connection: Connection, answer: Answer, attempt: _Attempt) -> None:
+        hashes = [i.content_hash for i in answer.inputs]
+        reserved = sum(i.tokens for i in answer.inputs)
+        space = self._target.space or self._open_space(connection, answer)
+        # In one transaction, so that after a crash or a retry the cost of each vector is recorded exactly once.
+        with owned_transaction(connection):
+            stored = vectors.store_vectors(connection, space, hashes, answer.vectors)
+            already = not stored and attempt.was_committed(connection)
+            cost = self._budget.record(connection, answer.tokens, reserved=reserved, already=already)
+            attempt.transaction = cost.transaction or attempt.transaction
+            attempt.stored = stored or attempt.stored
+        attempt.is_counted = True
+        self._budget.count(cost)
+        self.stored += attempt.stored
+        self._pipeline.advance("texts embedded", len(hashes))
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:

@@ -25,6 +25,8 @@ class Recorded:
     """The cost minus what was reserved for it."""
     spent_by_all: Mapping[str, float] = field(default_factory=dict)
     """The spending of all runs, including this answer, for each shared limit."""
+    transaction: str | None = None
+    """The number of the transaction that records it."""
 
 
 @dataclass(slots=True)
@@ -103,18 +105,21 @@ class Budget:
                     raise _reached(name, limit, before + self.reserved, f"{_SINCE[name]} or out in batches, by all runs")
             self.reserved = after
 
-    def record(self, connection: Connection, tokens: int, *, reserved: int | None = None) -> Recorded:
+    def record(
+        self, connection: Connection, tokens: int, *, reserved: int | None = None, already: bool = False
+    ) -> Recorded:
         """Record the cost of an answer in Postgres. Call `count` with the result after the transaction has committed.
 
         `reserved` is the number of tokens that was reserved for the request. It may differ from `tokens`: some models
-        count differently, and a request may have been paid for twice.
+        count differently, and a request may have been paid for twice. `already` means that an earlier transaction has
+        recorded it.
         """
         if self.price_per_token is None:
             return Recorded()
         cost = tokens * self.price_per_token
         unforeseen = 0.0 if reserved is None else cost - reserved * self.price_per_token
-        spending.record(connection, self.model, cost, tokens)
-        return Recorded(cost, unforeseen, {name: _spent(connection, name) for name in self.shared})
+        transaction = None if already else spending.record(connection, self.model, cost, tokens)
+        return Recorded(cost, unforeseen, {name: _spent(connection, name) for name in self.shared}, transaction)
 
     def count(self, recorded: Recorded) -> None:
         """Count a recorded answer. A transaction that is rolled back and repeated is then counted once."""

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +26,7 @@ from vector_pipeline_tests.support.asking import many
 from vector_pipeline_tests.support.interrupted_run import TEXTS
 from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
 from vector_pipeline_tests.support.plans import billed, embed, missing, opened
+from vector_pipeline_tests.support.proxy import Fate, proxy_to
 
 
 @contextmanager
@@ -108,6 +109,41 @@ def test_an_answer_that_waited_for_postgres_is_stored_and_counted_once(tmp_path:
         assert missing(pipeline, many(60)) == 0
         assert spent(pipeline) == pytest.approx(usd(server))
     assert list((tmp_path / "spilled").rglob("*")) == []
+
+
+def _after_copy(sign: bytes, fate: Fate) -> Callable[[bytes], Fate]:
+    """The fate of the first bytes with a sign that come after vectors were copied."""
+    seen: list[bytes] = []
+
+    def judge(data: bytes) -> Fate:
+        if b"PGCOPY" in data and not seen:
+            seen.append(data)
+        if len(seen) != 1 or sign not in data:
+            return "pass"
+        seen.append(data)
+        return fate
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("sign", "fate"),
+    [(b"PGCOPY", "cut"), (b"PGCOPY", "cut after"), (b"COMMIT", "cut"), (b"COMMIT", "cut after"), (b"answers", "cut")],
+    ids=["before COPY", "within COPY", "before COMMIT", "after COMMIT, without its answer", "after the answer"],
+)
+def test_an_answer_whose_connection_broke_is_stored_and_counted_once(
+    tmp_path: Path, fresh_database_url: str, sign: bytes, fate: Fate
+) -> None:
+    with (
+        serve() as server,
+        proxy_to(fresh_database_url) as proxy,
+        opened(tmp_path, proxy.url, server, retry_seconds=30.0, max_cost_usd_per_day=1.0) as pipeline,
+    ):
+        proxy.judge = _after_copy(sign, fate)
+        result = embed(pipeline, many(60), 60)
+        assert (result.stored, billed(server)) == (60, 60)
+        assert missing(pipeline, many(60)) == 0
+        assert spent(pipeline) == pytest.approx(usd(server)) == pytest.approx(result.usd)
 
 
 def test_a_run_whose_database_restarts_goes_on_by_itself(tmp_path: Path, fresh_database_url: str) -> None:
