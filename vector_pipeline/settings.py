@@ -72,10 +72,16 @@ def _lines(value: object) -> object:
 
 
 def _url(value: str) -> str:
-    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
+    try:
+        address = urlsplit(value)
+    except ValueError:
+        # Its message may quote a password.
+        raise ValueError("must be an http:// or https:// URL") from None
+    if address.scheme not in ("http", "https") or not address.netloc:
         raise ValueError("must be an http:// or https:// URL")
+    if "@" in value and "@" not in address.netloc and ":" in address.netloc:
+        raise ValueError("has a sign in its user or password that ends them too early: write @ / ? # as %40 %2F %3F %23")
     # The slash at the end of the path is dropped, also before a query.
-    address = urlsplit(value)
     return address._replace(path=address.path.rstrip("/")).geturl()
 
 

@@ -285,7 +285,7 @@ class EmbeddingClient:
         return headers if headers.stated or 200 <= reply.status < 300 else None
 
     def _classify(self, status: int, headers: httpx2.Headers, body: object) -> Problem:
-        return self.config.provider.classify(status, headers, body, self.config.without_secrets)
+        return self.config.provider.classify(status, headers, body, self.config.cleaned)
 
     def _problem(self, error: Exception, inputs: Sequence[EmbeddingInput]) -> Problem:
         """The problem that an exception means (an answer with an error status goes to `_classify`)."""
@@ -296,7 +296,7 @@ class EmbeddingClient:
         if isinstance(error, BrokenAnswer):
             return Problem(Kind.BROKEN, str(error))
         if isinstance(error, Moved):
-            return Problem(Kind.REFUSED, self.config.without_secrets(str(error)))
+            return Problem(Kind.REFUSED, self.config.cleaned(str(error)))
         if isinstance(error, WrongDimensions):
             # If the model has answered others correctly, the fault lies with these texts.
             answered = self._answered_at > -math.inf
@@ -305,7 +305,7 @@ class EmbeddingClient:
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
             return Problem(Kind.RETRY, f"no answer within {self.config.timeout_seconds:,.0f} s", unseen=unseen)
         cause = _root(error)
-        reason = self.config.without_secrets(f"{type(cause).__name__}: {one_line(cause)}")
+        reason = self.config.cleaned(f"{type(cause).__name__}: {one_line(cause)}")
         return Problem(Kind.RETRY, f"connection lost ({reason.removesuffix(': ')})", unseen=unseen)
 
     def _rejection(self, rejected: Sequence[EmbeddingInput], problem: Problem) -> Answer:

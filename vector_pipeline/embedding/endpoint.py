@@ -162,8 +162,12 @@ def explained_configuration() -> Iterator[None]:
     """Turn errors of the HTTP client about its environment into ConfigurationError."""
     try:
         yield
-    except httpx2.InvalidURL as error:
-        raise ConfigurationError(f"OPENAI_BASE_URL is no URL that can be asked ({error})") from None
+    except httpx2.InvalidURL:
+        # The error itself is not shown, because it may quote a part of a password.
+        raise ConfigurationError(
+            "OPENAI_BASE_URL, ALL_PROXY, HTTPS_PROXY or HTTP_PROXY is no URL that can be asked: write @ / ? # in a user "
+            "or password as %40 %2F %3F %23, and the port as a number"
+        ) from None
     except ImportError:
         raise ConfigurationError(
             "ALL_PROXY, HTTPS_PROXY or HTTP_PROXY names a SOCKS proxy, which needs another package: "

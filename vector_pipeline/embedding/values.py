@@ -15,6 +15,7 @@ from vector_pipeline.embedding.providers.base import Access, Provider, Vectors
 from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.roles import NO_ROLES, Roles
 from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.sources.base import printable
 
 # A shorter value is not a secret but a word that may stand in any message.
 MIN_SECRET_CHARACTERS = 8
@@ -124,8 +125,11 @@ class ClientConfig:
                 )
         return Access(key, self.organization, self.project)
 
-    def without_secrets(self, text: str) -> str:
-        """Remove the key and the base URL's password from a server's message: some servers repeat what they get."""
+    def cleaned(self, text: str) -> str:
+        """A server's message on one line, without control characters, the key and the base URL's password.
+
+        Some servers repeat what they get, and Postgres cannot store every character.
+        """
         user, password = self.credentials or ("", "")
         basic = base64.b64encode(f"{user}:{password}".encode()).decode().rstrip("=")
         secrets = (self.api_key.get_secret_value() if self.api_key else "", password, quote(password), basic)
@@ -133,7 +137,7 @@ class ClientConfig:
             # People set "none" or "EMPTY" for servers that need no key.
             if len(secret) >= MIN_SECRET_CHARACTERS:
                 text = text.replace(secret, "***")
-        return text
+        return printable(" ".join(text.split()))
 
 
 @dataclass(slots=True)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
+import orjson
 import pytest
 
-from vector_pipeline.embedding.batch.api import open_api
+from vector_pipeline.embedding.batch.api import open_api, stated_limit
 from vector_pipeline.embedding.endpoint import Endpoint
+from vector_pipeline.embedding.pacing.account import Account
+from vector_pipeline.embedding.pacing.limits import RateHeaders
 from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import ConfigurationError, ProviderError, ProviderRefused, ProviderUnavailable
 from vector_pipeline.settings import Settings
@@ -238,3 +242,126 @@ def test_it_is_named_before_anything_is_done(variable: str, value: str, says: st
         Settings.from_environment({variable: value, "OPENAI_API_KEY": "sk-test"})
     assert "secret-word" not in str(caught.value)
     Settings.from_environment({variable: value})  # the embedded model asks nobody
+
+
+def _say(status: str, body: bytes, headers: str = "") -> Speak:
+    def speak(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(f"HTTP/1.1 {status}\r\n{headers}content-length: {len(body)}\r\n\r\n".encode() + body)
+
+    return speak
+
+
+def _endless_head(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        connection.sendall(b"x-one-more: header\r\n" * 1_000)
+
+
+def _always_continue(connection: socket.socket, _: bytes) -> None:
+    while True:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+        time.sleep(0.01)
+
+
+def _drip(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+    while True:
+        connection.sendall(b" ")
+        time.sleep(0.05)
+
+
+ODD_ANSWERS = {
+    "endless head": _endless_head,
+    "100 without end": _always_continue,
+    "drip": _drip,
+    "too short": lambda c, _: c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}"),
+    "too long": lambda c, _: c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}{}{}"),
+    "bad length": lambda c, _: c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: two\r\n\r\n{}"),
+    "bad chunks": lambda c, _: c.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
+    "no HTTP": lambda c, _: c.sendall(b"\x16\x03\x01\x00\x00"),
+    "number of an input": _say("400 Bad Request", b'{"error": {"message": "input[%s] is wrong"}}' % (b"1" * 5_000)),
+    "date": _say("503 No", b"{}", "retry-after: Mon, 01 Jan 99999999999999999999 00:00:00 GMT\r\n"),
+    "indices": _say("200 OK", b'{"data": [{"index": "0", "embedding": [1]}]}'),
+    "lists as indices": _say("200 OK", b'{"data": [{"index": [], "embedding": [1]}]}'),
+    "twice the same index": _say("200 OK", b'{"data": [{"index": 0, "embedding": [1]}, {"index": 0}]}'),
+    "an index below 0": _say("200 OK", b'{"data": [{"index": -1, "embedding": [1]}]}'),
+    "a number in its place": _say("200 OK", b"1"),
+    "numbers out of range": _say("200 OK", b'{"data": [{"index": 0, "embedding": [1e300, 1]}]}'),
+    "base64 of NaN": _say("200 OK", b'{"data": [{"index": 0, "embedding": "AADAfwAAwH8="}]}'),
+    "half a number": _say("200 OK", b'{"data": [{"index": 0, "embedding": "AADA"}]}'),
+    "deep": _say("200 OK", b"[" * 200_000),
+    "deep, with NaN": _say("200 OK", b"[" * 200_000 + b"NaN"),
+    "zero bytes": _say("403 No", b'{"error": {"message": "not\\u0000allowed\\u001b[31m\\u202e"}}'),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_an_odd_answer_is_one_line_within_the_time(name: str) -> None:
+    began = time.monotonic()
+    with speaking(ODD_ANSWERS[name]) as server, pytest.raises(ProviderError) as caught:
+        embed(server, many(1), retry_seconds=0.5, timeout_seconds=1.0)
+    assert time.monotonic() - began < 10
+    assert str(caught.value).isprintable()
+
+
+NUMBERS = ["1" + "0" * 30, "1e308", "9" * 400, "inf", "nan", "-1e300", "0", "-1", "x", "", "60000"]
+
+
+@pytest.mark.parametrize("limit", NUMBERS)
+@pytest.mark.parametrize("left", NUMBERS)
+def test_limits_that_are_no_numbers_leave_an_account_that_can_be_used(limit: str, left: str) -> None:
+    """All runs share what is kept of an account, and it must not stop any of them."""
+    headers = {
+        f"x-ratelimit-{kind}-{what}": value
+        for kind, value in (("limit", limit), ("remaining", left))
+        for what in ("tokens", "requests")
+    }
+    account, now = Account.new(None, 0.0), 0.0
+    for _ in range(4):
+        ticket, seconds = account.take(10, now)
+        while ticket is None:
+            assert 0 < seconds <= 130
+            now += seconds
+            ticket, seconds = account.take(10, now)
+        account.settle(ticket, RateHeaders.of(headers), now + 1)
+        account = Account.from_json(orjson.loads(orjson.dumps(account)))
+
+
+@pytest.mark.parametrize("digits", ["9" * 5_000, ",", "1,,,1", "0"])
+def test_limits_in_a_message_may_be_anything(digits: str) -> None:
+    message = f"Rate limit on tokens per min (TPM): Limit {digits}, Used {digits}, Requested 1."
+    assert not RateHeaders.of({}, message).stated or digits == "1,,,1"
+    assert stated_limit(f"Limit: {digits} enqueued tokens") in (None, 11)
+
+
+URLS = [
+    "https://user:secret/word-1@host/v1",
+    "https://user:secret?word-1@host/v1",
+    "https://user:secret#word-1@host/v1",
+    "https://user:1234/word-1@host/v1",
+    "https://user:secret-w\u2100rd-1@host/v1",
+    "https://user:[secret-word-1@host/v1",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_no_part_of_a_password_in_a_base_url_is_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL") as caught:
+        Settings.from_environment({"OPENAI_BASE_URL": url})
+    for part in ("secret", "word-1", "1234"):
+        assert part not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_no_part_of_a_password_of_a_proxy_is_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    said = _said(lambda: Endpoint(ClientConfig("text-embedding-3-small", 1_536, "https://127.0.0.1:9/v1")))
+    assert not any(part in said for part in ("secret", "word-1", "1234"))
+
+
+def _said(work: Callable[[], object]) -> str:
+    try:
+        work()
+    except ConfigurationError as error:
+        return str(error)
+    return ""

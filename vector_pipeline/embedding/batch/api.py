@@ -23,7 +23,7 @@ METADATA_KEY = "vector_pipeline_batch"
 OVER = ("completed", "failed", "expired", "cancelled")
 
 # "Enqueued token limit reached for MODEL in organization ORG. Limit: 3,000,000 enqueued tokens. …" (seen live, 2025)
-_STATED_LIMIT = regex.compile(r"limit:?\s*([\d,]+)\s+enqueued", regex.IGNORECASE)
+_STATED_LIMIT = regex.compile(r"limit:?\s*(\d[\d,]{0,20})\s+enqueued", regex.IGNORECASE)
 
 
 class NotKnown(ProviderRefused):
@@ -48,10 +48,10 @@ def open_api(config: ClientConfig) -> openai.OpenAI:
         )
 
 
-def problem_of(state: Batch) -> str | None:
+def problem_of(state: Batch, config: ClientConfig) -> str | None:
     """The error that a batch states; None if it states none."""
     found = state.errors.data if state.errors and state.errors.data else []
-    return f"{found[0].code}: {(found[0].message or '')[:300]}" if found else None
+    return config.cleaned(f"{found[0].code}: {(found[0].message or '')[:300]}") if found else None
 
 
 def queue_is_full(message: str) -> bool:
@@ -73,7 +73,7 @@ def explained(config: ClientConfig) -> Iterator[None]:
         yield
     except openai.APIStatusError as error:
         body = error.body or error.message
-        problem = OpenAI().classify(error.status_code, error.response.headers, body, config.without_secrets)
+        problem = OpenAI().classify(error.status_code, error.response.headers, body, config.cleaned)
         if problem.kind is Kind.QUOTA:
             raise QuotaExhausted(f"the account has no quota left ({problem.message}); see its billing page") from None
         if problem.kind in (Kind.RETRY, Kind.RATE_LIMITED):

@@ -149,7 +149,7 @@ class _Harvester:
             if state.status != "validating":
                 self.ledger.was_taken(self.config.bucket, batch.tokens)
             return False
-        problem = problem_of(state)
+        problem = problem_of(state, self.config)
         if state.status == "failed" and problem is not None and queue_is_full(problem):
             self._had_no_room(batch, problem)
         else:

@@ -209,7 +209,7 @@ def create(api: openai.OpenAI, config: ClientConfig, ledger: BatchLedger, key: s
         if not queue_is_full(refused):
             raise
     else:
-        problem = problem_of(batch) or ""
+        problem = problem_of(batch, config) or ""
         if batch.status != "failed" or not queue_is_full(problem):
             ledger.submitted(key, batch.id)
             return None

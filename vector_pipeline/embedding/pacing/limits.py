@@ -11,7 +11,12 @@ _DURATION = regex.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
 
 # "... on tokens per min (TPM): Limit 1000000, Used 976163, Requested 70716. ..." (seen live, 2025)
-_USED = regex.compile(r"(tokens|requests) per min[^:]*: Limit:? ([\d,]+), Used:? ([\d,]+), Requested", regex.IGNORECASE)
+_USED = regex.compile(
+    r"(tokens|requests) per min[^:]*: Limit:? (\d[\d,]{0,20}), Used:? (\d[\d,]{0,20}), Requested", regex.IGNORECASE
+)
+
+# A larger limit is no limit: a thousand times what any account has.
+MAX_LIMIT = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +54,25 @@ class RateHeaders:
             except (KeyError, ValueError, OverflowError):
                 return None
 
-        def limit(name: str) -> int | None:
-            # Some gateways say 0 or -1 if there is no limit.
-            stated = number(name)
-            return stated if stated is not None and stated > 0 else None
-
         seen = {
-            "limit_tokens": limit("x-ratelimit-limit-tokens"),
+            "limit_tokens": number("x-ratelimit-limit-tokens"),
             # Azure says, for example, -27689 if it admitted more than was left.
             "remaining_tokens": number("x-ratelimit-remaining-tokens"),
-            "limit_requests": limit("x-ratelimit-limit-requests"),
+            "limit_requests": number("x-ratelimit-limit-requests"),
             "remaining_requests": number("x-ratelimit-remaining-requests"),
         }
         found = _USED.search(message)
         if found and seen[f"remaining_{found[1].lower()}"] is None:
-            most, used = (int(part.replace(",", "")) for part in (found[2], found[3]))
-            seen |= {f"limit_{found[1].lower()}": most, f"remaining_{found[1].lower()}": most - used}
+            stated, used = (int(part.replace(",", "")) for part in (found[2], found[3]))
+            seen |= {f"limit_{found[1].lower()}": stated, f"remaining_{found[1].lower()}": stated - used}
+        for kind in ("tokens", "requests"):
+            most, left = seen[f"limit_{kind}"], seen[f"remaining_{kind}"]
+            if most is None or not 0 < most <= MAX_LIMIT:
+                # Some gateways say 0 or -1 if there is no limit.
+                seen[f"limit_{kind}"] = None
+            elif left is not None:
+                # With a debt of more than a minute nothing would be sent that could correct it.
+                seen[f"remaining_{kind}"] = min(max(left, -most), most)
         return cls(**seen, processing_seconds=min(10.0, max(0, number("openai-processing-ms") or 0) / 1000))
 
     @property

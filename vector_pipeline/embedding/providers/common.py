@@ -71,7 +71,8 @@ def _vector(row: object) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
         if isinstance(row, str):
             vector = np.frombuffer(base64.b64decode(row, validate=True), dtype="<f4")
         else:
-            vector = np.asarray(row, dtype=np.float32)
+            with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, and the vector is useless
+                vector = np.asarray(row, dtype=np.float32)
     except (binascii.Error, ValueError, TypeError, OverflowError):
         return None
     return vector if vector.ndim == 1 and len(vector) else None
@@ -101,5 +102,5 @@ def _seconds(value: str, now: str | None) -> float | None:
         pass
     try:
         return (parsedate_to_datetime(value) - parsedate_to_datetime(now or "")).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

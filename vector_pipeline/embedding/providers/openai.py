@@ -40,7 +40,7 @@ MODELS: Mapping[str, KnownModel] = MappingProxyType(
 BASE64 = "base64"
 DIMENSIONS = "dimensions"
 
-_NAMED_INPUT = regex.compile(r"input\[(\d+)\]")
+_NAMED_INPUT = regex.compile(r"input\[(\d{1,9})\]")
 
 # Spellings of "no money left". The status is 429 as for a rate limit, but a retry never helps.
 _QUOTA = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_not_active")
