@@ -27,6 +27,9 @@ WILL_RETRY = "dagster/will_retry"
 SPEND_UNTIL = "vector_pipeline/spend_until_usd"
 """Tag of a run that ends when the spending of all runs of all time reaches this sum in USD."""
 
+# The clocks of two machines differ by less. A run that starts later than that was started before a clock was set back.
+CLOCKS_APART_SECONDS = 3_600.0
+
 # The number of arrivals in one query.
 LOOKUP = 200
 
@@ -50,12 +53,14 @@ def release_abandoned(
     the daemon's own code server launched, and only while that server lives. Runs of other pipelines, which may be in
     another database, are not changed.
     """
-    before = time.time() - limits.start_seconds
+    now = time.time()
     records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     ours = {
         record.dagster_run.run_id: record.dagster_run
         for record in records
-        if record.start_time is not None and record.start_time < before and _is_ours(record.dagster_run, names)
+        if record.start_time is not None
+        and not -CLOCKS_APART_SECONDS < now - record.start_time <= limits.start_seconds
+        and _is_ours(record.dagster_run, names)
     }
     abandoned = sorted(set(ours) - alive(connection, list(ours), settle_seconds=limits.settle_seconds))
     for run_id in abandoned:

@@ -103,7 +103,7 @@ class _Tick:
     def _scan(self) -> list[ScanResult] | None:
         limits = self.opening.ticks
         results = None
-        if time.time() >= self.cursor.slow_until:
+        if not 0 < self.cursor.slow_until - time.time() <= limits.slow_for_seconds:
             self.scanned = scan_in_tick(
                 self.connection, self.pipeline, limits, "sensor", max_arrivals=limits.runs_per_tick
             )

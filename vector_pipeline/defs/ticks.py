@@ -122,20 +122,22 @@ def request_scan(
 ) -> tuple[str, dg.RunRequest | None]:
     """A line for the tick, and a request for a run of `scan`; None if one is active or began a moment ago."""
     job = names.of("scan")
-    now = time.time()
+    last = "no other"
     for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
         if record.dagster_run.status in ACTIVE:
             return f"a run of {job} is listing the source", None
-        age = now - record.create_timestamp.timestamp()
-        if age < every_seconds:
+        age = time.time() - record.create_timestamp.timestamp()
+        # A negative age means that the clock was set back.
+        if 0 <= age < every_seconds:
             return f"the last run of {job} began {age:.0f} s ago; the next follows after {every_seconds} s", None
-    slot = int(now // every_seconds)
+        last = record.dagster_run.run_id
     asset = names.asset("source_files").to_python_identifier()
     return (
         f"the source is large, remote or slow: a run of {job} lists it, at most every {every_seconds} s",
         dg.RunRequest(
             job_name=job,
-            run_key=f"{job} {slot}",
+            # By the last run and not by the time: two ticks request the same run, whatever the clock is set to.
+            run_key=f"{job} after {last}",
             run_config=dg.RunConfig({asset: ScanConfig(quiet=True)}),
             tags=dict(tags),
         ),

@@ -85,7 +85,7 @@ def compare_when_due(
     with database.connect(role="compare") as connection:
         last = last_inspection(connection, name)
         few = manifest.count_present(connection, source.root) <= COMPARED_EACH_TIME
-        if last is not None and not few and last.age_seconds < every_seconds and not last.found["differences"]:
+        if last is not None and not few and 0 <= last.age_seconds < every_seconds and not last.found["differences"]:
             return Comparison(**{**last.found, "differences": []})
         found = compare(database, source, quiet_seconds=quiet_seconds, choice=choice)
         note_inspection(connection, name, asdict(found))

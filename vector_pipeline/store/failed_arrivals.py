@@ -33,7 +33,8 @@ class FailedArrival:
     failed_run: str | None
     retry_at: datetime
     is_due: bool
-    """Whether retry_at has passed, by the server's clock."""
+    """Whether retry_at has passed, by the server's clock. A time further ahead than any wait was set by a clock that
+    has been set back since, and counts as passed."""
 
 
 def fail_attempt(
@@ -43,6 +44,7 @@ def fail_attempt(
 
     If the connection's run no longer owns the arrival, nothing is recorded.
     """
+    error = error.replace("\x00", " ")[:2_000]  # Postgres stores every character but this one
     with connection.transaction():
         noted = connection.execute(
             "UPDATE arrivals SET error = %(error)s, failure = %(failure)s, failed_run = %(run)s, "
@@ -51,7 +53,7 @@ def fail_attempt(
             "pg_catalog.power(2::float8, (least(greatest(attempts, 1), 12) - 1)::float8)) * interval '1 minute' "
             "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
             {
-                "error": error[:2_000],
+                "error": error,
                 "failure": failure,
                 "run": run,
                 "longest": MAX_MINUTES[failure],
@@ -63,7 +65,7 @@ def fail_attempt(
         connection.execute(
             "UPDATE source_files SET error = %s WHERE source_key IN (SELECT source_key FROM source_files "
             "WHERE arrival = %s AND status = 'pending' AND error IS DISTINCT FROM %s ORDER BY source_key FOR UPDATE)",
-            (error[:2_000], arrival, error[:2_000]),
+            (error, arrival, error),
         )
 
 
@@ -75,14 +77,20 @@ def failed_arrivals(connection: Connection, arrivals: Sequence[str] | None = Non
             SELECT a.key AS arrival, p.files::int, a.error, coalesce(a.failure, 'other') AS failure,
                    coalesce(a.failed_at, a.created_at) AS failed_at, a.failed_run,
                    coalesce(a.retry_at, a.created_at) AS retry_at,
-                   coalesce(a.retry_at <= pg_catalog.clock_timestamp(), true) AS is_due
+                   coalesce(a.retry_at <= pg_catalog.clock_timestamp() OR a.retry_at > pg_catalog.clock_timestamp() +
+                       CASE a.failure WHEN 'passing' THEN %(passing)s::float8 ELSE %(others)s::float8 END
+                       * interval '1 minute', true) AS is_due
             FROM arrivals a
             JOIN (SELECT arrival, pg_catalog.count(*) AS files FROM source_files WHERE status = 'pending' GROUP BY 1) p
                  ON p.arrival = a.key
             WHERE a.error IS NOT NULL AND (%(arrivals)s::text[] IS NULL OR a.key = ANY(%(arrivals)s))
             ORDER BY a.key
             """,
-            {"arrivals": None if arrivals is None else list(arrivals)},
+            {
+                "arrivals": None if arrivals is None else list(arrivals),
+                "passing": MAX_MINUTES["passing"],
+                "others": MAX_MINUTES["other"],
+            },
         )
         return cursor.fetchall()
 

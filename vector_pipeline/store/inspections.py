@@ -79,7 +79,8 @@ def inspect_rows(connection: Connection, *, whole_every_seconds: float = WHOLE_E
     """Compare the table with the manifest: files whose arrivals ended since the last inspection, or all if it is due."""
     whole = last_inspection(connection, ROWS)
     partly = last_inspection(connection, f"{ROWS} that changed")
-    if whole is None or whole.age_seconds > whole_every_seconds or not whole.found["sound"]:
+    # The age is negative if the server's clock was set back.
+    if whole is None or not 0 <= whole.age_seconds <= whole_every_seconds or not whole.found["sound"]:
         found = _all_rows(connection)
         note_inspection(connection, ROWS, {"sound": found.is_sound})
     else:

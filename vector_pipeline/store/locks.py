@@ -127,8 +127,10 @@ def in_progress(connection: Connection, arrivals: Sequence[str]) -> set[str]:
 def alive(connection: Connection, runs: Sequence[str], *, settle_seconds: float | None = None) -> set[str]:
     """The Dagster runs among these that hold their lock; all of them if the server started too recently to tell."""
     settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds
+    # Since a clock was set back the start may lie in the future, where it shows nothing.
     row = connection.execute(
-        "SELECT pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time() < %s::float8 * interval '1 second'",
+        "SELECT pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time() BETWEEN interval '0' AND "
+        "%s::float8 * interval '1 second'",
         (settle_seconds,),
     ).fetchone()
     return set(runs) if row and row[0] else _held(connection, Lock.RUN, runs)

@@ -147,8 +147,11 @@ def _state(connection: Connection, space: Space) -> _State:
     with connection.cursor(row_factory=class_row(_State)) as cursor:
         found = cursor.execute(
             "SELECT measured_at, "
-            "coalesce(measured_at < pg_catalog.now() - %(measured)s::interval, true) AS measurement_is_old, "
-            "coalesce(searched_at < pg_catalog.now() - %(searched)s::interval, true) AS searches_are_old, "
+            # A time in the future is from before the clock was set back.
+            "coalesce(measured_at NOT BETWEEN pg_catalog.now() - %(measured)s::interval AND pg_catalog.now(), true) "
+            "AS measurement_is_old, "
+            "coalesce(searched_at NOT BETWEEN pg_catalog.now() - %(searched)s::interval AND pg_catalog.now(), true) "
+            "AS searches_are_old, "
             "changed_since_measured, changed_since_searched, recall, ef_search, "
             "(SELECT pg_catalog.count(*) FROM recall_queries q WHERE q.space = s.name AND "
             "pg_catalog.array_length(q.neighbours, 1) >= %(k)s::int) "

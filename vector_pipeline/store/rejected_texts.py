@@ -18,7 +18,9 @@ def find_rejections(connection: Connection, spaces: Sequence[str] | None, hashes
     """
     rows = connection.execute(
         "SELECT content_hash, reason FROM rejected_texts WHERE (space = ANY(%(spaces)s) OR %(spaces)s::text[] IS NULL) "
-        "AND content_hash = ANY(%(hashes)s) AND rejected_at > pg_catalog.now() - %(kept)s::interval",
+        "AND content_hash = ANY(%(hashes)s) AND rejected_at BETWEEN pg_catalog.now() - %(kept)s::interval AND "
+        # Later only if the server's clock was set back.
+        "pg_catalog.now() + %(kept)s::interval",
         {
             "spaces": None if spaces is None else list(spaces),
             "hashes": [uuid.UUID(bytes=h) for h in hashes],

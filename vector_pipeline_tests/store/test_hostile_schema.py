@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 
 import vector_pipeline.store
+from vector_pipeline.errors import DatabaseError
 from vector_pipeline.queries.status import spaces_json
 from vector_pipeline.store import manifest, scans, sizes
 from vector_pipeline.store.claims import Claims
@@ -135,6 +136,32 @@ def _ask_everything(database: Database) -> None:
         spending.record(connection, "m", 0.5, 3)
         inspect_rows(connection, whole_every_seconds=0)
         inspect_rows(connection)
+
+
+@pytest.mark.parametrize("table", ["vector_pipeline_migrations (number integer)", "scans (x int)", "roots (x int)"])
+def test_a_table_of_somebody_elses_is_refused(fresh_database_url: str, table: str) -> None:
+    """Its triggers would run with the pipeline's rights."""
+    with psycopg.connect(fresh_database_url, autocommit=True) as admin:
+        names = [f"{who}_{admin.info.dbname[-12:]}" for who in ("mallory", "pipe")]
+        admin.execute("CREATE EXTENSION vector")
+        admin.execute("CREATE SCHEMA vector_pipeline_shared")
+        admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        admin.execute("GRANT ALL ON SCHEMA vector_pipeline_shared TO PUBLIC")
+        for name in names:
+            admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'word'").format(sql.Identifier(name)))
+        try:
+            with psycopg.connect(as_role(fresh_database_url, names[0], "word"), autocommit=True) as mallory:
+                mallory.execute(f"CREATE TABLE public.{table}".encode())
+                mallory.execute(f"GRANT ALL ON public.{table.split()[0]} TO PUBLIC".encode())
+            pipe = Database(as_role(fresh_database_url, names[1], "word"))
+            with pytest.raises(DatabaseError, match=f"'{table.split()[0]}' .*belongs to the role '{names[0]}'"):
+                migrate(pipe)
+            admin.execute(f"DROP TABLE public.{table.split()[0]}".encode())
+            assert migrate(pipe)
+        finally:
+            for name in names:
+                admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+                admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
 def _strings(tree: ast.AST) -> Iterator[str]:
