@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 
 from vector_pipeline.defs.failures import explained, failure
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.pipeline.stage_files import StageFiles
 from vector_pipeline.settings import variable
 
@@ -53,4 +53,6 @@ class ParquetStages(dg.ConfigurableIOManager):
                     "`documents` too, and all stages after it"
                 )
             ) from error
+        except PipelineError as error:
+            raise failure(error) from error
         return pa.RecordBatchReader.from_batches(schema, batches())

@@ -9,14 +9,14 @@ import errno
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vector_pipeline.errors import ConfigurationError, StorageError
+from vector_pipeline.errors import ConfigurationError, StorageError, one_line
 from vector_pipeline.settings import variable
 from vector_pipeline.sources.remote import install
 
@@ -24,6 +24,8 @@ from vector_pipeline.sources.remote import install
 COMPRESSION_LEVEL = 1
 
 SUFFIX = ".parquet"
+
+WRITTEN_AGAIN = "a run of all stages of its arrival, such as `vector-pipeline ingest`, writes it again"
 
 # Errors that only writing raises. The stream itself reads files, and errors of that reading are not meant here.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
@@ -60,7 +62,13 @@ class StageFiles:
             filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
             with (
                 filesystem.open(partial, "wb") as sink,
-                pq.ParquetWriter(sink, reader.schema, compression="zstd", compression_level=COMPRESSION_LEVEL) as writer,
+                pq.ParquetWriter(
+                    sink,
+                    reader.schema,
+                    compression="zstd",
+                    compression_level=COMPRESSION_LEVEL,
+                    write_page_checksum=True,
+                ) as writer,
             ):
                 for batch in reader:
                     rows += batch.num_rows
@@ -79,10 +87,18 @@ class StageFiles:
 
     @contextmanager
     def read(self, stage: str, arrival: str) -> Iterator[pa.RecordBatchReader]:
-        """Read the stream of a stage, one row group in memory at a time. Raises FileNotFoundError if there is none."""
+        """Read the stream of a stage, one row group in memory at a time.
+
+        Raises FileNotFoundError if there is no file, and StorageError if it is damaged or cannot be read, also while the
+        stream is read.
+        """
         filesystem, path = self._at(stage, arrival)
-        with filesystem.open(path, "rb") as stream, pq.ParquetFile(stream) as parquet:
-            yield pa.RecordBatchReader.from_batches(parquet.schema_arrow, parquet.iter_batches(batch_size=4_096))
+        uri = self.uri(stage, arrival)
+        with ExitStack() as stack:
+            with _reading(uri):
+                stream = stack.enter_context(filesystem.open(path, "rb"))
+                parquet = stack.enter_context(pq.ParquetFile(stream, page_checksum_verification=True))
+            yield pa.RecordBatchReader.from_batches(parquet.schema_arrow, _batches(parquet, uri))
 
     def remove(self, stages: Iterable[str], arrivals: Iterable[str]) -> int:
         """Remove the files of some arrivals, also partial ones of killed runs; returns the number of files removed."""
@@ -114,3 +130,24 @@ class StageFiles:
                 f"VECTOR_PIPELINE_STORAGE is '{self.base}', which cannot be used: {error}"
             ) from error
         return filesystem, str(path)
+
+
+def _batches(parquet: pq.ParquetFile, uri: str) -> Iterator[pa.RecordBatch]:
+    batches = parquet.iter_batches(batch_size=4_096)
+    while True:
+        with _reading(uri):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+@contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    """Turn what Arrow or a store reports while a file is read into StorageError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise StorageError(f"'{uri}' cannot be read ({one_line(error)}); {WRITTEN_AGAIN}") from error

@@ -11,6 +11,9 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from vector_pipeline.errors import StorageError
+from vector_pipeline.text.documents import content_hash
+
 BATCH_CHARACTERS = 4 * 1024 * 1024
 BATCH_ROWS = 10_000
 
@@ -72,6 +75,11 @@ class PlannedText(NamedTuple):
     text: str
     token_count: int
 
+    @property
+    def embedded(self) -> str:
+        """What is embedded."""
+        return self.text
+
 
 _FILE = [
     ("source_key", pa.binary(16)),
@@ -112,6 +120,8 @@ TOKEN_BATCHES = pa.schema(
 """Columns of PlannedText."""
 
 
+_SCHEMAS = {DocumentRow: DOCUMENTS, ChunkRow: CHUNKS, PlannedText: TOKEN_BATCHES}
+
 Row = TypeVar("Row", DocumentRow, ChunkRow, PlannedText)
 
 
@@ -140,9 +150,40 @@ def _batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:
 
 
 def from_reader(reader: pa.RecordBatchReader, row: type[Row]) -> Iterator[Row]:
-    """The rows of a stream, one record batch in memory at a time."""
+    """The rows of a stream, one record batch in memory at a time.
+
+    Raises StorageError if they are not what a stage writes: the columns, a missing value, or a text of another hash.
+    """
+    _require_columns(reader.schema, row)
     # A file written by an earlier version may lack a column that has a default.
     lacking = [row._field_defaults[name] for name in row._fields[len(reader.schema) :]]
     for batch in reader:
-        columns = [column.to_pylist() for column in batch.columns] + [[value] * batch.num_rows for value in lacking]
-        yield from map(row._make, zip(*columns, strict=True))
+        if any(column.null_count for column in batch.columns):
+            raise _foreign("a value is missing")
+        try:
+            columns = [column.to_pylist() for column in batch.columns]
+        except UnicodeDecodeError as error:
+            raise _foreign("a text is not UTF-8") from error
+        columns += [[value] * batch.num_rows for value in lacking]
+        for made in map(row._make, zip(*columns, strict=True)):
+            if not isinstance(made, DocumentRow) and content_hash(made.embedded) != made.content_hash:
+                # Its vector would be stored for another text, of any file.
+                raise _foreign(f"the text beginning '{made.text[:40]}' has another hash")
+            yield made
+
+
+def _require_columns(found: pa.Schema, row: type[Row]) -> None:
+    """Raise StorageError unless a stream has the columns of its rows. Columns with a default may be missing."""
+    expected = _SCHEMAS[row]
+    columns = [(field.name, field.type) for field in found]
+    wanted = [(field.name, field.type) for field in expected]
+    without_default = len(wanted) - len(row._field_defaults)
+    if len(columns) < without_default or columns != wanted[: len(columns)]:
+        raise _foreign("its columns are others")
+
+
+def _foreign(problem: str) -> StorageError:
+    return StorageError(
+        f"a file of the stages was not written by vector-pipeline ({problem}): look who may write there; a run of all "
+        "stages of its arrival, such as `vector-pipeline ingest`, writes it again"
+    )
