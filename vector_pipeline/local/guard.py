@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Collection
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -43,17 +43,19 @@ class SameOriginOnly:
         if not self._is_ours(host):
             return f"the host '{host[:100]}' is not this machine; open the UI by its address, or name it with --host"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _parsed(origin).netloc.lower() != host.lower():
             return "the request comes from another web page"
         if headers.get("sec-fetch-site", "none") not in SAME_SITE and scope.get("method") != "GET":
             return "the request comes from another web page"
-        if scope.get("method") == "GET" and "query" in parse_qs(scope.get("query_string", b"").decode("latin-1")):
+        if scope.get("method") in ("GET", "HEAD") and "query" in parse_qs(
+            scope.get("query_string", b"").decode("latin-1")
+        ):
             # Dagster also executes mutations sent by GET, which an image in any page can send.
             return "a GraphQL query is accepted by POST only"
         return None
 
     def _is_ours(self, host: str) -> bool:
-        name = (urlsplit(f"//{host}").hostname or "").lower()
+        name = (_parsed(f"//{host}").hostname or "").lower()
         if name in self._hosts:
             return True
         try:
@@ -61,3 +63,11 @@ class SameOriginOnly:
         except ValueError:
             return False
         return True
+
+
+def _parsed(address: str) -> SplitResult:
+    """The parts of an address; empty ones for what is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")

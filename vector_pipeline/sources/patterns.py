@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import regex
+
+MAX_CHARACTERS = 4_096
+"""The longest pattern. A longer one matches nothing: no path has as many characters."""
+
+_NOTHING = regex.compile(r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Rules:
 
 def _rule(line: str) -> Rule | None:
     pattern = line.rstrip("\r\n")
+    if len(pattern) > MAX_CHARACTERS:
+        return Rule(_NOTHING, negated=False, folders_only=False)
     while pattern.endswith(" ") and not pattern.endswith("\\ "):
         pattern = pattern[:-1]
     if not pattern or pattern.startswith("#"):
@@ -56,39 +63,82 @@ def _rule(line: str) -> Rule | None:
     pattern = pattern.removeprefix("/")
     body = _expression(pattern)
     try:
-        compiled = regex.compile(body if anchored else f"(?:.*/)?{body}", regex.DOTALL)
+        compiled = regex.compile(body if anchored else f"(?:[^/]*+/)*+{body}", regex.DOTALL)
     except regex.error:
         # A reversed range (`[z-a]`) matches nothing, as in git.
-        compiled = regex.compile(r"(?!)")
+        compiled = _NOTHING
     return Rule(compiled, negated, folders_only)
 
 
 def _expression(pattern: str) -> str:
-    """A pattern as a regular expression."""
-    out, at = [], 0
+    """A pattern as a regular expression. It takes time in proportion to a path's length, whatever the pattern.
+
+    A star, except for the last of its segment, is matched by as few characters as possible and never by more. If a path
+    matches at all, it also matches in this way. The same is true of `**/` and whole segments.
+    """
+    groups: list[list[str]] = [[]]
+    pieces = [""]
+    for token in _tokens(pattern):
+        if token == _SLASH:
+            groups[-1].append(_segment(pieces))
+            pieces = [""]
+        elif token == _FOLDERS:
+            groups.append([])
+        elif token == _STAR:
+            pieces.append("")
+        else:
+            pieces[-1] += token
+    first, *middle, last = groups if len(groups) > 1 else [[], *groups]
+    found = _folders(first)
+    for group in middle:
+        found += f"(?>{_ANY_FOLDERS}{_folders(group)})" if group else ""
+    return found + (_ANY_FOLDERS if len(groups) > 1 else "") + _folders(last) + _segment(pieces)
+
+
+# Tokens of a pattern that are not the expression of one character.
+_SLASH, _FOLDERS, _STAR = "/", "**/", "*"
+_ANY_FOLDERS = "(?:[^/]*+/)*?"
+
+
+def _tokens(pattern: str) -> Iterator[str]:
+    at = 0
     while at < len(pattern):
-        rest = pattern[at:]
-        if rest.startswith("**/") and (at == 0 or pattern[at - 1] == "/"):
-            out.append("(?:.*/)?")
+        begins = at == 0 or pattern[at - 1] == "/"
+        if begins and pattern.startswith("**/", at):
+            yield _FOLDERS
             at += 3
-        elif rest == "**" and at and pattern[at - 1] == "/":
-            out.append(".+")
+        elif begins and at and pattern[at:] == "**":
+            yield ".+"
             at += 2
-        elif rest[0] == "*":
+        elif pattern[at] == "*":
             while at < len(pattern) and pattern[at] == "*":
                 at += 1
-            out.append("[^/]*")
-        elif rest[0] == "?":
-            out.append("[^/]")
+            yield _STAR
+        elif pattern[at] == "/":
+            yield _SLASH
             at += 1
-        elif rest[0] == "[" and (end := _class_end(pattern, at)):
-            out.append(_class(pattern[at + 1 : end - 1]))
+        elif pattern[at] == "?":
+            yield "[^/]"
+            at += 1
+        elif pattern[at] == "[" and (end := _class_end(pattern, at)):
+            yield _class(pattern[at + 1 : end - 1])
             at = end
         else:
-            at += rest[0] == "\\" and len(rest) > 1
-            out.append(regex.escape(pattern[at]))
+            at += pattern[at] == "\\" and at + 1 < len(pattern)
+            yield regex.escape(pattern[at])
             at += 1
-    return "".join(out)
+
+
+def _folders(segments: Iterable[str]) -> str:
+    return "".join(f"(?>{segment}/)" for segment in segments)
+
+
+def _segment(pieces: Sequence[str]) -> str:
+    """The expression of a segment whose pieces have stars between them."""
+    first, *others = pieces
+    if not others:
+        return first
+    return first + "".join(f"(?>[^/]*?{piece})" for piece in others[:-1] if piece) + f"[^/]*{others[-1]}"
 
 
 def _class_end(pattern: str, at: int) -> int:

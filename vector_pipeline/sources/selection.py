@@ -12,7 +12,9 @@ from vector_pipeline.sources.patterns import Rules
 
 IGNORE_FILE = ".vectorignore"
 
+# Each path is compared with each pattern.
 _MAX_BYTES = 1024 * 1024
+_MAX_PATTERNS = 10_000
 
 # The number of folders whose verdict is kept. A walk visits one folder after another.
 _KEPT = 4_096
@@ -114,12 +116,18 @@ class Selection:
         path = f"{folder}/{IGNORE_FILE}" if folder else IGNORE_FILE
         try:
             with self.source.open(path) as stream:
-                return Rules.of(stream.read(_MAX_BYTES).decode("utf-8-sig").split("\n"))
+                text = stream.read(_MAX_BYTES + 1)
+            if len(text) > _MAX_BYTES:
+                raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
+            rules = Rules.of(text.decode("utf-8-sig").split("\n"))
+            if len(rules.rules) > _MAX_PATTERNS:
+                raise ValueError(f"it has more than {_MAX_PATTERNS:,} patterns")
+            return rules
         except (FileNotFoundError, NotADirectoryError):
             return Rules()
         except (OSError, ValueError) as error:
             problem = f"'{path}' in '{self.source.root}' cannot be read ({error}), which says what to leave out"
-            raise SourceError(f"{problem}; save it as UTF-8, or remove it") from error
+            raise SourceError(f"{problem}; save it as UTF-8, make it shorter, or remove it") from error
 
     def _is_included(self, path: str) -> bool:
         """Whether the last pattern that matches a path or one of its folders includes it."""

@@ -57,6 +57,14 @@ def test_the_ui_and_scripts_pass(method: str, headers: dict[str, str]) -> None:
         ("POST", {"Host": "rebound.example:3000", "Origin": "http://rebound.example:3000"}, ""),
         ("GET", {"Host": "rebound.example:3000"}, ""),
         ("GET", {"Host": HERE}, "?query=mutation{launchRun}"),  # what an image sends
+        ("GET", {"Host": HERE}, "?x=1&%71uery=mutation{launchRun}"),
+        ("HEAD", {"Host": HERE}, "?query=mutation{launchRun}"),
+        ("GET", {"Host": "[::1"}, ""),
+        ("GET", {"Host": ""}, ""),
+        ("POST", {"Host": HERE, "Origin": "http://[::1"}, ""),
+        ("POST", {"Host": HERE, "Origin": f"http://me@{HERE}"}, ""),
+        ("POST", {"Host": "127.0.0.1.rebound.example"}, ""),
+        ("POST", {"Host": "localhost.rebound.example"}, ""),
     ],
 )
 def test_other_pages_are_refused(method: str, headers: dict[str, str], query: str) -> None:

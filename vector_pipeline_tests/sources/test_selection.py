@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,10 @@ FILES = (
 )
 
 _NAME = st.sampled_from(
-    ["a.txt", "*.txt", "*", "docs", "build", "b.?d", "d*", "[ab].*", "[!a].md", "deep", "e.txt", "**", "\\*"]
+    [
+        *("a.txt", "*.txt", "*", "docs", "build", "b.?d", "d*", "[ab].*", "[!a].md", "deep", "e.txt", "**", "\\*"),
+        *("*t*t", "*.*t", "a*t*", "*o*s*", "*[a-z]*e*", "d**p", "*b*u*d"),
+    ]
 )
 _PATTERN = st.builds(
     lambda negated, anchored, parts, folder: negated + anchored + "/".join(parts) + folder,
@@ -109,3 +113,34 @@ def test_an_ignore_file_that_cannot_be_read_stops_the_listing(tmp_path: Path) ->
     (tmp_path / ".vectorignore").write_bytes(b"\xff\xfe")
     with pytest.raises(SourceError, match=r"\.vectorignore.*cannot be read"):
         _wanted(tmp_path)
+
+
+HOSTILE = [
+    "*a" * 60 + "b",
+    "*a/" * 30 + "b",
+    "**/" * 60 + "b",
+    "**/*a/" * 30 + "b",
+    "**/a/*/" * 30 + "**/b",
+    "[a-z]*" * 60 + "!",
+    "?*" * 100 + "b",
+    "*" * 4_000,
+    "[" * 1_000_000,
+    " " * 1_000_000,
+    "*a" * 500_000,
+]
+
+
+@pytest.mark.parametrize("pattern", HOSTILE, ids=[pattern[:10] for pattern in HOSTILE])
+@pytest.mark.parametrize("path", ["a" * 4_000, "a/" * 2_000 + "a", "aa/" * 1_300 + "a"], ids=["name", "deep", "both"])
+def test_no_pattern_takes_long(pattern: str, path: str) -> None:
+    """A .vectorignore is part of a source, and whoever writes there must not hold up the scan."""
+    began = time.thread_time()
+    Rules.of([pattern, f"/{pattern}"]).decides(path, is_folder=False)
+    assert time.thread_time() - began < 1.0
+
+
+@pytest.mark.parametrize(("lines", "says"), [(200_000, "1,048,576 bytes"), (10_001, "10,000 patterns")])
+def test_an_ignore_file_that_is_too_long_is_not_taken_for_its_beginning(tmp_path: Path, lines: int, says: str) -> None:
+    (tmp_path / ".vectorignore").write_text("a.txt\n" * lines)
+    with pytest.raises(SourceError, match=rf"\.vectorignore.* more than {says}"):
+        Selection(open_source(str(tmp_path))).wants("b.txt")
