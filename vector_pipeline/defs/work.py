@@ -78,8 +78,9 @@ def _look_at(context: dg.AssetExecutionContext, pipeline: Pipeline, arrival: str
     with pipeline.database.connect(role="arrival") as connection:
         if not manifest.is_arrival(connection, arrival):
             raise ConfigurationError(
-                f"partition '{arrival}' is not an arrival: scans create arrivals; materialize source_files, then choose "
-                "one of those that it registers"
+                f"partition '{arrival}' is not an arrival of this database: scans create arrivals, and the last ones "
+                "may be missing after a failover or a restore; run `vector-pipeline ingest`, or materialize "
+                "source_files and choose one of those that it registers"
             )
         if not manifest.owned_files(connection, arrival):
             context.log.warning(
