@@ -48,6 +48,8 @@ _SETTINGS = {
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
+    # While an answer is on its way no keepalives are sent, and the system would try for a quarter of an hour.
+    "tcp_user_timeout": "60s",
 }
 # For Postgres 17 and later.
 _TRANSACTION_TIMEOUT = {"transaction_timeout": "0"}
