@@ -18,6 +18,7 @@ from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from vector_pipeline.local.beside import Place
     from vector_pipeline.local.report import IngestReport
     from vector_pipeline.store.search.hybrid import Mode
 
@@ -75,6 +76,7 @@ def ingest(
     means that some files could not be loaded; the report names them. With --watch each change of a folder is loaded as
     it happens, and a bucket is scanned every few seconds. --json then prints one object a line.
     """
+    from vector_pipeline.local.beside import running_place
     from vector_pipeline.local.ingest import ingest as run_ingest
     from vector_pipeline.queries.forget import forget_root as forget
 
@@ -90,9 +92,12 @@ def ingest(
             if not locations:
                 return
         progress.say(reports.where(pipeline))
+        place = running_place(Path.cwd()) if settings.dagster_home is None else None
+        if place is not None:
+            progress.say(f"Dagster runs for the project {place.project}: its UI shows the runs of this command")
         if watch:
-            _watch(pipeline, locations, confirm_deletions, progress, json_wanted)
-        report = run_ingest(pipeline, locations, confirm_deletions=confirm_deletions, say=progress.say)
+            _watch(pipeline, locations, place, confirm_deletions, json_wanted)
+        report = run_ingest(pipeline, locations, place=place, confirm_deletions=confirm_deletions, say=progress.say)
     if json_wanted:
         emit_json(reports.ingest_json(report))
     else:
@@ -101,7 +106,7 @@ def ingest(
 
 
 def _watch(
-    pipeline: Pipeline, locations: Sequence[str], confirm_deletions: bool, progress: Progress, json_wanted: bool
+    pipeline: Pipeline, locations: Sequence[str], place: Place | None, confirm_deletions: bool, json_wanted: bool
 ) -> NoReturn:
     """Ingest after each change, until an interruption. An `ingest` that found nothing to do gets no line."""
     from vector_pipeline.local.watch import watch
@@ -115,7 +120,7 @@ def _watch(
             emit(reports.ingest_line(report))
         sys.stdout.flush()
 
-    watch(pipeline, locations, done=done, say=fail, confirm_deletions=confirm_deletions)
+    watch(pipeline, locations, done=done, say=fail, place=place, confirm_deletions=confirm_deletions)
 
 
 @cli.command()

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from vector_pipeline.local.beside import Place
 from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.model import check_model
@@ -45,21 +46,22 @@ def ingest(
     locations: Sequence[str],
     *,
     instance: dg.DagsterInstance | None = None,
+    place: Place | None = None,
     confirm_deletions: bool = False,
     limits: TickLimits | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> IngestReport:
     """Bring the table in step with some sources. `say` receives each step as a line.
 
-    Without `instance` that of the settings is opened when it is needed: if there is something to run, or if it may list
-    runs as started whose process is gone. `limits` has the time after which that is certain.
+    Without `instance` that at `place` (default: that of the settings) is opened when it is needed: if there is something
+    to run, or if it may list runs as started whose process is gone. `limits` has the time after which that is certain.
 
     Raises ConfigurationError or SourceError if the instance or no source at all can be used, and SpaceMismatch if the
     table holds vectors of another model. If one of several sources cannot be used, the report says so and the others
     are loaded. Later failures are in the report. An interruption (Ctrl-C, SIGTERM) is always raised
     as KeyboardInterrupt.
     """
-    with Ingesting(pipeline, instance=instance, limits=limits, say=say) as ingesting:
+    with Ingesting(pipeline, instance=instance, place=place, limits=limits, say=say) as ingesting:
         return ingesting.ingest(locations, confirm_deletions=confirm_deletions)
 
 
@@ -71,11 +73,13 @@ class Ingesting:
         pipeline: Pipeline,
         *,
         instance: dg.DagsterInstance | None = None,
+        place: Place | None = None,
         limits: TickLimits | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._pipeline = pipeline
         self._instance = instance
+        self._place = place
         self._limits = limits
         self._say = say
         self._runs: LocalRuns | None = None
@@ -130,7 +134,7 @@ class Ingesting:
         kept.run(require_writable)
         # Before the scan, so that a forgotten or mistyped model is reported at once and not at the first request.
         kept.run(lambda connection: check_model(connection, settings))
-        if self._instance is None and may_have_started_runs(settings):
+        if self._instance is None and may_have_started_runs(settings, self._place):
             self._open_instance()
         if self._instance is not None:
             kept.run(partial(_release, self._instance, settings, self._limits))
@@ -176,7 +180,8 @@ class Ingesting:
 
     def _open_instance(self) -> dg.DagsterInstance:
         if self._instance is None:
-            self._instance = self._opened.enter_context(open_instance_in_process(self._pipeline.settings))
+            opened = open_instance_in_process(self._pipeline.settings, self._place)
+            self._instance = self._opened.enter_context(opened)
         return self._instance
 
     def _local_runs(self) -> LocalRuns:

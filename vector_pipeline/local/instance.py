@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.local.beside import Place
 from vector_pipeline.local.own_config import own_config
 from vector_pipeline.settings import Settings, variable
 
@@ -52,6 +53,12 @@ def dagster_home(settings: Settings) -> Path:
     return home
 
 
+def own_place(settings: Settings) -> Place:
+    """The place of the instance that the settings name. Raises ConfigurationError if it cannot be written."""
+    home = dagster_home(settings)
+    return Place(home, home)
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the instance in `dagster_home`."""
     import dagster as dg
@@ -63,8 +70,10 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         raise _unusable(home, error) from error
 
 
-def open_instance_in_process(settings: Settings) -> dg.DagsterInstance:
-    """Open the same instance for runs in this process: connections are kept, and output stays on the terminal.
+def open_instance_in_process(settings: Settings, place: Place | None = None) -> dg.DagsterInstance:
+    """Open an instance for runs in this process: connections are kept, and output stays on the terminal.
+
+    The default of `place` is that of the settings.
 
     To copy output Dagster starts four processes a run, and it would write a live display to the file. If dagster.yaml
     configures the place of output or runs, that is used. Dagster has no public way to replace parts of an instance: if a
@@ -72,27 +81,29 @@ def open_instance_in_process(settings: Settings) -> dg.DagsterInstance:
     """
     import dagster as dg
 
-    home = dagster_home(settings)
+    place = place or own_place(settings)
+    folder, config = str(place.folder), str(place.config)
     try:
-        overrides = _overrides(home)
+        overrides = _overrides(place)
         try:
             from dagster._core.instance import InstanceRef
         except ImportError:
-            return dg.DagsterInstance.from_config(str(home))
-        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+            return dg.DagsterInstance.from_config(config)
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(folder, config_dir=config, overrides=overrides))
     except Exception as error:
-        raise _unusable(home, error) from error
+        raise _unusable(place.config, error) from error
 
 
-def _overrides(home: Path) -> dict[str, Any]:
+def _overrides(place: Place) -> dict[str, Any]:
     """Our own parts of the instance, for those that dagster.yaml does not configure."""
-    config = _config(home)
+    config = _config(place)
     overrides: dict[str, Any] = {}
     if "compute_logs" not in config:
-        overrides["compute_logs"] = _part("terminal_logs", "TerminalLogs", home / "storage")
+        overrides["compute_logs"] = _part("terminal_logs", "TerminalLogs", place.folder / "storage")
     if STORAGE_KEYS.isdisjoint(config):
-        overrides["run_storage"] = _part("sqlite_storage", "KeptRunStorage", home / "history")
-        overrides["event_log_storage"] = _part("sqlite_storage", "KeptEventLog", home / "history" / "runs")
+        history = place.folder / "history"
+        overrides["run_storage"] = _part("sqlite_storage", "KeptRunStorage", history)
+        overrides["event_log_storage"] = _part("sqlite_storage", "KeptEventLog", history / "runs")
     return {key: part for key, part in overrides.items() if part is not None}
 
 
@@ -106,17 +117,17 @@ def _part(module: str, name: str, folder: Path) -> dict[str, Any] | None:
     return {"module": module, "class": name, "config": {"base_dir": str(folder)}}
 
 
-def may_have_started_runs(settings: Settings) -> bool:
+def may_have_started_runs(settings: Settings, place: Place | None = None) -> bool:
     """Whether Dagster may list a run as started: one that is under way, or one that died with its process.
 
     It reads Dagster's file of runs, which takes a millisecond. If runs are kept elsewhere or the file cannot be read, it
     returns True, and the caller asks Dagster. Raises ConfigurationError if the folder cannot be written.
     """
-    home = dagster_home(settings)
+    place = place or own_place(settings)
     try:
-        if not STORAGE_KEYS.isdisjoint(_config(home)):
+        if not STORAGE_KEYS.isdisjoint(_config(place)):
             return True
-        address = (home / "history" / "runs.db").as_uri() + "?mode=ro"
+        address = (place.folder / "history" / "runs.db").as_uri() + "?mode=ro"
         with closing(sqlite3.connect(address, uri=True)) as connection:
             found = connection.execute("SELECT EXISTS (SELECT 1 FROM runs WHERE status = 'STARTED')").fetchone()
     except (sqlite3.Error, OSError, ValueError, yaml.YAMLError):
@@ -124,8 +135,11 @@ def may_have_started_runs(settings: Settings) -> bool:
     return bool(found[0])
 
 
-def _config(home: Path) -> dict[str, Any]:
-    config = yaml.safe_load((home / "dagster.yaml").read_text("utf-8")) or {}
+def _config(place: Place) -> dict[str, Any]:
+    path = place.config / "dagster.yaml"
+    if place.project is not None and not path.exists():
+        return {}  # a project need not have one
+    config = yaml.safe_load(path.read_text("utf-8")) or {}
     if not isinstance(config, dict):
         raise ValueError("no mapping of keys")
     return config

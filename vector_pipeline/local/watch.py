@@ -19,6 +19,7 @@ from typing import NoReturn
 from watchfiles import watch as watch_folders
 
 from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.local.beside import Place
 from vector_pipeline.local.ingest import Ingesting
 from vector_pipeline.local.instance import open_instance_in_process
 from vector_pipeline.local.report import IngestReport
@@ -54,17 +55,19 @@ def watch(
     *,
     done: Callable[[IngestReport], None],
     say: Callable[[str], None] = lambda _: None,
+    place: Place | None = None,
     confirm_deletions: bool = False,
     times: WatchTimes = ORDINARY,
 ) -> NoReturn:
     """Keep the table in step with some sources until an interruption; `done` receives the report of each `ingest`.
 
-    `say` receives what happens beside them. Raises what the first `ingest` raises, and ConfigurationError later. After
-    another PipelineError, such as of a Postgres that does not answer, it says so and tries again.
+    Runs are kept in the instance at `place` (default: that of the settings). `say` receives what happens beside them.
+    Raises what the first `ingest` raises, and ConfigurationError later. After another PipelineError, such as of a
+    Postgres that does not answer, it says so and tries again.
     """
     folders = [source.root for source in map(open_source, locations) if source.reads_cheaply]
     with (
-        open_instance_in_process(pipeline.settings) as instance,
+        open_instance_in_process(pipeline.settings, place) as instance,
         _watched(folders, say, times) as changes,
         Ingesting(pipeline, instance=instance) as ingesting,
     ):

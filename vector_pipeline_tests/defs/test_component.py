@@ -22,7 +22,7 @@ from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.queries.status import read_status
 from vector_pipeline.settings import Settings
-from vector_pipeline_tests.support.dev import wait_for
+from vector_pipeline_tests.support.dev import ask, wait_for
 from vector_pipeline_tests.support.docs import blocks
 
 BIN = Path(sys.executable).parent
@@ -77,16 +77,20 @@ def _defs_yaml(project: Path, name: str, attributes: str) -> None:
     (folder / "defs.yaml").write_text(f"type: {TYPE}\nattributes:\n{attributes}")
 
 
-def _commands() -> list[list[str]]:
-    """The commands of docs/dagster.md, from an empty directory to loaded rows."""
-    (shell,) = blocks((Path(__file__).parents[2] / "docs" / "dagster.md").read_text("utf-8"), "sh")
-    return [shlex.split(line) for line in shell.splitlines()]
+def _commands(block: int = 0) -> list[list[str]]:
+    """The commands of docs/dagster.md: from an empty directory to loaded rows, or beside `dg dev`."""
+    shell = blocks((Path(__file__).parents[2] / "docs" / "dagster.md").read_text("utf-8"), "sh")[block]
+    return [shlex.split(line, comments=True) for line in shell.splitlines()]
 
 
 def test_the_commands_of_the_docs_lead_from_an_empty_directory_to_loaded_rows(
-    project: Path, dg_command: Dg, corpus: Path, fresh_database_url: str
+    project: Path, dg_command: Dg, corpus: Path, fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What they install is installed here, and the project made; the last two are run as they stand."""
+    """What they install is installed here, and the project made; the last two are run as they stand.
+
+    Beside `dg dev`, which has an instance in a temporary folder, the command line's runs are seen in its UI.
+    """
+    monkeypatch.delenv("DAGSTER_HOME")
     commands = _commands()
     assert len(commands) == 5
     assert [command[:2] for command in commands] == [
@@ -113,9 +117,36 @@ def test_the_commands_of_the_docs_lead_from_an_empty_directory_to_loaded_rows(
         try:
             with open_pipeline(settings) as pipeline:
                 wait_for(lambda: read_status(pipeline)["files"]["loaded"] == 3, 240)
+            (project / "texts" / "tea.txt").write_text("Green tea wants water of seventy degrees.")
+            said = _ingest_by_hand(project)
+            assert f"Dagster runs for the project {project.resolve()}" in said
+            query = "{ runsOrError { ... on Runs { results { jobName tags { key value } } } } }"
+            runs = ask(f"http://127.0.0.1:{port}/graphql", query)["runsOrError"]["results"]
+            by_hand = {
+                run["jobName"] for run in runs if {"key": "vector_pipeline/trigger", "value": "cli"} in run["tags"]
+            }
+            assert by_hand == {"handbook_ingest", "handbook_index"}
         finally:
             os.killpg(dev.pid, signal.SIGTERM)
             dev.wait(60)
+
+
+def _ingest_by_hand(project: Path) -> str:
+    """What the docs' `ingest` beside `dg dev` says in addition to its report."""
+    export, _, ingest = _commands(1)
+    assert (export[0], ingest) == ("export", ["vector-pipeline", "ingest", "texts"])
+    environment = os.environ | dict(named.split("=") for named in export[1:])
+    done = subprocess.run(
+        [BIN / ingest[0], *ingest[1:]],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def test_mistakes_are_named_before_anything_runs(project: Path, dg_command: Dg) -> None:

@@ -70,6 +70,16 @@ def wait_for(what: Callable[[], T], seconds: float) -> T:
     raise AssertionError(f"not within {seconds} s")
 
 
+def ask(url: str, query: str, **variables: Any) -> Any:
+    """The data of an answer of the API at a URL."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found = json.load(answer)
+    assert "errors" not in found, found
+    return found["data"]
+
+
 class Dev:
     """A running `dev`."""
 
@@ -80,12 +90,7 @@ class Dev:
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The data of an answer."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            found = json.load(answer)
-        assert "errors" not in found, found
-        return found["data"]
+        return ask(self.url, query, **variables)
 
     def is_up(self) -> bool:
         """Whether the code location is loaded."""
