@@ -84,3 +84,8 @@ class BudgetReached(PipelineError):
 def one_line(error: BaseException) -> str:
     """The text of any error on one line of at most 200 characters."""
     return " ".join(str(error).split())[:200]
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number with its noun, for messages: '1 file', '2 files', '1,000 files'."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

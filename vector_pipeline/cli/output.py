@@ -90,11 +90,6 @@ def wrapped(line: str, stream: TextIO) -> str:
     )
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """'1 request', '2 requests'."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def _write(line: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     # A terminal with another encoding shows characters that it lacks by their numbers.

@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vector_pipeline.cli.output import counted, emit, fail, harmless
+from vector_pipeline.cli.output import emit, fail, harmless
 from vector_pipeline.embedding.models import EMBEDDED_MODEL
+from vector_pipeline.errors import counted
 from vector_pipeline.sources.base import printable
 from vector_pipeline.stages.roots import gone_line
 from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files

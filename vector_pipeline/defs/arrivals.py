@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from textwrap import shorten
 
 import dagster as dg
 
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.run_failures import note_failures
 from vector_pipeline.defs.runs import LOOKUP, is_active, run_keys, runs_of
+from vector_pipeline.errors import counted
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
@@ -21,6 +23,9 @@ from vector_pipeline.store.shared.answered import last_answer
 
 # An answer counts as newer than a failure only by this margin: the failed run itself may have had answers before it.
 NEWER_SECONDS = 5.0
+
+# The line of a tick shows this much of a reason. `status` shows all of it.
+REASON_SIGNS = 160
 
 
 @dataclass(slots=True)
@@ -70,23 +75,27 @@ def _is_to_retry(failed: FailedArrival, answered: datetime | None) -> bool:
     return failed.failure == "account" and newer
 
 
-def waiting_line(waiting: Sequence[FailedArrival], cron: str) -> str:
+def waiting_line(waiting: Sequence[FailedArrival], cron: str, names: Names) -> str:
     """A line about waiting files: '10 files of 2 failed arrivals are pending (…), next try 03:00 UTC …'."""
     files = sum(found.files for found in waiting)
     reasons = Counter(found.error for found in waiting)
-    shown = "; ".join(reason[:160] for reason, _ in reasons.most_common(2))
-    more = f"; and {len(reasons) - 2:,} other reasons" if len(reasons) > 2 else ""
+    shown = "; ".join(shorten(reason, REASON_SIGNS, placeholder=" …") for reason, _ in reasons.most_common(2))
+    more = f"; and {counted(len(reasons) - 2, 'other reason')}" if len(reasons) > 2 else ""
     passing = [found.retry_at for found in waiting if found.failure == "passing"]
     times = [f"{min(passing).astimezone(UTC):%H:%M} UTC"] if passing else []
     if len(passing) < len(waiting):
-        times.append(f"{at_night(cron)} by backfill_schedule")
-    arrivals = "1 failed arrival" if len(waiting) == 1 else f"{len(waiting):,} failed arrivals"
-    is_are = "1 file of" if files == 1 else f"{files:,} files of"
-    verb = "is" if files == 1 else "are"
+        times.append(f"{at_night(cron)} by {names.of('backfill_schedule')}")
     return (
-        f"{is_are} {arrivals} {verb} pending ({shown}{more}), next try {' and '.join(times)}, "
-        "or now: `vector-pipeline ingest`"
+        f"{counted(files, 'file')} of {counted(len(waiting), 'failed arrival')} {'is' if files == 1 else 'are'} pending "
+        f"({shown}{more}), next try {' and '.join(times)}, or now: {_by_hand(names)}"
     )
+
+
+def _by_hand(names: Names) -> str:
+    """What a person can do at once. In a project the command line needs to know the component's settings first."""
+    if not names.prefix:
+        return "`vector-pipeline ingest`"
+    return f"materialize {names.asset('documents').to_user_string()} to document_rows of these arrivals"
 
 
 def at_night(cron: str) -> str:

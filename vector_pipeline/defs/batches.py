@@ -16,6 +16,7 @@ from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.runs import ACTIVE, TRIGGER
 from vector_pipeline.defs.ticks import is_preview, looking, preview
 from vector_pipeline.defs.work import pipeline_of
+from vector_pipeline.errors import counted
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import manifest
 from vector_pipeline.store.locks import in_progress
@@ -47,7 +48,8 @@ def build_batches_job(names: Names, resources: Mapping[str, object]) -> dg.JobDe
         with explained():
             found = harvest(pipeline, pipeline.client_config, log=context.log.info)
         context.log.info(
-            f"{found.finished:,} batches harvested with {found.inputs:,} texts; {found.out:,} are unfinished"
+            f"{counted(found.finished, 'batch', 'batches')} harvested with {counted(found.inputs, 'text')}; "
+            f"unfinished: {found.out:,}"
         )
 
     @dg.job(

@@ -12,7 +12,7 @@ from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.ticks import notice_seconds
 from vector_pipeline.defs.work import pipeline_of, source_of
-from vector_pipeline.errors import ConfigurationError, SourceError
+from vector_pipeline.errors import ConfigurationError, SourceError, counted
 from vector_pipeline.queries.compare import Comparison, compare_when_due
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.inspections import inspect_rows
@@ -127,7 +127,7 @@ def _no_orphans(opening: Opening) -> dg.AssetChecksDefinition:
                 "all_files_inspected": found.whole,
                 "orphaned_rows": found.orphans,
                 "files_with_other_rows": outcome_table(
-                    (path, "mismatch", f"{expected:,} rows by the manifest, {rows:,} in the table")
+                    (path, "mismatch", f"{counted(expected, 'row')} by the manifest, {rows:,} in the table")
                     for path, expected, rows in found.mismatches
                 ),
             },
@@ -166,7 +166,7 @@ def _matches(found: list[Comparison]) -> dg.AssetCheckResult:
     }
     return dg.AssetCheckResult(
         passed=differs == 0,
-        description=f"{differs:,} files differ" if differs else "the source and the table agree",
+        description=counted(differs, "file differs", "files differ") if differs else "the source and the table agree",
         metadata={
             **{
                 f"files_{name}": sum(getattr(comparison, name) for comparison in found)

@@ -8,6 +8,7 @@ import dagster as dg
 
 from vector_pipeline.defs.names import CHECKS, Names
 from vector_pipeline.defs.pictures import outcome_table
+from vector_pipeline.errors import counted
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failed_arrivals import failed_arrivals, waiting_files
@@ -46,10 +47,11 @@ def all_files_loaded(connection: Connection, state: FileState) -> dg.AssetCheckR
     open_files = manifest.files_with_status(connection, "rejected", "pending", limit=SHOWN)
     several = len(manifest.known_roots(connection)) > 1
     why = f" ({state.failed:,} of them failed)" if state.failed else f" ({state.late:,} late)" if state.late else ""
+    loaded = counted(counts.loaded, "file")
     return dg.AssetCheckResult(
         passed=not (state.rejected or state.failed or state.late),
         severity=dg.AssetCheckSeverity.ERROR if state.failed else dg.AssetCheckSeverity.WARN,
-        description=f"{counts.loaded:,} files loaded, {counts.pending:,} pending{why}, {counts.rejected:,} rejected",
+        description=f"{loaded} loaded, {counts.pending:,} pending{why}, {counts.rejected:,} rejected",
         metadata={
             "files_loaded": counts.loaded,
             "files_pending": counts.pending,
@@ -66,10 +68,11 @@ def all_files_loaded(connection: Connection, state: FileState) -> dg.AssetCheckR
 def no_files_rejected(connection: Connection, state: FileState) -> dg.AssetCheckResult:
     """The check `no_files_rejected`: a warning if files cannot be read or embedded, with the reasons."""
     rejected = manifest.files_with_status(connection, "rejected", limit=SHOWN) if state.rejected else []
+    found = f"{counted(state.rejected, 'file is', 'files are')} rejected"
     return dg.AssetCheckResult(
         passed=not state.rejected,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{state.rejected:,} files are rejected" if state.rejected else "every file can be read",
+        description=found if state.rejected else "every file can be read",
         metadata={
             "files_rejected": state.rejected,
             "files": outcome_table((f.path, "rejected", f.error or "") for f in rejected),

@@ -95,7 +95,7 @@ class _Tick:
             for arrival, key in due.keys.items()
         ]
         if due.waiting:
-            self.lines.append(waiting_line(due.waiting, self.pipeline.settings.backfill_cron))
+            self.lines.append(waiting_line(due.waiting, self.pipeline.settings.backfill_cron, names))
         self._show(results)
         register_arrivals(instance, names, list(due.keys))
         return self._result()

@@ -15,7 +15,7 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.opening import ORDINARY, Opening, TickLimits
 from vector_pipeline.defs.resources import NoSource, SourceResource
 from vector_pipeline.defs.runs import ACTIVE
-from vector_pipeline.errors import PipelineError, one_line
+from vector_pipeline.errors import PipelineError, counted, one_line
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.sources.base import Source
 from vector_pipeline.stages.scan import ScanResult, scan
@@ -73,7 +73,7 @@ def preview(connection: Connection) -> dg.SkipReason:
     """What a tick would find, without writing anything."""
     pending, _ = manifest.count_unfinished(connection)
     arrivals = len(manifest.pending_arrivals(connection))
-    return dg.SkipReason(f"{PREVIEW}{pending:,} files of {arrivals:,} arrivals")
+    return dg.SkipReason(f"{PREVIEW}{counted(pending, 'file')} of {counted(arrivals, 'arrival')}")
 
 
 def notice_seconds(source: Source, limits: TickLimits = ORDINARY) -> float:

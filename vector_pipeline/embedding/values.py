@@ -14,7 +14,7 @@ from vector_pipeline.embedding.pacing.limits import Limits
 from vector_pipeline.embedding.providers.base import Access, Provider, Vectors
 from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.roles import NO_ROLES, Roles
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.errors import ConfigurationError, counted
 from vector_pipeline.sources.base import printable
 
 # A shorter value is not a secret but a word that may stand in any message.
@@ -173,6 +173,6 @@ class Progress:
         limit = self.limits.tokens_per_minute if self.limits else None
         against = f" of {limit:,}" if limit else ""
         return (
-            f"{self.usage.inputs:,} texts embedded in {self.usage.requests:,} requests, "
-            f"{rate:,.0f}{against} tokens a minute, {self.in_flight} requests in flight"
+            f"{counted(self.usage.inputs, 'text')} embedded in {counted(self.usage.requests, 'request')}, "
+            f"{rate:,.0f}{against} tokens a minute, {counted(self.in_flight, 'request')} in flight"
         )

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from vector_pipeline.errors import counted
 from vector_pipeline.formats.kinds import INSTALL, kind_of, not_installed, suffix_of
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printable
@@ -123,9 +124,9 @@ def kinds_not_read(kinds: Mapping[str, int]) -> str:
 def missing_files(withheld: int, root: str) -> str:
     """The message about deletions that wait for confirmation."""
     return (
-        f"{withheld:,} files are missing from '{root}', too many to be taken for deleted unasked: if that "
-        f"is meant, run `vector-pipeline ingest {shlex.quote(root)} --confirm-deletions`; else look whether the source "
-        "is mounted and complete"
+        f"{counted(withheld, 'file is', 'files are')} missing from '{root}', too many to be taken for deleted unasked: "
+        f"if that is meant, run `vector-pipeline ingest {shlex.quote(root)} --confirm-deletions`; else look whether the "
+        "source is mounted and complete"
     )
 
 

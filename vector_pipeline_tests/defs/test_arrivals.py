@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -20,6 +21,7 @@ from vector_pipeline_tests.support.corpus import own
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 NIGHT = "0 3 * * *"
+NAMES = Names()
 
 
 def waits(
@@ -38,31 +40,45 @@ def waits(
     ],
 )
 def test_the_line_counts_files_and_arrivals(waiting: list[FailedArrival], line: str) -> None:
-    found = waiting_line(waiting, NIGHT)
+    found = waiting_line(waiting, NIGHT, NAMES)
     assert found.startswith(f"{line} (the key is refused), next try 03:00 UTC by backfill_schedule")
     assert found.endswith("or now: `vector-pipeline ingest`")
 
 
 def test_the_line_names_the_next_of_several_attempts() -> None:
     passing = [waits(1, "Postgres does not answer", "passing", minutes) for minutes in (30, 5, 60)]
-    assert "next try 12:05 UTC, or now" in waiting_line(passing, NIGHT)
-    assert "next try 12:05 UTC and 03:00 UTC by backfill_schedule" in waiting_line([*passing, waits(1)], NIGHT)
+    assert "next try 12:05 UTC, or now" in waiting_line(passing, NIGHT, NAMES)
+    assert "next try 12:05 UTC and 03:00 UTC by backfill_schedule" in waiting_line([*passing, waits(1)], NIGHT, NAMES)
 
 
 def test_times_are_in_utc_wherever_postgres_is() -> None:
     seoul = timezone(timedelta(hours=9))
     found = replace(waits(1, failure="passing"), retry_at=datetime(2026, 11, 28, 0, 30, tzinfo=seoul))
-    assert "next try 15:30 UTC" in waiting_line([found], NIGHT)
+    assert "next try 15:30 UTC" in waiting_line([found], NIGHT, NAMES)
 
 
 def test_the_most_frequent_reasons_are_shown_and_the_others_counted() -> None:
     reasons = ["rare", *["frequent"] * 3, *["second"] * 2, "other"]
-    assert "(frequent; second; and 2 other reasons)" in waiting_line([waits(1, reason) for reason in reasons], NIGHT)
-    assert "(frequent; second)" in waiting_line([waits(1, "frequent"), waits(1, "second")], NIGHT)
+    assert "(frequent; second; and 2 other reasons)" in waiting_line(
+        [waits(1, reason) for reason in reasons], NIGHT, NAMES
+    )
+    assert "(frequent; second)" in waiting_line([waits(1, "frequent"), waits(1, "second")], NIGHT, NAMES)
 
 
 def test_a_long_reason_does_not_fill_the_page() -> None:
-    assert len(waiting_line([waits(1, "x" * 5_000), waits(1, "y" * 5_000)], NIGHT)) < 500
+    assert len(waiting_line([waits(1, "x" * 5_000), waits(1, "y" * 5_000)], NIGHT, NAMES)) < 500
+
+
+def test_a_reason_is_cut_between_words() -> None:
+    found = waiting_line([waits(1, "does not answer " * 20)], NIGHT, NAMES)
+    assert re.search(r"answer does …\), next|not answer …\), next|does not …\), next", found)
+
+
+def test_in_a_project_the_line_names_what_there_is_under_the_pipeline_s_name() -> None:
+    """The command line would first need the component's settings."""
+    found = waiting_line([waits(1)], NIGHT, Names("handbook", ("search", "handbook")))
+    assert "by handbook_backfill_schedule" in found
+    assert found.endswith("or now: materialize search/handbook/documents to document_rows of these arrivals")
 
 
 @given(st.integers(0, 23), st.integers(0, 59))

@@ -7,6 +7,7 @@ from vector_pipeline.defs.assets.stage import stage_asset
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.pictures import outcome_table
 from vector_pipeline.defs.work import Work, work_on
+from vector_pipeline.errors import counted
 from vector_pipeline.stages.load import LoadResult, load_arrival
 from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest
@@ -41,7 +42,9 @@ def build_document_rows(opening: Opening) -> dg.AssetsDefinition:
             result = load_arrival(work.pipeline, work.arrival, from_reader(chunks, ChunkRow))
             pending, rows, states, progress = _close(work, result)
         opening.finished(result)
-        context.log.info(f"{result.loaded:,} files loaded, {result.rows:,} rows, {result.deleted:,} files deleted")
+        context.log.info(
+            f"{counted(result.loaded, 'file')} loaded, {counted(result.rows, 'row')}, {result.deleted:,} deleted"
+        )
         if progress is not None:
             context.log.info(f"in all {progress}")
         return dg.MaterializeResult(metadata=_metadata(result, states, pending, rows))

@@ -16,7 +16,7 @@ from vector_pipeline.embedding.flow import embed_batches, run_apart
 from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.requests import pack, weigh
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput, Progress, Usage
-from vector_pipeline.errors import BudgetReached, DatabaseUnavailable, one_line
+from vector_pipeline.errors import BudgetReached, DatabaseUnavailable, counted, one_line
 from vector_pipeline.pipeline.model import Target, targets
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.answer_store import AnswerStore, store_spilled
@@ -150,7 +150,9 @@ class _PlanRun:
             texts = iter(sent.singly)
         out += len(self._send(target, texts))
         if out and not self.result.stopped:
-            self.result.stopped = f"{out:,} texts wait for answers of batches; a later run loads their files"
+            self.result.stopped = (
+                f"{counted(out, 'text waits', 'texts wait')} for answers of batches; a later run loads their files"
+            )
 
     def _send(self, target: Target, texts: Iterator[PlannedText]) -> set[bytes]:
         """Send texts in ordinary requests; returns the hashes of those in unfinished batches."""
@@ -260,7 +262,9 @@ class _TargetRun:
             inputs = {t.content_hash: EmbeddingInput(prefix + t.text, t.token_count, t.content_hash) for t in planned}
             yield from self._claimed(inputs, elsewhere, lookups, claims, budget)
         if elsewhere:
-            self.log(f"{len(elsewhere):,} texts are being embedded by another run; waiting for them")
+            self.log(
+                f"{counted(len(elsewhere), 'text is', 'texts are')} being embedded by another run; waiting for that"
+            )
         while elsewhere:
             waiting, elsewhere = elsewhere, {}
             for batch in pack(waiting.values(), self.pipeline.request_limits, lambda i: weigh(i.tokens, i.text)):
