@@ -1,4 +1,4 @@
-"""The labelled set of the retrieval benchmark is sound: nobody else would notice an answer that had gone."""
+"""The labelled set of the benchmarks is sound: nobody else would notice an answer that had gone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.retrieval import LANGUAGES, labelled_set
+from benchmarks.chunkers import LANGUAGES, labelled_set
 
 
 def test_every_answer_is_in_its_document() -> None:
