@@ -95,6 +95,7 @@ def llama_index(task: Task, language: str, retriever: str) -> list[list[int]]:
     from llama_index.core import MockEmbedding, QueryBundle, VectorStoreIndex
     from llama_index.core.llms import MockLLM
     from llama_index.core.retrievers import QueryFusionRetriever
+    from llama_index.core.retrievers.fusion_retriever import FUSION_MODES
     from llama_index.core.schema import TextNode
     from llama_index.vector_stores.postgres import PGVectorStore
 
@@ -123,7 +124,7 @@ def llama_index(task: Task, language: str, retriever: str) -> list[list[int]]:
             ],
             similarity_top_k=task.k,
             num_queries=1,
-            mode="relative_score",
+            mode=FUSION_MODES.RELATIVE_SCORE,
             use_async=False,
             llm=MockLLM(),
         )

@@ -50,7 +50,8 @@ def load_progress(connection: Connection, counts: manifest.ManifestCounts | None
     if not counts.pending:
         return None
     row = connection.execute(
-        "WITH recent AS (SELECT files, created_at FROM arrivals WHERE finished_at > pg_catalog.now() - %(span)s::interval) "
+        "WITH recent AS (SELECT files, created_at FROM arrivals "
+        "WHERE finished_at > pg_catalog.now() - %(span)s::interval) "
         "SELECT pg_catalog.sum(files), extract(epoch FROM pg_catalog.now() - "
         "greatest(pg_catalog.min(created_at), pg_catalog.now() - %(span)s::interval)) / 60 FROM recent",
         {"span": f"{RECENT_MINUTES} minutes"},
