@@ -195,7 +195,7 @@ class Settings(BaseModel):
     max_files_per_arrival: PositiveInt = 1_000
     max_bytes_per_arrival: PositiveInt = 64 * 1024 * 1024
     rows_per_batch: PositiveInt = 1_000
-    quiet_seconds: NonNegativeFloat = 5.0
+    quiet_seconds: NonNegativeFloat = 2.0
     """The sensor and the schedule skip a file until it has not changed for this time."""
     max_deleted_share: float = Field(default=0.5, ge=0, le=1)
     """Maximum share of a source's files that one scan accepts as deleted without confirmation."""

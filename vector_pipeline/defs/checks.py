@@ -16,6 +16,7 @@ from vector_pipeline.errors import ConfigurationError, SourceError, counted
 from vector_pipeline.queries.compare import Comparison, compare_when_due
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.inspections import inspect_rows
+from vector_pipeline.store.scans import last_scans
 from vector_pipeline.store.space import list_spaces
 
 
@@ -91,12 +92,13 @@ def _table_matches_disk(opening: Opening) -> dg.AssetChecksDefinition:
         try:
             with pipeline.database.connect(role="checks") as connection:
                 opened = source_of(context, names).open(connection)
+                scans = {last.root: last for last in last_scans(connection)}
             quiet = pipeline.settings.quiet_seconds
             found = [
                 compare_when_due(
                     pipeline.database,
                     place,
-                    quiet_seconds=quiet + notice_seconds(place, opening.ticks),
+                    quiet_seconds=quiet + notice_seconds(place, scans.get(place.root), opening.ticks),
                     choice=pipeline.choice,
                 )
                 for place in opened.sources

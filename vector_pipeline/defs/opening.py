@@ -25,8 +25,12 @@ StageOutcome = DocumentsOutcome | ChunksOutcome | PlanOutcome | EmbedResult | Lo
 class TickLimits:
     """Limits of the duration and the work of a tick. All times are in seconds."""
 
-    interval_seconds: int = 30
-    """The time between two ticks of `source_files_sensor`."""
+    interval_seconds: int = 5
+    """The time between two ticks of `source_files_sensor`; Dagster's daemon evaluates no sensor more often."""
+    scan_share: float = 1 / 60
+    """Ticks scan for at most this share of the time: a second a minute. After a slow scan, some ticks do not scan."""
+    linger_seconds: float = 2.0
+    """A tick waits for files that are quiet within this time, so that they are not left to the next tick."""
     scan_seconds: float = 20.0
     """A scan inside a tick stops after this time: Dagster allows a tick 60 s, and the daemon has other sensors."""
     files_per_tick: int = 100_000

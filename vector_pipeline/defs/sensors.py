@@ -13,7 +13,16 @@ from vector_pipeline.defs.file_checks import FileState, evaluations
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.resources import NoSource
 from vector_pipeline.defs.runs import TRIGGER, release_abandoned
-from vector_pipeline.defs.ticks import TickScan, is_preview, looking, preview, request_scan, scan_in_tick, summary
+from vector_pipeline.defs.ticks import (
+    TickScan,
+    is_preview,
+    looking,
+    pause_after,
+    preview,
+    request_scan,
+    scan_in_tick,
+    summary,
+)
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.roots import gone, gone_line
 from vector_pipeline.stages.scan import ScanResult
@@ -56,6 +65,8 @@ class Cursor(BaseModel):
 
     slow_until: float = 0.0
     """Until this time (seconds since the epoch) a listing counts as too slow for a tick."""
+    scan_after: float = 0.0
+    """No tick scans before this time (seconds since the epoch): scans would take too large a share of the time."""
     shown: tuple[int, ...] = ()
     """The counts of files that were last reported to the UI."""
 
@@ -101,15 +112,20 @@ class _Tick:
         return self._result()
 
     def _scan(self) -> list[ScanResult] | None:
-        limits = self.opening.ticks
+        limits, began = self.opening.ticks, time.time()
+        if 0 < self.cursor.scan_after - began <= limits.slow_for_seconds:
+            self.lines.append(f"a scan takes long here; the next one follows in {self.cursor.scan_after - began:.0f} s")
+            return None
         results = None
-        if not 0 < self.cursor.slow_until - time.time() <= limits.slow_for_seconds:
+        if not 0 < self.cursor.slow_until - began <= limits.slow_for_seconds:
             self.scanned = scan_in_tick(
                 self.connection, self.pipeline, limits, "sensor", max_arrivals=limits.runs_per_tick
             )
             results = self.scanned.results
             self.lines += self.scanned.failed
         if results is not None:
+            if not any(result.unfinished for result in results):
+                self._pause_after(sum(result.seconds for result in results))
             self.lines += [summary(results), *map(gone_line, gone(self.connection))]
         slow = any(result.slow for result in results or ())
         if slow:
@@ -119,6 +135,10 @@ class _Tick:
             self.lines.append(line)
             self.requests += [request] if request else []
         return results
+
+    def _pause_after(self, seconds: float) -> None:
+        pause = pause_after(seconds, self.opening.ticks)
+        self.cursor = self.cursor.model_copy(update={"scan_after": time.time() + pause if pause else 0.0})
 
     def _show(self, results: list[ScanResult] | None) -> None:
         """Report the state to the UI if it has changed. If loads fail, no run reports it."""

@@ -17,7 +17,10 @@ from vector_pipeline.defs.resources import NoSource, SourceResource
 from vector_pipeline.defs.runs import ACTIVE
 from vector_pipeline.errors import PipelineError, counted, one_line
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import Source
+from vector_pipeline.sources.local import LocalSource
+from vector_pipeline.stages.changed_files import scan_changed
 from vector_pipeline.stages.scan import ScanResult, scan
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection
@@ -76,9 +79,16 @@ def preview(connection: Connection) -> dg.SkipReason:
     return dg.SkipReason(f"{PREVIEW}{counted(pending, 'file')} of {counted(arrivals, 'arrival')}")
 
 
-def notice_seconds(source: Source, limits: TickLimits = ORDINARY) -> float:
-    """The time in seconds after which the sensor has normally seen a change."""
-    return 2.0 * (limits.interval_seconds if source.reads_cheaply else limits.scan_every_seconds)
+def notice_seconds(source: Source, last: LastScan | None, limits: TickLimits = ORDINARY) -> float:
+    """The time in seconds after which the sensor has normally seen a change of a source with this last scan."""
+    if not source.reads_cheaply:
+        return 2.0 * limits.scan_every_seconds
+    return 2.0 * (limits.interval_seconds + pause_after(last.seconds if last else 0.0, limits))
+
+
+def pause_after(scan_seconds: float, limits: TickLimits) -> float:
+    """The time in seconds without a scan after scans of such a duration, beside the time between two ticks."""
+    return min(max(0.0, scan_seconds / limits.scan_share - limits.interval_seconds), limits.slow_for_seconds)
 
 
 def scan_in_tick(
@@ -92,8 +102,9 @@ def scan_in_tick(
 ) -> TickScan:
     """Scan the sources, or nothing if a separate run must do that.
 
-    Files that changed within QUIET_SECONDS are skipped. After `max_arrivals`, or after too long a time, the rest waits
-    for the next scan. With `remote` the tick also scans a remote store whose size and speed earlier scans measured.
+    Files that changed within QUIET_SECONDS are skipped, unless they are quiet within the limits' `linger_seconds`. After
+    `max_arrivals`, or after too long a time, the rest waits for the next scan. With `remote` the tick also scans a
+    remote store whose size and speed earlier scans measured.
     A source that cannot be opened stops no other. Raises its error if it is the only one.
     """
     opened = SourceResource(pipeline.settings.sources).open(connection)
@@ -104,7 +115,32 @@ def scan_in_tick(
     options = replace(
         pipeline.scan_options(trigger, quiet=True, max_arrivals=max_arrivals), max_seconds=limits.scan_seconds
     )
-    return TickScan([scan(pipeline.database, source, options) for source in sources], opened.failed)
+    results = [scan(pipeline.database, source, options) for source in sources]
+    _linger(pipeline, sources, options, results, limits)
+    return TickScan(results, opened.failed)
+
+
+def _linger(
+    pipeline: Pipeline,
+    sources: Sequence[Source],
+    options: ScanOptions,
+    results: Sequence[ScanResult],
+    limits: TickLimits,
+) -> None:
+    """Wait for files that are quiet in a moment, look at them again, and add what that finds to the results."""
+    seconds = max((result.quiet_in for result in results), default=0.0)
+    paths = [
+        f"{source.folder.rstrip('/')}/{path}"
+        for source, result in zip(sources, results, strict=True)
+        if isinstance(source, LocalSource) and not result.unfinished
+        for path in result.waiting_paths
+    ]
+    if not paths or seconds > limits.linger_seconds:
+        return
+    time.sleep(seconds)
+    by_root = {result.root: result for result in results}
+    for found in scan_changed(pipeline.database, sources, options, paths) or ():
+        by_root[found.root].add_waited(found)
 
 
 def needs_scan_run(connection: Connection, pipeline: Pipeline, limits: TickLimits) -> bool:

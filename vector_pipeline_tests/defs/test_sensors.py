@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ import pytest
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.opening import ORDINARY, TickLimits
 from vector_pipeline.defs.runs import TRIES
+from vector_pipeline.defs.sensors import Cursor
 from vector_pipeline.defs.ticks import TickFailed
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
@@ -32,6 +34,9 @@ def settings(tmp_path: Path, fresh_database_url: str, corpus: Path) -> Settings:
 def tick(
     pipeline: Pipeline, instance: dg.DagsterInstance, cursor: str | None = None, limits: TickLimits = ORDINARY
 ) -> dg.SensorResult | dg.SkipReason:
+    if limits.scan_share == ORDINARY.scan_share:
+        # However busy the machine is, the next tick scans again.
+        limits = replace(limits, scan_share=1.0)
     sensor = build_definitions(pipeline.settings, opened=pipeline, ticks=limits).resolve_sensor_def(
         "source_files_sensor"
     )
@@ -355,3 +360,30 @@ def test_a_preview_of_a_tick_writes_nothing(
     with pipeline.database.connect() as connection:
         assert manifest.pending_arrivals(connection) == []
     assert instance.get_dynamic_partitions("arrivals") == []
+
+
+def test_after_a_scan_that_took_long_some_ticks_do_not_scan(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path
+) -> None:
+    rarely = replace(ORDINARY, scan_share=1e-6)
+    first = tick(pipeline, instance, limits=rarely)
+    assert isinstance(first, dg.SensorResult)
+    (corpus / "new.txt").write_text("A new file.")
+    os.utime(corpus / "new.txt", (1_000, 1_000))
+    second = tick(pipeline, instance, first.cursor, rarely)
+    assert isinstance(second, dg.SensorResult)
+    # What the first tick registered has no run yet.
+    assert [r.run_key for r in second.run_requests or ()] == [r.run_key for r in first.run_requests or ()]
+    third = tick(pipeline, instance, Cursor.read(first.cursor).model_copy(update={"scan_after": 1.0}).model_dump_json())
+    assert isinstance(third, dg.SensorResult)
+    assert len(third.run_requests or ()) > len(first.run_requests or ())
+
+
+@pytest.mark.parametrize(("linger_seconds", "requested"), [(10.0, 3), (0.0, 2)])
+def test_a_file_that_is_quiet_in_a_moment_is_not_left_to_the_next_tick(
+    settings: Settings, instance: dg.DagsterInstance, corpus: Path, linger_seconds: float, requested: int
+) -> None:
+    settings = settings.model_copy(update={"quiet_seconds": 5.0, "max_files_per_arrival": 2})
+    (corpus / "new.txt").write_text("It was written a moment ago.")
+    with open_pipeline(settings) as pipeline:
+        assert len(requests(pipeline, instance, replace(ORDINARY, linger_seconds=linger_seconds))) == requested

@@ -53,7 +53,7 @@ _ASSETS = "{ assetNodes { assetKey { path } description groupName kinds partitio
 _SENSORS = """
 query Sensors($location: RepositorySelector!) {
   sensorsOrError(repositorySelector: $location) {
-    ... on Sensors { results { name sensorState { id status } } }
+    ... on Sensors { results { name sensorState { id status ticks(limit: 1) { status } } } }
   }
 }
 """
@@ -137,15 +137,16 @@ class Dev:
 
         return str(wait_for(status, 180))
 
-    def sensors(self) -> dict[str, dict[str, str]]:
+    def sensors(self) -> dict[str, dict[str, Any]]:
         """The sensors' states by name."""
         found = self.ask(_SENSORS, location=LOCATION)["sensorsOrError"]["results"]
         return {sensor["name"]: sensor["sensorState"] for sensor in found}
 
     def stop_sensor(self, name: str) -> None:
-        """Switch a sensor off."""
+        """Switch a sensor off, and wait for a tick that is under way."""
         self.ask(_STOP_SENSOR, id=self.sensors()[name]["id"])
         assert self.sensors()[name]["status"] == "STOPPED"
+        wait_for(lambda: all(tick["status"] != "STARTED" for tick in self.sensors()[name]["ticks"]), 120)
 
     def runs(self) -> list[dict[str, Any]]:
         """The runs, newest first, their tags as a dict."""
