@@ -69,7 +69,8 @@ def resolve_dimensions(model: str, dimensions: int | None) -> int | None:
 
 def usd(model: str, tokens: int, *, batch: bool = False, usd_per_million_tokens: float | None = None) -> float | None:
     """The price of tokens in USD; None if the price of the model is not known and not set."""
-    price = usd_per_million_tokens
+    # The embedded model costs nothing, also while a model with a price fills a space beside it.
+    price = 0.0 if model == EMBEDDED_MODEL else usd_per_million_tokens
     if price is None:
         known = known_model(model)
         price = known.usd_per_million_tokens if known else None

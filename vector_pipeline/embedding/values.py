@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from vector_pipeline.embedding.pacing.limits import Limits
 from vector_pipeline.embedding.providers.base import Access, Provider, Vectors
+from vector_pipeline.embedding.providers.embedded import EMBEDDED_MODEL, Embedded
 from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.roles import NO_ROLES, Roles
 from vector_pipeline.errors import ConfigurationError, counted
@@ -66,7 +67,13 @@ class ClientConfig:
     """The model's roles. The client sends their parameters; the caller puts their prefixes before the texts."""
 
     def for_model(self, model: str, dimensions: int | None, roles: Roles | None = None) -> ClientConfig:
-        """The same configuration for another model, without the limits of this one."""
+        """The same configuration for another model, without the limits of this one.
+
+        The embedded model is asked in this process, also beside another provider: its space is still searched and loaded
+        while one of an API fills.
+        """
+        if model == EMBEDDED_MODEL and self.provider.name != Embedded.name:
+            return ClientConfig(model, dimensions, provider=Embedded(), roles=roles or NO_ROLES)
         limits = self.limits if model == self.model else None
         roles = self.roles if roles is None else roles
         return replace(self, model=model, dimensions=dimensions, limits=limits, roles=roles)

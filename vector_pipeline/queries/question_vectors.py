@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.embedding.pacing.pacer import LocalPacer
 from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.roles import Role, Roles
@@ -109,7 +110,7 @@ class QuestionVectors:
             config = self._pipeline.client_config.for_model(space.model, space.dimensions, roles)
             # A person waits for the answer. An error after 30 seconds is better than one after ten minutes.
             config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
-            in_process = self._pipeline.settings.uses_embedded_model
+            in_process = space.model == EMBEDDED_MODEL
             pacer = LocalPacer() if in_process else PostgresPacer.of(self._pipeline.database, config)
             client = EmbeddingClient(config, pacer, purpose=Purpose.QUERY)
             self._clients[key] = await self._opened.enter_async_context(client)

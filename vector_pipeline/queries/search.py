@@ -84,7 +84,7 @@ def answer(
         if pipeline.settings.uses_embedded_model != (space.model == EMBEDDED_MODEL):
             check_model(connection, pipeline.settings)
         vector = vectors.of(space, question.text)
-        if not pipeline.settings.uses_embedded_model:
+        if space.model != EMBEDDED_MODEL:
             with suppress(PostgresError):  # a read-only role may search too
                 note_answer(connection, pipeline.client_config.bucket)
         return vector

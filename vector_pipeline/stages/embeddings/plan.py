@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from vector_pipeline.embedding.flow import embed_batches, run_apart
+from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.requests import pack, weigh
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput, Progress, Usage
@@ -129,7 +130,7 @@ class _PlanRun:
             self._send(target, iter([first]))
             (target,) = self._targets()
         out = 0
-        if _goes_in_batches(self.pipeline):
+        if _goes_in_batches(self.pipeline, target):
             from vector_pipeline.stages.embeddings.batches import embed_in_batches
 
             sent = embed_in_batches(
@@ -179,9 +180,9 @@ def _has_batches_out(pipeline: Pipeline, config: ClientConfig) -> bool:
         return any(PostgresBatchLedger(connection, pipeline.database.schema, b).unfinished() for b in buckets)
 
 
-def _goes_in_batches(pipeline: Pipeline) -> bool:
+def _goes_in_batches(pipeline: Pipeline, target: Target) -> bool:
     """Whether texts are submitted to the Batch API."""
-    return pipeline.settings.embedding_mode == "batch" and not pipeline.settings.uses_embedded_model
+    return pipeline.settings.embedding_mode == "batch" and target.model != EMBEDDED_MODEL
 
 
 @dataclass(slots=True)
