@@ -72,6 +72,22 @@ def test_it_has_numbers_by_language_and_mode_and_names_lines_that_cannot_be_meas
     assert [record.data["file"] for record in problems.records] == ["line 3", "line 4"]
 
 
+def test_it_is_measured_once_after_each_run_of_the_index(measured: Pipeline, instance: dg.DagsterInstance) -> None:
+    definitions = build_definitions(measured.settings, opened=measured)
+    quality = dg.AssetSelection.assets("retrieval_quality").without_checks()
+    cursor = dg.evaluate_automation_conditions(definitions, instance, asset_selection=quality).cursor
+
+    def requested() -> int:
+        nonlocal cursor
+        found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=quality, cursor=cursor)
+        cursor = found.cursor
+        return found.total_requested
+
+    assert requested() == 0
+    instance.report_runless_asset_event(dg.AssetMaterialization("vector_index"))
+    assert [requested(), requested()] == [1, 0]
+
+
 def test_its_check_is_red_below_the_wanted_recall(
     measured: Pipeline, instance: dg.DagsterInstance, corpus: Path, run: Ingest
 ) -> None:

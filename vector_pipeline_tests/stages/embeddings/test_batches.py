@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from vector_pipeline.embedding.client import EmbeddingInput
+from vector_pipeline.embedding.roles import Role, Roles
 from vector_pipeline.errors import ProviderUnavailable
 from vector_pipeline.pipeline.model import client_config
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
@@ -47,6 +49,21 @@ def run(pipeline: Pipeline, space: Space, server: RunningServer, inputs: list[Em
 def left(pipeline: Pipeline, space: Space, inputs: list[EmbeddingInput]) -> int:
     with pipeline.database.connect() as connection:
         return len(missing(connection, space, [i.content_hash for i in inputs]))
+
+
+def test_a_batch_has_the_prefix_of_its_space(tmp_path: Path, fresh_database_url: str) -> None:
+    inputs = many(3)
+    settings = {"document_prefix": "passage: ", "embedding_mode": "batch"}
+    with serve() as server, opened(tmp_path, fresh_database_url, server) as (pipeline, plain):
+        with pipeline.database.connect() as connection:
+            space = start_space(connection, plain.model, 1_536, Roles(document=Role("passage: ")))
+        assert space.name != plain.name
+        with open_pipeline(pipeline.settings.model_copy(update=settings)) as in_batches:
+            for _ in range(2):
+                embed_plan(in_batches, planned(inputs, space), client_config(in_batches.settings))
+        assert server.seen.billed == Counter(f"passage: {i.text}" for i in inputs)
+        assert left(pipeline, space, inputs) == 0
+        assert left(pipeline, plain, inputs) == 3
 
 
 def test_one_run_submits_and_the_next_stores_what_came_back(tmp_path: Path, fresh_database_url: str) -> None:

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from psycopg import sql
 
+from vector_pipeline.embedding.roles import Role, name_before_vectors
 from vector_pipeline.embedding.values import Answer
 from vector_pipeline.errors import DatabaseError, StorageError
 from vector_pipeline.settings import Settings
+from vector_pipeline.stages.embeddings.answer_store import store_spilled
 from vector_pipeline.stages.embeddings.spills import Reserve, folder_of, read_spilled, remove_abandoned, spilled_files
 from vector_pipeline.store.space import active_space
 from vector_pipeline_tests.support.asking import many
@@ -42,6 +45,25 @@ BROKEN: dict[str, dict[str, Any]] = {
     "no vectors": {"vectors": None},
     "none at all": {"hashes": KEYS[:0], "vectors": GOOD[:0]},
 }
+
+
+def test_answers_from_before_the_first_space_are_stored_in_one_of_their_prefix(
+    tmp_path: Path, fresh_database_url: str
+) -> None:
+    role = Role("passage: ")
+    for name in (SPACE, name_before_vectors(SPACE, role)):
+        with serve() as server, opened(tmp_path, fresh_database_url, server, document_prefix="passage: ") as pipeline:
+            folder = folder_of(pipeline.settings) / quote(name, safe="")
+            folder.mkdir(parents=True)
+            np.savez(folder / "kept.npz", hashes=KEYS, vectors=GOOD, tokens=np.int64(7))
+            with pipeline.database.connect() as connection:
+                assert active_space(connection) is None
+            store_spilled(pipeline, lambda _: None)
+            with pipeline.database.connect() as connection:
+                space = active_space(connection)
+            # Those without a prefix stay in their file.
+            assert (space is None) == (name == SPACE)
+            assert space is None or space.document_prefix == "passage: "
 
 
 @pytest.mark.parametrize("fault", BROKEN)
