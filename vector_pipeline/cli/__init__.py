@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 
 # Allocations between two collections, instead of CPython's 700. Importing Dagster makes half a million objects that
 # stay, and looking through them again and again was a quarter of the time that a small command took.
@@ -12,6 +13,8 @@ COLLECT_EVERY = 50_000
 def main() -> None:
     """Entry point of `vector-pipeline`."""
     gc.set_threshold(COLLECT_EVERY)
+    # psycopg warns of each connection that breaks. It is opened again, and a line says so.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     from vector_pipeline.cli.commands import cli
     from vector_pipeline.cli.output import show_every_character
 

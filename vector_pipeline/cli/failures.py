@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vector_pipeline.errors import ConfigurationError, PipelineError, one_line
+from vector_pipeline.local.instance import unusable_files
 from vector_pipeline.redaction import hide
 from vector_pipeline.settings import Settings
 from vector_pipeline.store.failures import PostgresError, explain
@@ -31,6 +32,11 @@ _ADVICE = {
 }
 
 
+# Where to look if the error names no file.
+_FOLDERS = "one of VECTOR_PIPELINE_HOME, DAGSTER_HOME, VECTOR_PIPELINE_STORAGE and the temporary folder (TMPDIR): "
+_NO_PLACE = {errno.ENOSPC: _FOLDERS, errno.EDQUOT: _FOLDERS, errno.EROFS: _FOLDERS, errno.EIO: _FOLDERS}
+
+
 def line_of(error: BaseException) -> str:
     """One line for an error, with what to do. The error may come from Postgres, SQLite, the file system or anything."""
     for cause in _causes(error):
@@ -40,12 +46,9 @@ def line_of(error: BaseException) -> str:
             url = _settings_url()
             return str(explain(cause, shown(url) if url else "this machine", secrets(url) if url else ()))
         if isinstance(cause, sqlite3.Error):
-            return (
-                f"Dagster's files under {_home() / 'dagster'} cannot be used ({one_line(cause)}); is there room, and "
-                "may this user write there?"
-            )
+            return unusable_files(_dagster_home(), cause)
         if isinstance(cause, OSError) and cause.errno in _ADVICE:
-            place = f"{cause.filename}: " if cause.filename else ""
+            place = f"{cause.filename}: " if cause.filename else _NO_PLACE.get(cause.errno, "")
             return f"{place}{cause.strerror}; {_ADVICE[cause.errno]}"
         if isinstance(cause, MemoryError):
             return "there is not enough memory; make some free, or lower VECTOR_PIPELINE_MAX_BYTES_PER_ARRIVAL"
@@ -90,6 +93,11 @@ def _settings() -> Settings | None:
 def _home() -> Path:
     settings = _settings()
     return settings.home.absolute() if settings else Path(tempfile.gettempdir())
+
+
+def _dagster_home() -> Path:
+    settings = _settings()
+    return (settings.dagster_home if settings and settings.dagster_home else _home() / "dagster").absolute()
 
 
 def _settings_url() -> str:

@@ -7,11 +7,12 @@ Dagster is imported only if there is something to run, because the import takes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from vector_pipeline.errors import DatabaseError
 from vector_pipeline.local.beside import Place
 from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.local.report import IngestReport
@@ -117,17 +118,38 @@ class Ingesting:
             in_part = self._scan(sources, options, changed, report)
             self._look_for_gone(kept, report)
             arrivals, has_texts_without_terms = self._pending(kept)
-        if arrivals:
-            self._local_runs().run_arrivals(arrivals, report)
-        if self.index_is_due and not in_part:
-            self._local_runs().run_index(report)
-        elif has_texts_without_terms and not arrivals:
-            # An earlier version loaded them. Where something is loaded, the run does this at its end.
-            maintain_lexical(self._pipeline.database, log=self._say)
-        with Kept(self._pipeline.database, "ingest", log=self._say) as kept:
-            report.rejected_earlier = kept.run(partial(_rejected_earlier, report))
+        with self._reported(report):
+            if arrivals:
+                self._local_runs().run_arrivals(arrivals, report)
+            if self.index_is_due and not in_part:
+                self._local_runs().run_index(report)
+            elif has_texts_without_terms and not arrivals:
+                # An earlier version loaded them. Where something is loaded, the run does this at its end.
+                maintain_lexical(self._pipeline.database, log=self._say)
+            with Kept(self._pipeline.database, "ingest", log=self._say) as kept:
+                report.rejected_earlier = kept.run(partial(_rejected_earlier, report))
         report.seconds = time.monotonic() - began
         return report
+
+    @contextmanager
+    def _reported(self, report: IngestReport) -> Iterator[None]:
+        """After something was paid, report it, however the runs end.
+
+        An error of Postgres becomes a failure in the report. Before any other error a line says what was paid.
+        """
+        try:
+            yield
+        except DatabaseError as error:
+            if not report.requests:
+                raise
+            report.failures.append(str(error))
+        except BaseException:
+            if report.requests:
+                self._say(
+                    f"paid until then: {report.embedded:,} texts, {report.tokens:,} tokens, {report.requests:,} "
+                    "requests; what was answered is kept"
+                )
+            raise
 
     def _prepare(self, kept: Kept) -> None:
         settings = self._pipeline.settings

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.errors import ConfigurationError, one_line
 from vector_pipeline.local.beside import Place
 from vector_pipeline.local.own_config import own_config
+from vector_pipeline.redaction import hide
 from vector_pipeline.settings import Settings, variable
 
 if TYPE_CHECKING:
@@ -145,5 +146,17 @@ def _config(place: Place) -> dict[str, Any]:
     return config
 
 
+def unusable_files(folder: Path, error: sqlite3.Error) -> str:
+    """A line about Dagster's SQLite files under a folder, which may be on a full disk."""
+    return (
+        f"Dagster's files under {folder} cannot be used ({one_line(error)}): make room there, and give this user the "
+        "right to write there; what was paid for and loaded is kept, and the next run continues from there"
+    )
+
+
 def _unusable(home: Path, error: Exception) -> ConfigurationError:
-    return ConfigurationError(f"Dagster cannot use {home / 'dagster.yaml'}: {' '.join(str(error).split())[:300]}")
+    original = getattr(error, "orig", error)  # SQLAlchemy's error holds that of the driver
+    if isinstance(original, sqlite3.Error):
+        return ConfigurationError(unusable_files(home, original))
+    # It may quote the address of Dagster's database.
+    return ConfigurationError(f"Dagster cannot use {home / 'dagster.yaml'}: {hide(' '.join(str(error).split()))[:300]}")

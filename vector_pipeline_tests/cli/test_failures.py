@@ -49,6 +49,14 @@ def test_an_error_that_nobody_expected_is_a_line_and_its_traceback_a_file(home: 
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
+def test_a_full_disk_is_named_by_the_folder_that_dagster_uses(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    assert f"Dagster's files under {home / 'dagster'} cannot" in line_of(_raised(full))
+    monkeypatch.setenv("DAGSTER_HOME", "/elsewhere/dagster")
+    assert "Dagster's files under /elsewhere/dagster cannot" in line_of(_raised(full))
+    assert "DAGSTER_HOME" in line_of(_raised(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

@@ -13,6 +13,7 @@ import pytest
 
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.opening import TickLimits
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.local.ingest import ingest
 from vector_pipeline.local.instance import (
     dagster_home,
@@ -184,3 +185,13 @@ def test_what_is_not_needed_is_not_imported(tmp_path: Path, corpus: Path, fresh_
     (corpus / "bees.txt").unlink()
     assert _imported(environment, "ingest", str(corpus)) == "dagster"
     assert _imported(environment, "status") == ""
+
+
+def test_files_of_dagster_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    """As on a full disk, where SQLite cannot write beside its file."""
+    settings = Settings.of(home=tmp_path)
+    open_instance(settings).dispose()
+    (tmp_path / "dagster/history/runs.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(ConfigurationError, match=r"Dagster's files under .*/dagster cannot be .*make room") as caught:
+        open_instance(settings)
+    assert "sqlalche" not in str(caught.value)
