@@ -101,6 +101,6 @@ def _by_hand(names: Names) -> str:
 def at_night(cron: str) -> str:
     """The time of a cron line: '03:00 UTC' if it is once a day, else the line itself."""
     fields = cron.split()
-    if len(fields) == 5 and fields[2:] == ["*", "*", "*"] and fields[0].isdigit() and fields[1].isdigit():
+    if fields[2:] == ["*", "*", "*"] and fields[0].isdigit() and fields[1].isdigit():
         return f"{int(fields[1]):02d}:{int(fields[0]):02d} UTC"
     return f"at '{cron}' (UTC)"

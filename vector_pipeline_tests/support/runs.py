@@ -38,6 +38,12 @@ def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, obje
     return {name: value.value for name, value in event.materialization.metadata.items()}
 
 
+def rows_of(table: object) -> list[tuple[object, ...]]:
+    """The rows of a table in the metadata, each as its cells."""
+    assert isinstance(table, dg.TableMetadataValue)
+    return [tuple(record.data.values()) for record in table.records]
+
+
 def reason_of(result: dg.ExecuteInProcessResult) -> str:
     """The line that the UI shows for the step that failed."""
     (failed,) = result.get_step_failure_events()

@@ -9,7 +9,7 @@ import dagster as dg
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline_tests.support.pipelines import Ingest
-from vector_pipeline_tests.support.runs import reason_of
+from vector_pipeline_tests.support.runs import metadata_of, reason_of, rows_of
 
 
 def test_a_deleted_partition_of_a_loaded_arrival_can_be_had_again(
@@ -44,3 +44,21 @@ def test_a_confirmation_names_the_root_that_it_confirms(
     for confirmed, deleted in (("", 0), (str(folder.resolve()), 12)):
         (event,) = scan(confirmed).get_asset_materialization_events()
         assert event.materialization.metadata["deleted"].value == deleted
+
+
+def test_what_a_scan_found_and_the_state_of_all_files_are_shown(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path
+) -> None:
+    (corpus / "photo.raw").write_bytes(b"not a text")
+    (corpus / "link.txt").symlink_to("/etc/hostname")
+    settings = pipeline.settings.model_copy(update={"source": str(corpus)})
+    job = build_definitions(settings, opened=pipeline).resolve_job_def("scan")
+    found = metadata_of(job.execute_in_process(instance=instance), "source_files")
+    assert (found["new"], found["files_pending"], found["files_loaded"], found["dagster/row_count"]) == (3, 3, 0, 3)
+    assert found["files_not_read"] == 1
+    assert [path for path, _ in rows_of(found["passed_over"])] == ["link.txt"]
+    (arrival,) = instance.get_dynamic_partitions("arrivals")
+    assert found["pending_arrivals"] == f"- `{arrival}`"
+    again = metadata_of(job.execute_in_process(instance=instance), "source_files")
+    assert (again["new"], again["unchanged"], again["dagster/row_count"]) == (0, 3, 3)
+    assert instance.get_dynamic_partitions("arrivals") == [arrival]
