@@ -72,18 +72,18 @@ class RunLocks:
     def hold_arrival(self, arrival: str, *, log: Callable[[str], None] | None = None) -> bool:
         """Hold an arrival. Wait while another run holds it; returns whether one did.
 
-        `log` receives a line about the wait from time to time.
+        `log` receives a line about the wait at once, and then from time to time.
         """
         if arrival in self._owners:
             return False
         began = logged = time.monotonic()
         waited = False
         while not self._take_arrival(arrival):
-            waited = True
             now = time.monotonic()
-            if log and (now == logged or now - logged >= LOG_EVERY_SECONDS):
+            if log and (not waited or now - logged >= LOG_EVERY_SECONDS):
                 log(f"arrival {arrival} is being worked on elsewhere; waiting ({now - began:,.0f} s so far)")
                 logged = now
+            waited = True
             time.sleep(POLL_SECONDS)
         return waited
 

@@ -46,7 +46,7 @@ def test_files_that_are_pending_for_a_moment_are_green_and_listed(connection: Co
     load(connection, "A1", {"a.txt": ["one"]})
     own(connection, "A2", ["b.txt"])
     found = evaluated(connection)
-    assert (found.passed, found.description) == (True, "1 files loaded, 1 pending, 0 rejected")
+    assert (found.passed, found.description) == (True, "1 file loaded, 1 pending, 0 rejected")
     assert files(found) == [("b.txt", "pending", "")]
 
 

@@ -49,15 +49,21 @@ def test_an_arrival_that_another_run_has_loaded_meanwhile_is_not_read_again(
         locks.hold_arrival(arrival)
         run = threading.Thread(target=lambda: results.append(materialize(pipeline, instance, arrival, "documents")))
         run.start()
-        seen: list[str] = []
-        wait_for(lambda: seen.append(capfd.readouterr().err) or "being worked on elsewhere" in "".join(seen), 60)
+        lines = ""
+
+        def waits() -> bool:
+            nonlocal lines
+            lines += capfd.readouterr().err
+            return "is being worked on elsewhere" in lines
+
+        wait_for(waits, 25)  # a second line would follow after 30 s
         connection.execute("UPDATE source_files SET status = 'loaded'")
     run.join(30.0)
     (result,) = results
     assert result.success
     assert metadata_of(result, "documents")["files"] == 0
-    lines = [entry.user_message for entry in instance.all_logs(result.run_id)]
-    assert "another run has already loaded this arrival; nothing is read again" in lines
+    logged = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert "another run has already loaded this arrival; nothing is read again" in logged
 
 
 def test_an_arrival_of_deletions_counts_them_and_reads_nothing(
