@@ -3,7 +3,8 @@
 Dagster's own launcher starts a new Python for each run, which imports Dagster and this package for longer than a small
 arrival takes. Here the process of a run is forked from one that has imported them and does nothing else (a "fork
 server" of Python's multiprocessing). It then executes the same command as Dagster's launchers for containers:
-`dagster api execute_run`. Whatever needs another Python is left to Dagster's own launcher.
+`dagster api execute_run`. Whatever needs another Python, and all of it in a version of Dagster that lacks this command,
+is left to Dagster's own launcher.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 import dagster as dg
-from dagster._check import not_none
-from dagster._cli.api import execute_run_command
-from dagster._core.launcher.base import LaunchRunContext
-from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
 
 from vector_pipeline.errors import one_line
+
+if TYPE_CHECKING:
+    # Names that are not public in Dagster are imported where they are used, because dagster.yaml names this module.
+    from dagster._core.launcher.base import LaunchRunContext
+    from dagster._core.origin import JobPythonOrigin
+    from dagster._serdes import ConfigurableClassData
 
 # Imported by the process that the others are forked from.
 PRELOADED = "vector_pipeline.local.preloaded"
@@ -58,13 +60,15 @@ class WarmRunLauncher(dg.DefaultRunLauncher):
         """Start the process of a run. Raises DagsterLaunchFailedError if it ends before it begins to work."""
         run = context.dagster_run
         origin = run.job_code_origin
-        if origin is None or origin.executable_path != sys.executable:
+        arguments = None
+        if origin is not None and origin.executable_path == sys.executable:
+            arguments = _arguments(self._instance, origin, run.run_id)
+        if arguments is None:
             super().launch_run(context)
             return
         place = Path(self._instance.root_directory) / "processes" / run.run_id
         place.parent.mkdir(exist_ok=True)
         self._instance.add_run_tags(run.run_id, {PROCESS_FILE: str(place)})
-        arguments = serialize_value(ExecuteRunArgs(origin, run.run_id, self._instance.get_ref()))
         ours, theirs = self._context.Pipe(duplex=False)
         # A daemonic process is ended when the daemon ends, as by `dev`.
         process = self._context.Process(target=execute, args=(arguments, str(place), theirs), daemon=True)
@@ -88,6 +92,17 @@ class WarmRunLauncher(dg.DefaultRunLauncher):
             return False
         os.kill(process, signal.SIGINT)
         return True
+
+
+def _arguments(instance: dg.DagsterInstance, origin: JobPythonOrigin, run_id: str) -> str | None:
+    """The argument of `dagster api execute_run`; None if this version of Dagster has no such command."""
+    try:
+        from dagster._cli.api import execute_run_command  # noqa: F401 (the process of the run imports it)
+        from dagster._grpc.types import ExecuteRunArgs
+        from dagster._serdes import serialize_value
+    except ImportError:
+        return None
+    return serialize_value(ExecuteRunArgs(origin, run_id, instance.get_ref()))
 
 
 def _has_begun(pipe: Connection) -> bool:
@@ -114,6 +129,8 @@ def process_of(place: Path) -> int | None:
 
 def execute(arguments: str, place: str, begun: Connection) -> None:
     """Execute a run in this process, which was forked for it. A run that cannot even be loaded is reported as failed."""
+    from dagster._cli.api import execute_run_command
+
     # Its own processes must not keep the lock, so the file is closed in them (PEP 446).
     with Path(place).open("w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -126,14 +143,19 @@ def execute(arguments: str, place: str, begun: Connection) -> None:
         except click.Abort:
             pass  # Dagster has noted that the run was interrupted
         except Exception as error:
-            _report_failed(deserialize_value(arguments, ExecuteRunArgs), error)
+            _report_failed(arguments, error)
             raise
         finally:
             Path(place).unlink(missing_ok=True)
 
 
-def _report_failed(arguments: ExecuteRunArgs, error: Exception) -> None:
-    with dg.DagsterInstance.from_ref(not_none(arguments.instance_ref)) as instance:
-        run = instance.get_run_by_id(arguments.run_id)
+def _report_failed(arguments: str, error: Exception) -> None:
+    from dagster._grpc.types import ExecuteRunArgs
+    from dagster._serdes import deserialize_value
+
+    found = deserialize_value(arguments, ExecuteRunArgs)
+    assert found.instance_ref is not None
+    with dg.DagsterInstance.from_ref(found.instance_ref) as instance:
+        run = instance.get_run_by_id(found.run_id)
         if run is not None and not run.is_finished:
             instance.report_run_failed(run, f"Its process could not run it: {one_line(error)}")
