@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.local import LocalSource
 from vector_pipeline.sources.opening import open_source
@@ -28,15 +28,21 @@ def known_as(connection: Connection, source: Source) -> Source:
 
 
 def open_root(connection: Connection, root: str) -> Source:
-    """The source of a root, reached as it was last. Raises ConfigurationError or SourceError."""
-    source = open_source(roots.location_of(connection, root))
+    """The source of a root, reached as it was last. Raises ConfigurationError, or SourceError if it is gone."""
+    location = roots.location_of(connection, root)
+    if _is_gone(root, location):
+        raise SourceError(gone_line(root))
+    source = open_source(location)
     return replace(source, root=root, at=source.folder) if isinstance(source, LocalSource) else source
 
 
 def gone(connection: Connection) -> list[str]:
     """The roots whose folder is not on this machine any more, or not mounted."""
-    local = [root for root in manifest.known_roots(connection) if "://" not in root]
-    return [root for root in local if not Path(roots.location_of(connection, root)).is_dir()]
+    return [root for root in manifest.known_roots(connection) if _is_gone(root, roots.location_of(connection, root))]
+
+
+def _is_gone(root: str, location: str) -> bool:
+    return "://" not in root and not Path(location).is_dir()
 
 
 def gone_line(root: str) -> str:

@@ -1,19 +1,22 @@
-"""The on-call table of docs/operations.md, line by line, as far as no other test shows it.
+"""The on-call table of docs/operations.md, line by line: what turns red, and what turns it green.
 
-Ticks that fail while Postgres or the source is away, and the times after which an arrival is tried again, are in
-test_sensors; a source that is away makes table_matches_disk red in test_checks.
+The waits between the attempts are in test_sensors, and clocks are set forward here; a source that is away makes
+table_matches_disk red in test_checks.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.failures import failure, kind_of
+from vector_pipeline.defs.ticks import TickFailed
 from vector_pipeline.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -29,7 +32,9 @@ from vector_pipeline.queries.search import search
 from vector_pipeline.queries.status import read_status
 from vector_pipeline.settings import Settings
 from vector_pipeline.store.failed_arrivals import failed_arrivals
+from vector_pipeline_tests.support.disks import fill, small_file_system
 from vector_pipeline_tests.support.openai_server import ServerConfig, serve
+from vector_pipeline_tests.support.proxy import Fate, Proxy
 
 
 def tick(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.SensorResult:
@@ -107,6 +112,126 @@ def test_a_refused_key_is_red_at_once_and_taken_up_after_the_first_answer(
             assert again.partition_key == arrival
             assert execute(pipeline, instance, arrival)
             assert checks(tick(pipeline, instance))["all_files_loaded"].passed
+
+
+def settle(corpus: Path) -> None:
+    """The files have not changed for a while."""
+    for path in corpus.iterdir():
+        os.utime(path, (1_000, 1_000))
+
+
+def wait_until_it_is_due(database_url: str) -> None:
+    """The time of the next attempt comes."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE arrivals SET retry_at = now()")
+
+
+def turns_green(pipeline: Pipeline, instance: dg.DagsterInstance, database_url: str, arrival: str) -> None:
+    """The arrival waits for its next attempt, which loads it, and the check is green."""
+    waits = tick(pipeline, instance)
+    assert not waits.run_requests
+    red = checks(waits)["all_files_loaded"]
+    assert (red.passed, red.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    wait_until_it_is_due(database_url)
+    (again,) = tick(pipeline, instance).run_requests or []
+    assert again.partition_key == arrival
+    assert execute(pipeline, instance, arrival)
+    assert checks(tick(pipeline, instance))["all_files_loaded"].passed
+    assert read_status(pipeline)["files"] == {"loaded": 3, "pending": 0, "rejected": 0, "deleted": 0}
+
+
+def test_a_used_up_quota_is_red_at_once_and_taken_up_after_the_first_answer(
+    tmp_path: Path, fresh_database_url: str, corpus: Path, instance: dg.DagsterInstance
+) -> None:
+    settle(corpus)
+    with serve(ServerConfig(quota_after=0)) as server:
+        settings = Settings.of(
+            home=tmp_path / "home",
+            database_url=fresh_database_url,
+            source=str(corpus),
+            openai_api_key="sk-test",
+            openai_base_url=server.url,
+        )
+        with open_pipeline(settings) as pipeline:
+            (request,) = tick(pipeline, instance).run_requests or []
+            arrival = str(request.partition_key)
+            assert not execute(pipeline, instance, arrival)
+            red = tick(pipeline, instance)
+            assert not red.run_requests
+            found = checks(red)["all_files_loaded"]
+            assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+            with pipeline.database.connect() as connection:
+                (failed,) = failed_arrivals(connection)
+                assert failed.failure == "account"
+                connection.execute("UPDATE arrivals SET failed_at = failed_at - interval '1 minute'")
+            server.seen.requests = -1_000  # there is money again
+            assert not tick(pipeline, instance).run_requests  # no answer has shown that yet
+            search(pipeline, "What is made on the roof?", 1, mode="meaning")
+            (again,) = tick(pipeline, instance).run_requests or []
+            assert again.partition_key == arrival
+            assert execute(pipeline, instance, arrival)
+            assert checks(tick(pipeline, instance))["all_files_loaded"].passed
+
+
+def test_postgres_that_goes_away_under_a_run_fails_the_ticks_until_it_is_back(
+    tmp_path: Path, fresh_database_url: str, corpus: Path, instance: dg.DagsterInstance
+) -> None:
+    settle(corpus)
+    proxy = Proxy(fresh_database_url)
+    settings = Settings.of(
+        home=tmp_path / "home", database_url=proxy.url, source=str(corpus), context="none", retry_seconds=1.0
+    )
+
+    def goes_away(sent: bytes) -> Fate:
+        if b"COPY" not in sent:
+            return "pass"
+        proxy.refusing = True
+        return "cut"
+
+    with closing(proxy), open_pipeline(settings) as pipeline:
+        (request,) = tick(pipeline, instance).run_requests or []
+        proxy.judge = goes_away
+        assert not execute(pipeline, instance, str(request.partition_key))
+        proxy.cut()
+        for _ in range(2):
+            with pytest.raises(TickFailed, match="Postgres"):
+                tick(pipeline, instance)
+        proxy.judge = lambda _: "pass"
+        proxy.refusing = False
+        turns_green(pipeline, instance, fresh_database_url, str(request.partition_key))
+
+
+def test_a_source_that_is_not_mounted_fails_ticks_and_runs_and_nothing_is_taken_for_deleted(
+    tmp_path: Path, fresh_database_url: str, corpus: Path, instance: dg.DagsterInstance
+) -> None:
+    settle(corpus)
+    settings = Settings.of(home=tmp_path / "home", database_url=fresh_database_url, source=str(corpus))
+    with open_pipeline(settings) as pipeline:
+        (request,) = tick(pipeline, instance).run_requests or []
+        elsewhere = corpus.rename(corpus.with_name("elsewhere"))
+        assert not execute(pipeline, instance, str(request.partition_key))
+        (pending, *_) = read_status(pipeline)["pending"]
+        assert "is not on this machine any more" in str(pending["error"])
+        with pytest.raises(TickFailed, match="does not exist"):
+            tick(pipeline, instance)
+        elsewhere.rename(corpus)
+        turns_green(pipeline, instance, fresh_database_url, str(request.partition_key))
+
+
+def test_a_full_disk_fails_the_run_which_is_tried_again_once_there_is_room(
+    tmp_path: Path, fresh_database_url: str, corpus: Path, instance: dg.DagsterInstance
+) -> None:
+    settle(corpus)
+    with small_file_system(tmp_path / "disk", 1) as disk:
+        settings = Settings.of(
+            home=tmp_path / "home", database_url=fresh_database_url, source=str(corpus), storage=str(disk / "stages")
+        )
+        with open_pipeline(settings) as pipeline:
+            (request,) = tick(pipeline, instance).run_requests or []
+            fill(disk / "filler")
+            assert not execute(pipeline, instance, str(request.partition_key))
+            (disk / "filler").unlink()
+            turns_green(pipeline, instance, fresh_database_url, str(request.partition_key))
 
 
 def test_a_file_that_cannot_be_read_warns_and_stops_nothing(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import resource
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from vector_pipeline.stages.embeddings.answer_store import store_spilled
 from vector_pipeline.stages.embeddings.spills import Reserve, folder_of, read_spilled, remove_abandoned, spilled_files
 from vector_pipeline.store.space import active_space
 from vector_pipeline_tests.support.asking import many
+from vector_pipeline_tests.support.disks import fill, small_file_system
 from vector_pipeline_tests.support.openai_server import serve
 from vector_pipeline_tests.support.plans import embed, missing, opened
 
@@ -114,20 +114,8 @@ def test_nothing_is_sent_that_could_not_be_kept(tmp_path: Path, fresh_database_u
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root may mount a file system")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(path: Path) -> None:
-    """A file that takes all the room there is."""
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while file.write(bytes(1 << 12)):
-            pass
+    with small_file_system(tmp_path / "disk") as place:
+        yield place
 
 
 def test_what_is_under_way_is_kept_once_the_disk_is_full(small_disk: Path) -> None:
