@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -9,6 +10,7 @@ import dagster as dg
 
 from vector_pipeline.defs.names import STAGES, Names
 from vector_pipeline.defs.opening import ORDINARY, TickLimits
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.locks import alive
 
@@ -86,8 +88,19 @@ def runs_of(instance: dg.DagsterInstance, names: Names, arrivals: Sequence[str])
 
 
 def spend_until(tags: Mapping[str, str]) -> float | None:
-    """The spending of all runs of all time, in USD, at which a run ends; None if it has no such limit."""
-    return float(tags[SPEND_UNTIL]) if SPEND_UNTIL in tags else None
+    """The spending of all runs of all time, in USD, at which a run ends; None if it has no such limit.
+
+    Raises ConfigurationError: a person may have written the tag.
+    """
+    if SPEND_UNTIL not in tags:
+        return None
+    try:
+        limit = float(tags[SPEND_UNTIL])
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < math.inf:
+        raise ConfigurationError(f"the run's tag {SPEND_UNTIL} is '{tags[SPEND_UNTIL]}': write a number of USD")
+    return limit
 
 
 def is_active(runs: Iterable[dg.DagsterRun]) -> bool:
