@@ -17,7 +17,11 @@ SHORT = 6
 HARMLESS = frozenset({"api-version", "connect_timeout", "region", "sslmode", "target_session_attrs"})
 
 # Parameters of URLs that are credentials: SAS and presigned URLs, tokens.
-_CREDENTIAL = re.compile(r"(^|[-_.])(sig|signature|token|secret|password|passwd|pwd|credential|key)($|[-_.])", re.I)
+_CREDENTIAL = re.compile(
+    r"(^|[-_.])(sig|key|auth|authorization|code|jwt|sas)($|[-_.])|signature|token|secret|passw|pwd|credential|"
+    r"(api|access|account|shared|private)[-_.]?key",
+    re.IGNORECASE,
+)
 
 # A user without a password, as in shown addresses of databases; and examples in messages.
 _PLAIN = re.compile(r"postgres(ql)?://(user:password|[^:/?#@]*)@[^@?#]*$")
@@ -48,8 +52,8 @@ def holds_credentials(url: str) -> bool:
             continue
         if _may_hold_credentials(rest):
             return True
-        names = (parameter.partition("=")[0] for parameter in rest.partition("?")[2].split("&"))
-        if any(map(_CREDENTIAL.search, names)):
+        parameters = (parameter.partition("=") for parameter in re.split(r"[?&;#]", rest)[1:])
+        if any(equals and _CREDENTIAL.search(unquote(name)) for name, equals, _ in parameters):
             return True
     return False
 

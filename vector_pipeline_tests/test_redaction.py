@@ -62,3 +62,32 @@ def test_the_address_of_a_database_stays_readable() -> None:
         "Postgres at postgresql://app@10.0.0.1:5432/texts refuses; it looks like postgresql://user:password@host:5432/x"
     )
     assert hide(line) == line
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        *(
+            "AWSSecretAccessKey=s",
+            "apikey=s",
+            "api-key=s",
+            "accesstoken=s",
+            "access%5Fkey=s",
+            "auth=s",
+            "jwt=s",
+            "code=s",
+        ),
+        *("X-Goog-Credential=s", "sv=1&sig=s", "Signature=s", "SharedAccessSignature=s", "private_key=s"),
+    ],
+)
+@pytest.mark.parametrize("sign", ["?", "?ref=main&", ";", "#"])
+def test_a_source_with_a_key_in_its_parameters_is_known(parameter: str, sign: str) -> None:
+    assert holds_credentials(f"https://host/path{sign}{parameter}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://bucket/monkey?key", "https://host/a;b/c?ref=main&page=2", "s3://bucket/token/a#1", "https://host/?encode=1"],
+)
+def test_a_source_without_one_is_not_refused(url: str) -> None:
+    assert not holds_credentials(url)
