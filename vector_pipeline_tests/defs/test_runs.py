@@ -1,73 +1,175 @@
-"""Runs in Dagster's instance that no process works on, and what a person may write into a run."""
+"""Runs in Dagster's instance: which are a pipeline's own, which are under way, and which are requested again."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from vector_pipeline.defs.names import Names
-from vector_pipeline.defs.opening import TickLimits
-from vector_pipeline.defs.runs import SPEND_UNTIL, release_abandoned, spend_until
-from vector_pipeline.defs.ticks import request_scan
-from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.store.connection import Database
+from vector_pipeline.defs.build import build_definitions
+from vector_pipeline.defs.names import STAGES, Names
+from vector_pipeline.defs.runs import (
+    ACTIVE,
+    PARTITION,
+    SPEND_UNTIL,
+    TRIES,
+    WILL_RETRY,
+    is_active,
+    is_of,
+    run_keys,
+    runs_of,
+    spend_until,
+    was_interrupted,
+)
+from vector_pipeline.settings import Settings
+
+ARRIVAL = "20261127T000000Z-001"
 
 
-@dg.op
-def nothing() -> None:
-    """Do nothing."""
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, dg.JobDefinition]:
+    """The jobs of a pipeline without a name, and of one with the name `law`; and the job that the UI runs assets in."""
+    home = tmp_path_factory.mktemp("home")
+    found: dict[str, dg.JobDefinition] = {}
+    for name in ("", "law"):
+        definitions = build_definitions(Settings.of(home=home, name=name))
+        found |= {job: definitions.resolve_job_def(job) for job in Names(name).jobs}
+        found[f"{name}__ASSET_JOB"] = definitions.resolve_implicit_global_asset_job_def()
+    return found
 
 
-@dg.job(name="ingest")
-def job() -> None:
-    """A job with the name of the pipeline's."""
-    nothing()
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
 
 
-def started(instance: dg.DagsterInstance, in_seconds: float) -> str:
-    """A run whose start lies this many seconds in the future."""
-    run = instance.create_run_for_job(job)
-    event = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name)
-    instance.handle_run_event(run.run_id, event, datetime.now(UTC) + timedelta(seconds=in_seconds))
-    return run.run_id
+def create(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED,
+    arrival: str = ARRIVAL,
+    **values: Any,
+) -> dg.DagsterRun:
+    tags = {PARTITION: arrival, **values.pop("tags", {})}
+    return instance.create_run_for_job(job, tags=tags, status=status, **values)
+
+
+def failed(instance: dg.DagsterInstance, job: dg.JobDefinition, **tags: str) -> dg.DagsterRun:
+    """A run whose process ended before any of its steps failed."""
+    run = create(instance, job, tags=tags)
+    instance.report_run_failed(run)
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found
+
+
+def test_runs_are_found_by_arrival_newest_first(
+    instance: dg.DagsterInstance, jobs: Mapping[str, dg.JobDefinition]
+) -> None:
+    first, second = (create(instance, jobs["ingest"]) for _ in range(2))
+    other = create(instance, jobs["ingest"], arrival="20261127T000000Z-002")
+    found = runs_of(instance, Names(), [ARRIVAL, other.tags[PARTITION], "20261127T000000Z-003"])
+    assert {arrival: [run.run_id for run in runs] for arrival, runs in found.items()} == {
+        ARRIVAL: [second.run_id, first.run_id],
+        other.tags[PARTITION]: [other.run_id],
+    }
+    assert runs_of(instance, Names(), []) == {}
+
+
+def test_a_run_of_another_pipeline_with_the_same_arrival_is_not_ours(
+    instance: dg.DagsterInstance, jobs: Mapping[str, dg.JobDefinition]
+) -> None:
+    ours, theirs = create(instance, jobs["ingest"]), create(instance, jobs["law_ingest"])
+    for names, run in ((Names(), ours), (Names("law"), theirs)):
+        (of_arrival,) = runs_of(instance, names, [ARRIVAL]).values()
+        assert [found.run_id for found in of_arrival] == [run.run_id]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_that_the_ui_starts_is_known_by_its_assets(
+    instance: dg.DagsterInstance, jobs: Mapping[str, dg.JobDefinition], stage: str
+) -> None:
+    run = create(instance, jobs["__ASSET_JOB"], asset_selection=frozenset({dg.AssetKey(stage)}))
+    assert is_of(run, Names())
+    assert not is_of(run, Names("law"))
+
+
+# A queued run needs a code location, so it is not created here.
+CREATED = [status for status in dg.DagsterRunStatus if status is not dg.DagsterRunStatus.QUEUED]
+
+
+@pytest.mark.parametrize("status", CREATED, ids=lambda status: status.value)
+def test_a_run_is_under_way_until_it_has_ended(
+    instance: dg.DagsterInstance, jobs: Mapping[str, dg.JobDefinition], status: dg.DagsterRunStatus
+) -> None:
+    ended = create(instance, jobs["ingest"], dg.DagsterRunStatus.SUCCESS)
+    found = create(instance, jobs["ingest"], status)
+    # A managed run is another system's.
+    assert is_active([ended, found]) == (not found.is_finished and status is not dg.DagsterRunStatus.MANAGED)
+    assert dg.DagsterRunStatus.QUEUED in ACTIVE
+
+
+def test_an_arrival_without_runs_is_requested_under_its_own_name(instance: dg.DagsterInstance) -> None:
+    assert run_keys(instance, {}, ["A2", "A1"], ()) == {"A2": "A2", "A1": "A1"}
+
+
+def test_a_run_that_died_is_requested_again_a_limited_number_of_times(
+    instance: dg.DagsterInstance, jobs: Mapping[str, dg.JobDefinition]
+) -> None:
+    runs: list[dg.DagsterRun] = []
+    for _ in range(TRIES - 1):
+        runs.insert(0, failed(instance, jobs["ingest"]))
+        assert run_keys(instance, {ARRIVAL: runs}, [ARRIVAL], ()) == {ARRIVAL: f"{ARRIVAL} after {runs[0].run_id}"}
+    runs.insert(0, failed(instance, jobs["ingest"]))
+    assert run_keys(instance, {ARRIVAL: runs}, [ARRIVAL], ()) == {}
+    assert run_keys(instance, {ARRIVAL: runs}, [ARRIVAL], {ARRIVAL}) == {ARRIVAL: f"{ARRIVAL} after {runs[0].run_id}"}
+
+
+def test_a_run_that_the_instance_tries_again_itself_is_not_requested_too(
+    instance: dg.DagsterInstance, jobs: Mapping[str, dg.JobDefinition]
+) -> None:
+    run = failed(instance, jobs["ingest"], **{WILL_RETRY: "true"})
+    assert run_keys(instance, {ARRIVAL: [run]}, [ARRIVAL], ()) == {}
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS])
+def test_a_run_that_a_person_ended_or_that_succeeded_is_not_requested_again(
+    instance: dg.DagsterInstance, jobs: Mapping[str, dg.JobDefinition], status: dg.DagsterRunStatus
+) -> None:
+    run = create(instance, jobs["ingest"], status)
+    assert run_keys(instance, {ARRIVAL: [run]}, [ARRIVAL], ()) == {}
 
 
 @pytest.mark.parametrize(
-    ("in_seconds", "released"),
-    [(-60, True), (-5, False), (60, False), (86_400, True)],
-    ids=["long ago", "a moment ago", "by a clock that is ahead", "before the clock was set back"],
+    ("error", "interrupted"),
+    [(dg.DagsterExecutionInterruptedError(), True), (ValueError("a mistake"), False), (dg.Failure("no key"), False)],
+    ids=lambda value: type(value).__name__,
 )
-def test_a_run_that_nobody_works_on_is_released(database: Database, in_seconds: float, released: bool) -> None:
-    with dg.DagsterInstance.ephemeral() as instance, database.connect() as connection:
-        run = started(instance, in_seconds)
-        found = release_abandoned(instance, Names(""), connection, TickLimits(settle_seconds=0.0))
-        assert found == ([run] if released else [])
+def test_a_step_that_was_interrupted_counts_as_died_and_one_with_an_error_does_not(
+    instance: dg.DagsterInstance, error: BaseException, interrupted: bool
+) -> None:
+    @dg.op
+    def step() -> None:
+        raise error
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def ingest() -> None:
+        step()
+
+    result = ingest.execute_in_process(instance=instance, raise_on_error=False)
+    (event,) = result.get_step_failure_events()
+    assert was_interrupted(event) == interrupted
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run_keys(instance, {ARRIVAL: [run]}, [ARRIVAL], ()) == (
+        {ARRIVAL: f"{ARRIVAL} after {run.run_id}"} if interrupted else {}
+    )
 
 
-def test_a_scan_is_requested_though_the_last_one_lies_in_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
-    @dg.job(name="scan")
-    def scan() -> None:
-        nothing()
-
-    with dg.DagsterInstance.ephemeral() as instance:
-        _, first = request_scan(instance, Names(""), {}, 120.0)
-        run = instance.create_run_for_job(scan)
-        instance.report_run_failed(run)
-        line, none = request_scan(instance, Names(""), {}, 120.0)
-        monkeypatch.setattr("time.time", lambda: datetime.now(UTC).timestamp() - 86_400)
-        _, again = request_scan(instance, Names(""), {}, 120.0)
-    assert none is None
-    assert "the next follows" in line
-    assert first is not None
-    assert again is not None
-    assert first.run_key != again.run_key == f"scan after {run.run_id}"
-
-
-def test_a_tag_that_a_person_wrote_is_checked() -> None:
-    assert spend_until({}) is None
-    assert spend_until({SPEND_UNTIL: "12.5"}) == 12.5
-    for text in ("abc", "nan", "inf", "-1", ""):
-        with pytest.raises(ConfigurationError, match="write a number of USD"):
-            spend_until({SPEND_UNTIL: text})
+def test_a_limit_of_spending_is_read_from_the_tags() -> None:
+    assert spend_until({SPEND_UNTIL: "12.500000"}) == 12.5
+    assert spend_until({SPEND_UNTIL: "0.000000"}) == 0.0
+    assert spend_until({"dagster/partition": "A1"}) is None
