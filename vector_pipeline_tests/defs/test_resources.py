@@ -143,12 +143,12 @@ def test_an_arrival_that_is_held_is_written_by_its_owner_until_another_run_takes
             others.hold_arrival("A1")
             first.note("A1", "of the run that was replaced", "other", "first")
             assert failed_arrivals(connection) == []
-        PostgresResource(pipeline, others).note("A1", "of nobody in particular", "other", "third")
-        assert [found.error for found in failed_arrivals(connection)] == ["of nobody in particular"]
+        PostgresResource(pipeline, others).note("A1", "of a connection that owns nothing", "other", "third")
+        assert [found.error for found in failed_arrivals(connection)] == ["of a connection that owns nothing"]
 
 
 @pytest.mark.parametrize("pending", [True, False])
-def test_a_run_that_waited_for_another_learns_whether_anything_is_left(
+def test_a_run_that_waited_for_another_knows_whether_anything_is_left(
     pipeline: Pipeline, context: dg.AssetExecutionContext, pending: bool
 ) -> None:
     with pipeline.database.connect() as connection, RunLocks(pipeline.database, "second") as locks:
@@ -159,7 +159,7 @@ def test_a_run_that_waited_for_another_learns_whether_anything_is_left(
         done: list[bool] = []
         thread = threading.Thread(target=lambda: done.append(second.hold(context, "A1")))
         thread.start()
-        wait_for(lambda: _waits(connection), 10)
+        wait_for(lambda: _waits(connection), 20)
         if not pending:
             connection.execute("UPDATE source_files SET status = 'loaded'")
         first.close()

@@ -80,7 +80,7 @@ def test_any_other_error_is_one_line_of_its_cause(instance: dg.DagsterInstance) 
     assert (len(reason) < 550, kind) == (True, "other")
 
 
-def test_a_failure_of_somebody_elses_asset_needs_a_person(instance: dg.DagsterInstance) -> None:
+def test_a_failure_of_an_asset_of_the_host_needs_a_person(instance: dg.DagsterInstance) -> None:
     """Its metadata may have a `kind` that is none of ours."""
     events = run_that_fails(instance, dg.Failure("dbt failed", metadata={"kind": "sql"})).get_step_failure_events()
     assert reason_of(events) == ("embeddings: dbt failed", "other")
