@@ -9,6 +9,8 @@ from pathlib import Path
 import dagster as dg
 import fsspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.names import Names
@@ -21,6 +23,7 @@ from vector_pipeline.defs.ticks import (
     looking,
     needs_scan_run,
     notice_seconds,
+    pause_after,
     preview,
     request_scan,
     scan_in_tick,
@@ -52,7 +55,8 @@ def test_an_error_of_postgres_fails_the_tick_in_one_line(pipeline: Pipeline) -> 
         connection.execute("SELECT *\nFROM no_table")
     assert "no_table" in str(failed.value)
     assert "\n" not in str(failed.value)
-    assert failed.value.__suppress_context__  # Dagster would show the traceback
+    # Dagster would show the traceback of a cause.
+    assert (failed.value.__cause__, failed.value.__suppress_context__) == (None, True)
 
 
 def test_an_error_of_the_source_fails_the_tick_and_a_mistake_of_ours_stays_what_it_is(pipeline: Pipeline) -> None:
@@ -111,8 +115,16 @@ def remote() -> Source:
 
 def test_a_change_is_seen_after_two_ticks_or_two_runs_that_scan(corpus: Path, remote: Source) -> None:
     limits = TickLimits(interval_seconds=10, scan_every_seconds=100.0)
-    assert notice_seconds(open_source(str(corpus)), limits) == 20.0
-    assert notice_seconds(remote, limits) == 200.0
+    assert notice_seconds(open_source(str(corpus)), None, limits) == 20.0
+    assert notice_seconds(remote, None, limits) == 200.0
+
+
+@given(st.floats(0, 1e6))
+def test_scans_take_no_more_than_their_share_of_the_time(seconds: float) -> None:
+    limits = TickLimits(interval_seconds=10, scan_share=0.1, slow_for_seconds=1_000.0)
+    pause = pause_after(seconds, limits)
+    assert 0.0 <= pause <= limits.slow_for_seconds
+    assert pause == limits.slow_for_seconds or seconds <= limits.scan_share * (limits.interval_seconds + pause) + 1e-6
 
 
 def test_a_small_folder_is_scanned_in_the_tick_from_its_first_scan_on(pipeline: Pipeline) -> None:
