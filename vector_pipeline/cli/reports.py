@@ -230,13 +230,17 @@ def _minutes(minutes: float | None) -> str:
 
 
 def show_roles_cost(found: RolesCost) -> None:
-    """Print what a model wants beside its texts and does not get, and what it costs to send it."""
-    emit(f"prefixes  this model wants {found.query!r} with questions and {found.document or 'nothing'!r} with texts,")
-    emit("          but the vectors in the table were made without; to send them,")
-    emit(f"          {found.how}")
+    """Print what is wanted beside texts and questions and is not sent, and what it costs to send it."""
+    emit(f"prefixes  questions have {_sent(found.query_now)} and should have {_sent(found.query)},")
+    emit(f"          texts have {_sent(found.document_now)} and should have {_sent(found.document)};")
+    emit(f"          to change that, {found.how}")
     price = "unknown" if found.usd is None else f"${found.usd:.4f}, or ${found.usd_batch or 0:.4f} in batch mode"
     again = f"{counted(found.texts, 'text')} again, {counted(found.tokens, 'token')}, cost {price}"
     emit(f"          it embeds {again if found.texts else 'nothing again'}")
+
+
+def _sent(prefix: str) -> str:
+    return repr(prefix) if prefix else "none"
 
 
 def show_estimate(found: Estimate) -> None:

@@ -23,11 +23,14 @@ LOOKUP = 2_000
 
 @dataclass(frozen=True, slots=True)
 class RolesCost:
-    """What a model wants beside its texts and does not get, and what it costs to send it from now on."""
+    """What the settings or the model want beside texts and questions, and what it costs to send it from now on."""
 
     document: str
-    """The document prefix, or the parameter for documents; empty where nothing is sent."""
+    """The wanted document prefix, or the parameter for documents; empty for nothing."""
     query: str
+    document_now: str
+    """What the texts of the active space were sent with."""
+    query_now: str
     texts: int
     """Texts that would be embedded again; 0 if only questions change."""
     tokens: int
@@ -55,6 +58,8 @@ def roles_cost(pipeline: Pipeline, connection: Connection) -> RolesCost | None:
     return RolesCost(
         document=wanted.document.prefix or wanted.document.parameter,
         query=wanted.query.prefix or wanted.query.parameter,
+        document_now=active.document_prefix or active.document_parameter,
+        query_now=active.query_prefix or active.query_parameter,
         texts=texts,
         tokens=tokens,
         usd=usd(active.model, tokens, usd_per_million_tokens=price),

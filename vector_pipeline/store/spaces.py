@@ -63,13 +63,15 @@ def open_space(connection: Connection, model: str, dimensions: int | None, roles
 
 def _mismatch(active: Space, model: str, dimensions: int | None, document: Role) -> SpaceMismatch:
     if active.holds(model, dimensions, active.roles.document):
-        wanted, found = f"the document prefix {document}", f"were made with {active.roles.document}"
-    else:
-        wanted = f"{model} with {dimensions:,} dimensions" if dimensions else model
-        found = f"are of {active.model} with {active.dimensions:,} dimensions"
+        return SpaceMismatch(
+            f"VECTOR_PIPELINE_DOCUMENT_PREFIX is {document}, but the vectors in the table were made with "
+            f"{active.roles.document}; unset it, or run `vector-pipeline space start` to fill a new space beside them"
+        )
+    wanted = f"{model} with {dimensions:,} dimensions" if dimensions else model
     return SpaceMismatch(
-        f"the settings name {wanted}, but the vectors in the table {found}; set the former again, or run "
-        "`vector-pipeline space start` to fill a new space beside it"
+        f"the settings name {wanted}, but the vectors in the table are of {active.model} with "
+        f"{active.dimensions:,} dimensions; set the former again, or run `vector-pipeline space start` to fill a new "
+        "space beside it"
     )
 
 

@@ -151,6 +151,7 @@ def test_what_was_filled_without_prefixes_is_not_paid_for_again_until_that_is_as
     assert costs.tokens == 0
     assert costs.roles is not None
     assert (costs.roles.texts, costs.roles.document, costs.roles.query) == (2, "passage: ", "query: ")
+    assert (costs.roles.document_now, costs.roles.query_now) == ("", "")
     assert costs.roles.how.startswith("run `vector-pipeline space start`")
 
     name = shop.start()
@@ -177,7 +178,7 @@ def test_another_document_prefix_is_another_space(shop: Shop) -> None:
     with (
         open_pipeline(shop.settings(**other)) as pipeline,
         pipeline.database.connect() as connection,
-        pytest.raises(SpaceMismatch, match=r"document prefix 'text: '.*made with 'passage: '.*space start"),
+        pytest.raises(SpaceMismatch, match=r"PREFIX is 'text: '.*made with 'passage: '.*unset it.*space start"),
     ):
         targets(connection, pipeline.settings)
     costs = shop.estimate(**other)
