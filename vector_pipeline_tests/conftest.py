@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +19,12 @@ import fsspec
 import hypothesis
 import psycopg
 import pytest
-from moto.server import ThreadedMotoServer
 from psycopg import sql
 
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.schema import migrate
+from vector_pipeline_tests.support.object_store import serve_store
 
 # A busy machine is no failure of a property.
 hypothesis.settings.register_profile("without deadline", hypothesis.settings(), deadline=None)
@@ -105,21 +104,10 @@ def database(fresh_database_url: str) -> Database:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of an empty bucket on a real S3 server (moto's, over HTTP)."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    # Its buckets live as long as this process, and a server before this one may have left some.
-    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", b"").close()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    fsspec.filesystem("s3").mkdir("texts")
-    yield "s3://texts"
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    server.stop()
+    with serve_store("127.0.0.1") as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        fsspec.filesystem("s3").mkdir("texts")
+        yield "s3://texts"
+        fsspec.get_filesystem_class("s3").clear_instance_cache()

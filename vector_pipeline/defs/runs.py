@@ -54,21 +54,53 @@ def release_abandoned(
     "started", and arrivals, scans and the index would wait for that run for ever. Dagster itself notices only runs that
     the daemon's own code server launched, and only while that server lives. Runs of other pipelines, which may be in
     another database, are not changed.
+
+    The time of a start is of the clock of the machine that runs it. Who looks more than once uses
+    `release_abandoned_since`.
+    """
+    before = time.time() - limits.start_seconds
+    found = _without_lock(instance, names, connection, limits)
+    old = sorted(run for run, record in found.items() if record.start_time is not None and record.start_time < before)
+    for run in old:
+        _release(instance, found[run].dagster_run)
+    return old
+
+
+def release_abandoned_since(
+    instance: dg.DagsterInstance,
+    names: Names,
+    connection: Connection,
+    seen: Mapping[str, float],
+    limits: TickLimits = ORDINARY,
+) -> dict[str, float]:
+    """Do the same for runs that had no lock at an earlier look, `limits.start_seconds` ago or more.
+
+    `seen` is what the last look returned: the runs without a lock, and when each was first seen so (seconds since the
+    epoch). So all times are of this machine's clock, and machines whose clocks differ are judged alike.
     """
     now = time.time()
+    found = _without_lock(instance, names, connection, limits)
+    # A time in the future is from before this clock was set back.
+    since = {run: min(seen.get(run, now), now) for run in found}
+    old = {run for run, first in since.items() if first <= now - limits.start_seconds}
+    for run in sorted(old):
+        _release(instance, found[run].dagster_run)
+    return {run: first for run, first in since.items() if run not in old}
+
+
+def _without_lock(
+    instance: dg.DagsterInstance, names: Names, connection: Connection, limits: TickLimits
+) -> dict[str, dg.RunRecord]:
+    """The started runs of this pipeline that do not hold their lock, by id."""
     records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-    ours = {
-        record.dagster_run.run_id: record.dagster_run
-        for record in records
-        if record.start_time is not None
-        and not -CLOCKS_APART_SECONDS < now - record.start_time <= limits.start_seconds
-        and _is_ours(record.dagster_run, names)
-    }
-    abandoned = sorted(set(ours) - alive(connection, list(ours), settle_seconds=limits.settle_seconds))
-    for run_id in abandoned:
-        instance.report_run_failed(ours[run_id], "Its process is gone, or lost Postgres for good; it is run again.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-    return abandoned
+    ours = {record.dagster_run.run_id: record for record in records if _is_ours(record.dagster_run, names)}
+    held = alive(connection, list(ours), settle_seconds=limits.settle_seconds)
+    return {run: record for run, record in ours.items() if run not in held}
+
+
+def _release(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    instance.report_run_failed(run, "Its process is gone, or lost Postgres for good; it is run again.")
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _is_ours(run: dg.DagsterRun, names: Names) -> bool:

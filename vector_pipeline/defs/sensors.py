@@ -12,7 +12,7 @@ from vector_pipeline.defs.assets.source_files import register_arrivals, scan_met
 from vector_pipeline.defs.file_checks import FileState, evaluations
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.resources import NoSource
-from vector_pipeline.defs.runs import TRIGGER, release_abandoned
+from vector_pipeline.defs.runs import TRIGGER, release_abandoned_since
 from vector_pipeline.defs.ticks import (
     TickScan,
     is_preview,
@@ -69,6 +69,8 @@ class Cursor(BaseModel):
     """No tick scans before this time (seconds since the epoch): scans would take too large a share of the time."""
     shown: tuple[int, ...] = ()
     """The counts of files that were last reported to the UI."""
+    without_lock: dict[str, float] = {}
+    """Runs that were started and do not hold their lock, and since when (seconds since the epoch)."""
 
     @classmethod
     def read(cls, text: str | None) -> Cursor:
@@ -96,7 +98,8 @@ class _Tick:
 
     def run(self) -> dg.SensorResult | dg.SkipReason:
         names, limits, instance = self.opening.names, self.opening.ticks, self.context.instance
-        release_abandoned(instance, names, self.connection, limits)
+        without_lock = release_abandoned_since(instance, names, self.connection, self.cursor.without_lock, limits)
+        self.cursor = self.cursor.model_copy(update={"without_lock": without_lock})
         results = self._scan()
         # All pending arrivals count, not only those of this tick: a manual scan may have registered one, or a killed
         # daemon may have left one.

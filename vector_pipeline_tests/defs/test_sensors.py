@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -233,6 +235,24 @@ def test_a_run_whose_process_is_gone_is_failed_and_its_arrival_asked_for_again(
         (request,) = requests(pipeline, instance, TickLimits(start_seconds=-1.0, settle_seconds=0.0))
     assert request.partition_key == first.partition_key
     assert _statuses(instance, dead, alive, index) == ["FAILURE", "STARTED", "FAILURE"]
+
+
+@pytest.mark.parametrize("clock_ahead", [-660.0, 660.0])
+def test_a_run_is_lost_by_the_clock_of_the_sensor_whatever_that_of_its_machine_says(
+    pipeline: Pipeline, instance: dg.DagsterInstance, clock_ahead: float
+) -> None:
+    first, _ = requests(pipeline, instance)
+    run = launch(pipeline, instance, first)
+    event = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name)
+    instance.run_storage.handle_run_event(
+        run.run_id, event, update_timestamp=datetime.now(UTC) + timedelta(seconds=clock_ahead)
+    )
+    limits = TickLimits(start_seconds=0.5, settle_seconds=0.0)
+    looked = tick(pipeline, instance, limits=limits)
+    assert _statuses(instance, run) == ["STARTED"]  # it may be about to take its lock
+    time.sleep(0.5)
+    tick(pipeline, instance, looked.cursor if isinstance(looked, dg.SensorResult) else None, limits)
+    assert _statuses(instance, run) == ["FAILURE"]
 
 
 def _statuses(instance: dg.DagsterInstance, *runs: dg.DagsterRun) -> list[str]:

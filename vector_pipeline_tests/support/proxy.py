@@ -18,15 +18,17 @@ Judge = Callable[[bytes], Fate]
 class Proxy:
     """Passes everything on, unless it is to do otherwise."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, address: str = "127.0.0.1") -> None:
         self._target = url
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, 0))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self.judge: Judge = lambda _: "pass"
         self.refusing = False
         self.silent = False
         """Nothing is passed on, and nobody hears of it."""
+        self._together = threading.Event()
+        self._together.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -55,8 +57,28 @@ class Proxy:
         finally:
             self.refusing = False
 
+    @contextmanager
+    def partitioned(self) -> Iterator[None]:
+        """The network is divided for longer than the server keeps a session, and neither side hears of it.
+
+        At the end, the clients learn that their connections are gone.
+        """
+        self.silent = True
+        self._together.clear()
+        with self._lock:
+            servers = [server for _, server in self._pairs]
+        for server in servers:
+            _close(server)
+        try:
+            yield
+        finally:
+            with self.away():
+                self.silent = False
+                self._together.set()
+
     def close(self) -> None:
         """End it."""
+        self._together.set()
         _close(self._listener)
         self.cut()
 
@@ -93,6 +115,7 @@ class Proxy:
                 sink.sendall(data)
                 if fate == "cut after":
                     break
+        self._together.wait()
         # The server carries out what it was sent; the client never hears of it.
         _close(source)
         _close(sink)
@@ -105,9 +128,9 @@ def _close(end: socket.socket) -> None:
 
 
 @contextmanager
-def proxy_to(url: str) -> Iterator[Proxy]:
-    """A proxy in front of the server of a URL."""
-    proxy = Proxy(url)
+def proxy_to(url: str, address: str = "127.0.0.1") -> Iterator[Proxy]:
+    """A proxy in front of the server of a URL, at a loopback address."""
+    proxy = Proxy(url, address)
     try:
         yield proxy
     finally:
