@@ -85,6 +85,13 @@ class Connection(psycopg.Connection[Any]):
     database: Database
     owner: Owner | None = None
     """The run that it writes for, which `fencing` checks in every transaction; None outside of runs."""
+    pgvector: str = "public"
+    """The schema of pgvector's types and operators."""
+
+    @property
+    def distance(self) -> sql.Composed:
+        """The operator of the cosine distance. Another user may have made one of the same name in the schema."""
+        return sql.SQL("OPERATOR({}.<=>)").format(sql.Identifier(self.pgvector))
 
     def __exit__(
         self,
@@ -226,6 +233,7 @@ class Database:
         # own. So the statements of this package write pg_catalog before every function.
         path = dict.fromkeys([self.schema, *(row[0] for row in types), "pg_temp"])
         connection.execute(sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, path))))
+        connection.pgvector = next((row[0] for row in types), connection.pgvector)
         register_vectors(connection, {name: oid for _, name, oid in types})
 
     def _refused(self, error: psycopg.Error) -> DatabaseError | ConfigurationError:

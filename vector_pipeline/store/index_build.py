@@ -49,7 +49,7 @@ def create_index(
         sql.SQL("CONCURRENTLY" if concurrently else ""),
         sql.Identifier(name),
         sql.Identifier(table),
-        sql.SQL("vector_cosine_ops" if space.element_type == "vector" else "halfvec_cosine_ops"),
+        sql.Identifier(connection.pgvector, f"{space.element_type}_cosine_ops"),
         sql.Literal(LINKS),
         sql.Literal(CANDIDATES),
     )

@@ -103,11 +103,11 @@ def note_arrivals(connection: Connection, space: Space, hashes: Sequence[Any]) -
     # Only vectors nearer than the last stored one: the order of the vectors behind that one is not known.
     nearer = connection.execute(
         sql.SQL(
-            "SELECT q.query, n.content_hash, e.embedding <=> n.embedding AS distance FROM recall_queries q "
+            "SELECT q.query, n.content_hash, e.embedding {to} n.embedding AS distance FROM recall_queries q "
             "JOIN {table} e ON e.content_hash = q.query CROSS JOIN {table} n WHERE q.space = %(space)s AND "
             "n.content_hash = ANY(%(hashes)s) AND n.content_hash <> q.query AND "
-            "e.embedding <=> n.embedding < q.distances[pg_catalog.array_length(q.distances, 1)]"
-        ).format(table=sql.Identifier(space.embeddings)),
+            "e.embedding {to} n.embedding < q.distances[pg_catalog.array_length(q.distances, 1)]"
+        ).format(to=connection.distance, table=sql.Identifier(space.embeddings)),
         {"space": space.name, "hashes": list(hashes)},
     ).fetchall()
     for query, content_hash, distance in nearer:
@@ -193,9 +193,9 @@ def _search_exactly(connection: Connection, space: Space) -> None:
                     "INSERT INTO recall_queries (space, query, neighbours, distances) SELECT %(space)s, %(query)s, "
                     "coalesce(pg_catalog.array_agg(content_hash ORDER BY d), '{{}}'), "
                     "coalesce(pg_catalog.array_agg(d ORDER BY d), '{{}}') "
-                    "FROM (SELECT content_hash, embedding <=> %(vector)s AS d FROM {} "
+                    "FROM (SELECT content_hash, embedding {to} %(vector)s AS d FROM {table} "
                     "WHERE content_hash = ANY(%(neighbours)s)) AS n"
-                ).format(table),
+                ).format(to=connection.distance, table=table),
                 {"space": space.name, "query": query, "vector": vector, "neighbours": neighbours},
             )
         connection.execute(
@@ -218,8 +218,8 @@ def _queries(connection: Connection, space: Space) -> list[_Query]:
 def _by_index(connection: Connection, space: Space, queries: Sequence[_Query], candidates: int) -> Recall:
     """Search by the index. A vector as near as the tenth nearest counts as found, because equal ones have no order."""
     statement = sql.SQL(
-        "SELECT embedding <=> %s FROM {} WHERE content_hash <> %s ORDER BY embedding <=> %s LIMIT %s"
-    ).format(sql.Identifier(space.embeddings))
+        "SELECT embedding {to} %s FROM {table} WHERE content_hash <> %s ORDER BY embedding {to} %s LIMIT %s"
+    ).format(to=connection.distance, table=sql.Identifier(space.embeddings))
     found = exact = 0
     times = [0.0] if not queries else []
     with connection.transaction():

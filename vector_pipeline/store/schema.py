@@ -154,7 +154,8 @@ def _set_up_searches(connection: Connection, lacking: Iterable[str]) -> None:
             psycopg.errors.ReadOnlySqlTransaction,
         ):
             # The cast loads pgvector, which defines the names of the settings.
-            row = connection.execute("SELECT pg_catalog.current_database(), '[1]'::vector").fetchone()
+            loaded = sql.SQL("SELECT pg_catalog.current_database(), '[1]'::{}")
+            row = connection.execute(loaded.format(sql.Identifier(connection.pgvector, "vector"))).fetchone()
             assert row is not None
             connection.execute(
                 sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}").format(

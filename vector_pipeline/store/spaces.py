@@ -201,11 +201,12 @@ def _create(connection: Connection, model: str, dimensions: int, roles: Roles, s
         for table in (space.embeddings, space.landing):
             connection.execute(
                 sql.SQL(
-                    "CREATE TABLE {} (content_hash uuid PRIMARY KEY, embedding {} NOT NULL, "
+                    "CREATE TABLE {} (content_hash uuid PRIMARY KEY, embedding {}({}) NOT NULL, "
                     "created_at timestamptz NOT NULL DEFAULT pg_catalog.now()) WITH (toast_tuple_target = {})"
                 ).format(
                     sql.Identifier(table),
-                    sql.SQL(f"{element_type}({dimensions:d})"),
+                    sql.Identifier(connection.pgvector, element_type),
+                    sql.Literal(dimensions),
                     sql.Literal(INLINE_BYTES),
                 )
             )

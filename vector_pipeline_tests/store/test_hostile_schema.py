@@ -164,6 +164,47 @@ def test_a_table_of_somebody_elses_is_refused(fresh_database_url: str, table: st
                 admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
+def test_an_operator_in_front_of_pgvectors_is_not_used(fresh_database_url: str) -> None:
+    """pgvector may be in a schema of its own, behind the one in which every role may make operators."""
+    with psycopg.connect(fresh_database_url, autocommit=True) as admin:
+        name = f"mallory_{admin.info.dbname[-12:]}"
+        admin.execute("CREATE SCHEMA extensions")
+        admin.execute("CREATE EXTENSION vector SCHEMA extensions")
+        admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        admin.execute("GRANT USAGE ON SCHEMA extensions TO PUBLIC")
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'word'").format(sql.Identifier(name)))
+        try:
+            with psycopg.connect(as_role(fresh_database_url, name, "word"), autocommit=True) as mallory:
+                of_two = "extensions.vector, extensions.vector"
+                mallory.execute(
+                    f"CREATE FUNCTION public.trap({of_two}) RETURNS double precision LANGUAGE plpgsql AS "
+                    "$$ BEGIN RAISE EXCEPTION 'mallory was run'; END $$".encode()
+                )
+                mallory.execute(
+                    b"CREATE OPERATOR public.<=> (FUNCTION = public.trap, LEFTARG = extensions.vector, "
+                    b"RIGHTARG = extensions.vector)"
+                )
+                mallory.execute(b"CREATE DOMAIN public.vector AS text CHECK (VALUE = 'mine')")
+            pipe = Database(fresh_database_url)
+            migrate(pipe)
+            texts = [f"text {n}" for n in range(120)]
+            with pipe.connect() as connection:
+                load(connection, "A1", {"a.txt": texts})
+                maintain_index(pipe, worth=50)
+                load(connection, "A2", {"b.txt": ["one more"]})
+                maintain_index(pipe, worth=50)
+                found = search(connection, vectors_of(["text 1"])[0], 3)
+                assert found[0].page_content == "text 1"
+                assert len(search(connection, vectors_of(["text 1"])[0], 3, source="a*")) == 3
+                query = vectors_of(["q"])[0]
+                assert len(connection.execute("SELECT * FROM search_chunks(%s, 5)", (query,)).fetchall()) == 5
+                found_by_both = "SELECT * FROM search_chunks('text 9', %s, 5)"
+                assert len(connection.execute(found_by_both, (query,)).fetchall()) == 5
+        finally:
+            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
 def _strings(tree: ast.AST) -> Iterator[str]:
     docstrings = {
         id(node.body[0].value)

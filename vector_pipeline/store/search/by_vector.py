@@ -71,40 +71,41 @@ def nearest(connection: Connection, space: Space, query: Vector, k: int, limits:
     rows = _by_index(connection, space, limits, values)
     if len(rows) < k:
         # pgvector stops after hnsw.max_scan_tuples. An exact search finds the rest.
-        rows = connection.execute(_statement(_NEAREST_EXACTLY, space, limits), values).fetchall()
+        rows = connection.execute(_statement(connection, _NEAREST_EXACTLY, space, limits), values).fetchall()
     return [(content_hash, float(distance)) for content_hash, distance in rows]
 
 
 def distances(connection: Connection, space: Space, query: Vector, hashes: Collection[bytes]) -> dict[bytes, float]:
     """The cosine distances of some texts to a vector, without texts that have no vector in the space."""
     values = {"query": as_parameter(space, query), "hashes": UuidArray(hashes)}
-    return {row[0]: float(row[1]) for row in connection.execute(_statement(_DISTANCES, space, Filter()), values)}
+    statement = _statement(connection, _DISTANCES, space, Filter())
+    return {row[0]: float(row[1]) for row in connection.execute(statement, values)}
 
 
 _NEAREST_BY_INDEX = """
-    SELECT pg_catalog.uuid_send(e.content_hash), e.embedding <=> %(query)s AS distance
+    SELECT pg_catalog.uuid_send(e.content_hash), e.embedding {to} %(query)s AS distance
     FROM (SELECT content_hash, embedding FROM {embeddings}
           UNION ALL SELECT content_hash, embedding FROM {landing}) e
     WHERE EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash {condition})
-    ORDER BY e.embedding <=> %(query)s LIMIT %(k)s
+    ORDER BY e.embedding {to} %(query)s LIMIT %(k)s
 """
 
 # Sorted by a computed column, so that no index is used.
 _NEAREST_EXACTLY = """
     WITH texts AS MATERIALIZED (SELECT DISTINCT c.content_hash FROM chunks c WHERE true {condition}),
     measured AS MATERIALIZED (
-        SELECT content_hash, embedding <=> %(query)s AS distance FROM {embeddings} JOIN texts USING (content_hash)
+        SELECT content_hash, embedding {to} %(query)s AS distance FROM {embeddings} JOIN texts USING (content_hash)
         UNION ALL
-        SELECT content_hash, embedding <=> %(query)s FROM {landing} JOIN texts USING (content_hash)
+        SELECT content_hash, embedding {to} %(query)s FROM {landing} JOIN texts USING (content_hash)
     )
     SELECT pg_catalog.uuid_send(content_hash), distance FROM measured ORDER BY distance LIMIT %(k)s
 """
 
 _DISTANCES = """
-    SELECT pg_catalog.uuid_send(content_hash), embedding <=> %(query)s FROM {embeddings}
+    SELECT pg_catalog.uuid_send(content_hash), embedding {to} %(query)s FROM {embeddings}
     WHERE content_hash = ANY(%(hashes)s)
     UNION ALL
-    SELECT pg_catalog.uuid_send(content_hash), embedding <=> %(query)s FROM {landing}
+    SELECT pg_catalog.uuid_send(content_hash), embedding {to} %(query)s FROM {landing}
     WHERE content_hash = ANY(%(hashes)s)
 """
 
@@ -115,13 +116,14 @@ def _by_index(connection: Connection, space: Space, limits: Filter, values: dict
         connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
         candidates = min(MAX_CANDIDATES, max(space.ef_search or CANDIDATES_TRIED[0], 2 * values["k"]))
         connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
-        rows = connection.execute(_statement(_NEAREST_BY_INDEX, space, limits), values).fetchall()
+        rows = connection.execute(_statement(connection, _NEAREST_BY_INDEX, space, limits), values).fetchall()
     # "Relaxed" means that neighbours in the list may be in the wrong order.
     return sorted(rows, key=lambda row: row[1])
 
 
-def _statement(template: LiteralString, space: Space, limits: Filter) -> sql.Composed:
+def _statement(connection: Connection, template: LiteralString, space: Space, limits: Filter) -> sql.Composed:
     return sql.SQL(template).format(
+        to=connection.distance,
         embeddings=sql.Identifier(space.embeddings),
         landing=sql.Identifier(space.landing),
         condition=limits.condition,

@@ -85,7 +85,7 @@ def _possible_paths(document_id: str) -> list[str]:
 
 def _loaded(connection: Connection, keys: Sequence[object], document_ids: Sequence[str]) -> list[Document]:
     rows = connection.execute(
-        "SELECT c.source_key, f.root, c.source, c.document_id, count(*), max(c.end_char) "
+        "SELECT c.source_key, f.root, c.source, c.document_id, pg_catalog.count(*), pg_catalog.max(c.end_char) "
         "FROM unnest(%s::uuid[], %s::text[]) AS u (source_key, document_id) "
         "JOIN placed_chunks c USING (source_key, document_id) JOIN source_files f USING (source_key) "
         "GROUP BY 1, 2, 3, 4 ORDER BY f.root, c.document_id",
