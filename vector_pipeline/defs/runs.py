@@ -58,9 +58,13 @@ def release_abandoned(
     The time of a start is of the clock of the machine that runs it. Who looks more than once uses
     `release_abandoned_since`.
     """
-    before = time.time() - limits.start_seconds
+    now = time.time()
     found = _without_lock(instance, names, connection, limits)
-    old = sorted(run for run, record in found.items() if record.start_time is not None and record.start_time < before)
+    old = sorted(
+        run
+        for run, record in found.items()
+        if record.start_time is not None and not -CLOCKS_APART_SECONDS < now - record.start_time <= limits.start_seconds
+    )
     for run in old:
         _release(instance, found[run].dagster_run)
     return old
