@@ -50,6 +50,24 @@ def test_yaml_is_a_component_that_loads(number: int, monkeypatch: pytest.MonkeyP
             dg.Definitions.validate_loadable(definitions)
 
 
+@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated", "ignore:.*is currently in beta")
+def test_post_processing_changes_the_asset_that_it_names_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1/texts")
+    (block,) = (found for found in blocks(TEXT, "yaml") if "post_processing" in found)
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.defs_folder_path / "corpus"
+        folder.mkdir()
+        (folder / "defs.yaml").write_text(block)
+        with sandbox.load_component_and_build_defs(folder) as (_, definitions):
+            specs = {spec.key.path[-1]: spec for spec in definitions.resolve_all_asset_specs()}
+    rows, documents = specs["document_rows"], specs["documents"]
+    assert (rows.description, rows.kinds) == ("What the assistant reads.", {"postgres", "rag"})
+    assert list(rows.owners) == ["team:assistant"]
+    assert rows.metadata["contact"] == "search@example.com"
+    assert rows.metadata["dagster/table_name"] == "handbook.document_chunks"  # added to, not replaced
+    assert (documents.kinds, list(documents.owners)) == ({"python", "parquet"}, [])
+
+
 def test_the_names_are_those_that_there_are() -> None:
     rows = dict(re.findall(r"^\| (\w+) \| (`.+) \|$", TEXT, re.MULTILINE))
     listed = {kind: re.findall(r"`([^`]+)`", names) for kind, names in rows.items()}
