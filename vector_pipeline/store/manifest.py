@@ -11,7 +11,7 @@ import hashlib
 import uuid
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from psycopg import sql
@@ -151,12 +151,20 @@ def register_arrival(connection: Connection, root: str, trigger: str, changes: S
 
 
 def _next_key(connection: Connection) -> str:
-    """A key above every earlier one, even if this machine's clock is behind another's."""
+    """A key above every earlier one, even if this machine's clock is behind another's, or was set back."""
     row = connection.execute("SELECT pg_catalog.max(key) FROM arrivals").fetchone()
     last = row[0] if row and row[0] else ""
-    second = max(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), last[:16])
+    second = max(datetime.now(UTC).strftime(_SECOND), last[:16])
     number = int(last[17:]) + 1 if last[:16] == second else 1
+    if number > _MAX_NUMBER:
+        # As text a key with one more digit would not come after the others.
+        later = datetime.strptime(second, _SECOND).replace(tzinfo=UTC) + timedelta(seconds=1)
+        second, number = later.strftime(_SECOND), 1
     return f"{second}-{number:03d}"
+
+
+_SECOND = "%Y%m%dT%H%M%SZ"
+_MAX_NUMBER = 999
 
 
 def note_bytes_hash(connection: Connection, arrival: str, file: OwnedFile, digest: bytes) -> None:

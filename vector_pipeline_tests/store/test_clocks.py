@@ -10,6 +10,7 @@ from vector_pipeline.store.failed_arrivals import Failure, fail_attempt, failed_
 from vector_pipeline.store.index import maintain_index
 from vector_pipeline.store.inspections import inspect_rows
 from vector_pipeline.store.locks import alive
+from vector_pipeline.store.manifest import FileChange, register_arrival
 from vector_pipeline_tests.support.corpus import hash_of, load, own
 
 
@@ -59,3 +60,12 @@ def test_an_error_with_a_zero_byte_is_noted(connection: Connection) -> None:
     own(connection, "A1", ["a.txt"])
     fail_attempt(connection, "A1", "half a \x00 message")
     assert [found.error for found in failed_arrivals(connection)] == ["half a   message"]
+
+
+def test_arrivals_are_in_order_however_many_there_are_in_a_second(connection: Connection) -> None:
+    """After the clock was set back all arrivals are of the last second that it had reached."""
+    keys = ["20990101T000000Z-998"]
+    own(connection, keys[0], ["a.txt"])
+    keys += [register_arrival(connection, "/corpus", "cli", [FileChange(f"{n}.txt", 1, "1")]) for n in range(4)]
+    assert keys[1:] == ["20990101T000000Z-999", *(f"20990101T000001Z-00{n}" for n in (1, 2, 3))]
+    assert keys == sorted(keys)
