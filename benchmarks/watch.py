@@ -111,7 +111,10 @@ def main() -> None:
                 found = sorted(measure(folder, settings, command, files, arguments.edits))
             finally:
                 command.send_signal(signal.SIGINT)
-                command.communicate(timeout=30)
+                try:
+                    command.communicate(timeout=30)
+                finally:
+                    command.kill()
     p95 = statistics.quantiles(found, n=20)[-1] if len(found) > 1 else found[0]
     print("| chunks | edits | p50, s | p95, s | longest, s |\n| ---: | ---: | ---: | ---: | ---: |")
     print(f"| {files * PARAGRAPHS:,} | {len(found)} | {statistics.median(found):.2f} | {p95:.2f} | {found[-1]:.2f} |")
