@@ -59,7 +59,10 @@ def load_chunks(
     """
     result = result or LoadResult()
     with Kept(database, "document rows") as kept:
-        result.deleted, result.deleted_rows = kept.run(partial(_delete, arrival=arrival))
+        gone = kept.run(partial(_gone, arrival=arrival))
+        if gone:
+            result.deleted_rows = kept.run(partial(rows.delete_sources, arrival=arrival, source_keys=gone))
+        result.deleted = len(gone)
         for group in _groups(chunks, fingerprint_of, rows_per_batch):
             for part, outcome in kept.run(partial(_load_group, arrival=arrival, group=group)):
                 result.rows += outcome.rows
@@ -100,10 +103,9 @@ def load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, lo
     log(f"{result.loaded:,} files loaded, whose texts are all embedded")
 
 
-def _delete(connection: Connection, arrival: str) -> tuple[int, int]:
-    """Carry out the deletions of an arrival; returns the files and the rows deleted."""
-    gone = [file.source_key for file in manifest.owned_files(connection, arrival) if file.gone]
-    return len(gone), rows.delete_sources(connection, arrival, gone) if gone else 0
+def _gone(connection: Connection, arrival: str) -> list[uuid.UUID]:
+    """The files of an arrival that are to be deleted."""
+    return [file.source_key for file in manifest.owned_files(connection, arrival) if file.gone]
 
 
 def _load_group(

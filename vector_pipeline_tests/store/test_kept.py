@@ -14,7 +14,7 @@ from vector_pipeline.stages.streams import ChunkRow
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.kept import Kept, repeated
 from vector_pipeline.store.run_locks import RunLocks
-from vector_pipeline_tests.support.corpus import embed, hash_of, key_of, own, scalar
+from vector_pipeline_tests.support.corpus import embed, hash_of, key_of, load, own, scalar
 from vector_pipeline_tests.support.proxy import Fate, Proxy, proxy_to
 
 TEXTS = [f"text {n}, and some more words" for n in range(40)]
@@ -71,6 +71,17 @@ def test_a_load_that_is_cut_off_is_done_again_and_has_each_row_once(
     assert (result.loaded, result.rows, result.pending) == (1, 40, {})
     assert scalar(connection, "SELECT count(*) FROM document_chunks") == 40
     assert scalar(connection, "SELECT status FROM source_files") == "loaded"
+
+
+def test_a_deletion_whose_commit_got_no_answer_is_counted(
+    database: Database, connection: Connection, proxy: Proxy
+) -> None:
+    load(connection, "A1", {"a.txt": TEXTS})
+    own(connection, "A2", ["a.txt"], gone=True)
+    proxy.judge = _first(_is_commit, "cut after")
+    result = load_chunks(Database(proxy.url, retry_seconds=30), "A2", [], fingerprint_of=lambda _: "p1")
+    assert result.deleted == 1
+    assert scalar(connection, "SELECT count(*) FROM document_chunks") == 0
 
 
 def test_work_waits_for_a_server_that_restarts(proxy: Proxy) -> None:
