@@ -136,10 +136,12 @@ def scan(
     options: ScanOptions,
     *,
     progress: Callable[[int], None] | None = None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> ScanResult:
     """Bring the manifest in step with a source; returns the result.
 
-    `progress` is called from time to time with the number of files seen. Two scans of one root follow one another.
+    `progress` is called from time to time with the number of files seen. Two scans of one root follow one another;
+    `log` receives a line if this one has to wait.
     If a listing is far shorter than the manifest, new and changed files are registered and deletions are withheld.
     Raises SourceError if the listing fails (then nothing counts as deleted), and ConfigurationError if the root contains
     an earlier root or lies in one.
@@ -147,7 +149,7 @@ def scan(
     with database.connect(role="scan") as writer, database.connect(role="scan listing") as reader:
         source = known_as(writer, source)
         # Session locks end with the connection, so a killed scan blocks no other.
-        lock_scan(writer, source.root)
+        lock_scan(writer, source.root, log=log)
         refuse_nested(writer, source)
         if isinstance(source, LocalSource):
             note_location(writer, source.root, source.folder)
@@ -170,7 +172,7 @@ def scan_patiently(
     log: Callable[[str], None] = lambda _: None,
 ) -> ScanResult:
     """Like `scan`. If Postgres was away, the scan begins again; what it had registered is then already known."""
-    return again(database.retry_seconds, lambda: scan(database, source, options, progress=progress), log=log)
+    return again(database.retry_seconds, lambda: scan(database, source, options, progress=progress, log=log), log=log)
 
 
 @dataclass(slots=True)

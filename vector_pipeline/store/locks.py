@@ -6,7 +6,7 @@ on what: Dagster's run status stays at "started" when a process is killed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Literal, LiteralString
@@ -67,9 +67,14 @@ def lock_in_transaction(
     connection.execute(f"SELECT pg_catalog.pg_advisory_xact_lock{kind}({_IN_SCHEMA})", (lock.value,))
 
 
-def lock_scan(connection: Connection, root: str) -> None:
-    """Wait for the lock on scans of a root and hold it until the connection is closed."""
-    connection.execute(f"SELECT pg_catalog.pg_advisory_lock({_NAMED_IN_SCHEMA})", (Lock.SCAN.value, root))
+def lock_scan(connection: Connection, root: str, *, log: Callable[[str], None] = lambda _: None) -> None:
+    """Wait for the lock on scans of a root and hold it until the connection is closed.
+
+    `log` receives a line if it has to wait.
+    """
+    if not try_lock_named(connection, Lock.SCAN, root):
+        log(f"another scan of {root} is under way; waiting for its end")
+        connection.execute(f"SELECT pg_catalog.pg_advisory_lock({_NAMED_IN_SCHEMA})", (Lock.SCAN.value, root))
 
 
 def try_lock_index(connection: Connection) -> bool:
@@ -78,8 +83,8 @@ def try_lock_index(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def try_lock_named(connection: Connection, lock: Literal[Lock.ARRIVAL, Lock.RUN], name: str) -> bool:
-    """Take the lock on an arrival or a run, if it is free, until the connection is closed; returns whether it was."""
+def try_lock_named(connection: Connection, lock: Literal[Lock.ARRIVAL, Lock.RUN, Lock.SCAN], name: str) -> bool:
+    """Take the lock with a name, if it is free, until the connection is closed; returns whether it was."""
     query = f"SELECT pg_catalog.pg_try_advisory_lock({_NAMED_IN_SCHEMA})"
     row = connection.execute(query, (lock.value, name)).fetchone()
     return bool(row and row[0])

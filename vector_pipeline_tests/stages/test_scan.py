@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.scan import scan
 from vector_pipeline.store.connection import Database
+from vector_pipeline.store.locks import lock_scan
 from vector_pipeline.store.scans import LastScan, last_scans
 
 
@@ -29,6 +31,21 @@ def test_every_file_of_the_folder_is_in_its_account(database: Database, tmp_path
     assert (found.new, len(found.passed_over), found.other_kinds.total()) == (2, 1, 4)
     assert found.other_kinds == {".psd": 2, ".png": 1, "without suffix": 1}
     assert str(found).startswith("2 new, 1 passed over, 4 of kinds that are not read (2 .psd, ")
+
+
+def test_a_scan_that_waits_for_another_says_so(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    source = open_source(str(tmp_path))
+    said: list[str] = []
+    with database.connect() as other, ThreadPoolExecutor(1) as pool:
+        lock_scan(other, source.root)
+        second = pool.submit(scan, database, source, ScanOptions(), log=said.append)
+        while not said:
+            assert not second.done()
+            time.sleep(0.01)
+        other.close()
+        assert second.result().new == 1
+    assert said == [f"another scan of {source.root} is under way; waiting for its end"]
 
 
 def test_what_was_left_out_is_kept_until_the_next_scan_or_the_root_is_forgotten(
