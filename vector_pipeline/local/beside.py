@@ -39,8 +39,9 @@ def running_place(folder: Path) -> Place | None:
     roots = list(_roots(folder))
     if not roots:
         return None
-    daemons = {daemon.folder: daemon for daemon in _daemons()}
-    return next((_place(root, daemons[root]) for root in roots if root in daemons), None)
+    daemons = list(_daemons())
+    places = (_place(root, daemon) for root in roots for daemon in daemons if daemon.folder == root)
+    return next((place for place in places if place is not None), None)
 
 
 def _roots(folder: Path) -> Iterator[Path]:

@@ -64,6 +64,16 @@ def test_the_temporary_instance_of_a_running_dev_is_found_in_the_project(project
     assert running_place(project) is None
 
 
+def test_a_dev_whose_folder_was_deleted_hides_no_other(project: Path) -> None:
+    lost, instance = project / ".tmp_dagster_home_lost", project / ".tmp_dagster_home_a1b2c3"
+    with _daemon(project, lost, project), _daemon(project, instance, project):
+        lost.rmdir()
+        assert running_place(project) == Place(instance, project, project)
+    with _daemon(project, instance, project), _daemon(project, lost, project):
+        lost.rmdir()
+        assert running_place(project) == Place(instance, project, project)
+
+
 def test_the_dagster_home_of_a_running_dev_is_found_wherever_it_was_set(project: Path, tmp_path: Path) -> None:
     home = tmp_path / "instance"
     with _daemon(project, home, home, home):
