@@ -31,7 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vector_pipeline.embedding.providers.embedded import EmbeddedModel
+from vector_pipeline.embedding.providers.wordllama import WordLlamaModel
 from vector_pipeline.queries.evaluation.metrics import interval
 from vector_pipeline.text.chunking import tokens as vocabulary_of
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_document
@@ -178,7 +178,7 @@ def located(document: str, text: str, chunks: Sequence[str]) -> Iterator[Piece]:
 
 
 def ranked(
-    model: EmbeddedModel, pieces: Sequence[Piece], questions: Sequence[Question]
+    model: WordLlamaModel, pieces: Sequence[Piece], questions: Sequence[Question]
 ) -> np.ndarray[tuple[int, int], np.dtype[np.intp]]:
     """The pieces, nearest first, for each question: shape (questions, pieces)."""
     chunks = model.embed([piece.text for piece in pieces])
@@ -275,7 +275,7 @@ def averaged(scores: Sequence[Scores]) -> Scores:
 
 
 def report(
-    model: EmbeddedModel,
+    model: WordLlamaModel,
     texts: Mapping[str, str],
     questions: Sequence[Question],
     cut: Mapping[int, Mapping[str, Sequence[Piece]]],
@@ -306,7 +306,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path)
     arguments = parser.parse_args()
     texts, questions = labelled_set()
-    model = EmbeddedModel()
+    model = WordLlamaModel()
     cut = {size: chunkers(arguments.peers, texts, size) for size in arguments.tokens}
     for title, prefix in ({title: f"{language}/" for language, title in LANGUAGES.items()} | {"Both": ""}).items():
         asked = [question for question in questions if question.document.startswith(prefix)]

@@ -45,6 +45,10 @@ FOREIGN_VARIABLES = {
 }
 
 
+# Models that run in this process and need no key, by names that no API has. The first one is the default.
+EMBEDDED_MODELS = ("wordllama-256", "multilingual-e5-small-q4")
+
+
 def _identifier(value: str) -> str:
     if not (value == "" or (value.isidentifier() and value.isascii())):
         raise ValueError("may hold only ASCII letters, digits and _, and not begin with a digit")
@@ -130,7 +134,7 @@ class Settings(BaseModel):
 
     # The model
     model: str = Field(default="text-embedding-3-small", min_length=1)
-    """Embedding model, by the API's name for it."""
+    """Embedding model, by the API's name for it; or multilingual-e5-small-q4, which runs in this process."""
     dimensions: PositiveInt | None = Field(default=None, le=4_000)
     """Dimensions of a vector. Unset: the model's own. pgvector indexes at most 4,000 (halfvec)."""
     query_prefix: Annotated[str, _AS_IT_IS, AfterValidator(_utf8)] | None = None
@@ -226,11 +230,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _provider_is_meant(self) -> Self:
-        if "model" in self.model_fields_set and self.uses_embedded_model:
+        if "model" in self.model_fields_set and self.uses_embedded_model and self.model not in EMBEDDED_MODELS:
             raise ValueError(
                 f"{variable('model')} is {self.model!r}, but neither {variable('openai_api_key')} nor "
                 f"{variable('openai_base_url')} is set: set one of them, or unset {variable('model')} to use the "
-                "embedded model"
+                f"embedded model, or set it to {EMBEDDED_MODELS[1]}"
             )
         if "model" not in self.model_fields_set and self.provider_name not in ("openai", "embedded"):
             raise ValueError(
@@ -285,14 +289,15 @@ class Settings(BaseModel):
 
     @property
     def uses_embedded_model(self) -> bool:
-        """Whether the embedded model is used: neither a key nor a base URL is set, or the provider is `embedded`."""
+        """Whether a model in this process is used: it is named, or there is neither a key nor a base URL."""
         return self.provider_name == "embedded"
 
     @property
     def provider_name(self) -> str:
         """The name of the provider."""
         given = (self.openai_api_key, self.openai_base_url, self.api_key, self.base_url)
-        return self.provider or ("embedded" if given == (None, None, None, None) else "openai")
+        in_process = given == (None, None, None, None) or self.model in EMBEDDED_MODELS
+        return self.provider or ("embedded" if in_process else "openai")
 
     @property
     def storage_url(self) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vector_pipeline.cli.output import emit, fail, harmless
-from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.errors import counted
+from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.sources.base import printable
 from vector_pipeline.stages.roots import gone_line
 from vector_pipeline.stages.scan import KEPT, kinds_not_read, missing_files
@@ -249,7 +249,7 @@ def show_estimate(found: Estimate) -> None:
     emit(f"files     {found.files:,} new or changed, {len(found.rejected):,} that cannot be read")
     emit(f"chunks    {found.chunks:,}, {found.reused:,} of them paid for already or repeated")
     emit(f"to pay    {counted(found.tokens, 'token')} in {counted(found.requests, 'request')}")
-    if found.model == EMBEDDED_MODEL:
+    if found.model in EMBEDDED_MODELS:
         emit("cost      nothing: the embedded model runs on this machine")
     elif found.usd is None:
         emit("cost      unknown: set VECTOR_PIPELINE_USD_PER_MILLION_TOKENS")

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from vector_pipeline.embedding.providers.base import KnownModel
-from vector_pipeline.embedding.providers.embedded import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL
+from vector_pipeline.embedding.providers.embedded import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, MULTILINGUAL_MODEL
 from vector_pipeline.embedding.providers.registry import known_model
 from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.settings import EMBEDDED_MODELS
 
 __all__ = [
     "BATCH_DISCOUNT",
     "EMBEDDED_DIMENSIONS",
     "EMBEDDED_MODEL",
+    "MULTILINGUAL_MODEL",
     "TIERS",
     "KnownModel",
     "Tier",
@@ -69,8 +71,8 @@ def resolve_dimensions(model: str, dimensions: int | None) -> int | None:
 
 def usd(model: str, tokens: int, *, batch: bool = False, usd_per_million_tokens: float | None = None) -> float | None:
     """The price of tokens in USD; None if the price of the model is not known and not set."""
-    # The embedded model costs nothing, also while a model with a price fills a space beside it.
-    price = 0.0 if model == EMBEDDED_MODEL else usd_per_million_tokens
+    # An embedded model costs nothing, also while a model with a price fills a space beside it.
+    price = 0.0 if model in EMBEDDED_MODELS else usd_per_million_tokens
     if price is None:
         known = known_model(model)
         price = known.usd_per_million_tokens if known else None

@@ -12,10 +12,11 @@ from pydantic import SecretStr
 
 from vector_pipeline.embedding.pacing.limits import Limits
 from vector_pipeline.embedding.providers.base import Access, Provider, Vectors
-from vector_pipeline.embedding.providers.embedded import EMBEDDED_MODEL, Embedded
+from vector_pipeline.embedding.providers.embedded import BUSY_SECONDS, Embedded
 from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.roles import NO_ROLES, Roles
 from vector_pipeline.errors import ConfigurationError, counted
+from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.sources.base import printable
 
 # A shorter value is not a secret but a word that may stand in any message.
@@ -69,11 +70,12 @@ class ClientConfig:
     def for_model(self, model: str, dimensions: int | None, roles: Roles | None = None) -> ClientConfig:
         """The same configuration for another model, without the limits of this one.
 
-        The embedded model is asked in this process, also beside another provider: its space is still searched and loaded
+        An embedded model is asked in this process, also beside another provider: its space is still searched and loaded
         while one of an API fills.
         """
-        if model == EMBEDDED_MODEL and self.provider.name != Embedded.name:
-            return ClientConfig(model, dimensions, provider=Embedded(), roles=roles or NO_ROLES)
+        if model in EMBEDDED_MODELS and self.provider.name != Embedded.name:
+            roles = roles or NO_ROLES
+            return ClientConfig(model, dimensions, timeout_seconds=BUSY_SECONDS, provider=Embedded(), roles=roles)
         limits = self.limits if model == self.model else None
         roles = self.roles if roles is None else roles
         return replace(self, model=model, dimensions=dimensions, limits=limits, roles=roles)

@@ -16,7 +16,7 @@ from vector_pipeline.errors import DatabaseError
 from vector_pipeline.local.beside import Place
 from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.local.report import IngestReport
-from vector_pipeline.pipeline.model import check_model
+from vector_pipeline.pipeline.model import check_model, require_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.settings import Settings
@@ -155,6 +155,7 @@ class Ingesting:
         settings = self._pipeline.settings
         kept.run(require_writable)
         # Before the scan, so that a forgotten or mistyped model is reported at once and not at the first request.
+        require_model(settings)
         kept.run(lambda connection: check_model(connection, settings))
         if self._instance is None and may_have_started_runs(settings, self._place):
             self._open_instance()

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from vector_pipeline.embedding.models import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, TIERS, resolve_dimensions
+from vector_pipeline.embedding.models import TIERS, known_model, resolve_dimensions
 from vector_pipeline.embedding.pacing.limits import Limits
 from vector_pipeline.embedding.providers.base import Provider
+from vector_pipeline.embedding.providers.embedded import BUSY_SECONDS, require_installed
 from vector_pipeline.embedding.providers.registry import provider_named
 from vector_pipeline.embedding.requests import RequestLimits, target_weight
 from vector_pipeline.embedding.roles import NO_ROLES, Role, Roles, known_roles, name_before_vectors
 from vector_pipeline.embedding.values import ClientConfig
 from vector_pipeline.errors import ConfigurationError
-from vector_pipeline.settings import Settings, variable
+from vector_pipeline.settings import EMBEDDED_MODELS, Settings, variable
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.space import Space, active_space, filling_space
 from vector_pipeline.store.spaces import note_query_role, open_space
@@ -22,20 +23,30 @@ from vector_pipeline.store.text_context import record_context
 
 
 def model_name(settings: Settings) -> str:
-    """The model to use: the embedded one unless a key or a base URL is set."""
-    return EMBEDDED_MODEL if settings.uses_embedded_model else settings.model
+    """The model to use: an embedded one unless a key or a base URL is set."""
+    if not settings.uses_embedded_model or settings.model in EMBEDDED_MODELS:
+        return settings.model
+    return EMBEDDED_MODELS[0]
+
+
+def require_model(settings: Settings) -> None:
+    """Raise ConfigurationError if the settings name an embedded model that is not installed."""
+    if settings.uses_embedded_model:
+        require_installed(model_name(settings))
 
 
 def model_dimensions(settings: Settings) -> int | None:
     """The dimensions of the model's vectors; None for an unknown model before its first answer."""
     if not settings.uses_embedded_model:
         return resolve_dimensions(settings.model, settings.dimensions)
-    if settings.dimensions not in (None, EMBEDDED_DIMENSIONS):
+    known = known_model(model_name(settings))
+    dimensions = known.dimensions if known else None
+    if settings.dimensions not in (None, dimensions):
         raise ConfigurationError(
-            f"{variable('dimensions')} is {settings.dimensions}, but the embedded model has {EMBEDDED_DIMENSIONS}; "
+            f"{variable('dimensions')} is {settings.dimensions}, but the embedded model has {dimensions}; "
             f"unset it, or set {variable('openai_api_key')} or {variable('openai_base_url')} to use another model"
         )
-    return EMBEDDED_DIMENSIONS
+    return dimensions
 
 
 def account_limits(settings: Settings) -> Limits | None:
@@ -55,7 +66,12 @@ def account_limits(settings: Settings) -> Limits | None:
 
 def request_limits(settings: Settings) -> RequestLimits:
     """The limits of one request. Its size suits the rate limit, if that is known."""
-    limits = RequestLimits(max_inputs=settings.max_inputs_per_request, max_weight=settings.max_tokens_per_request)
+    known = known_model(model_name(settings))
+    own = (known and known.limits) or RequestLimits()
+    limits = RequestLimits(
+        max_inputs=min(settings.max_inputs_per_request, own.max_inputs),
+        max_weight=min(settings.max_tokens_per_request, own.max_weight),
+    )
     rate = account_limits(settings)
     weight = target_weight(limits, rate.tokens_per_minute if rate else None, rate.requests_per_minute if rate else None)
     return replace(limits, max_weight=weight)
@@ -78,7 +94,7 @@ def client_config(settings: Settings, provider: Provider | None = None) -> Clien
         api_key=settings.api_key or (settings.openai_api_key if of_openai else None),
         organization=settings.openai_organization,
         project=settings.openai_project,
-        timeout_seconds=settings.timeout_seconds,
+        timeout_seconds=BUSY_SECONDS if settings.uses_embedded_model else settings.timeout_seconds,
         retry_seconds=settings.retry_seconds,
         max_in_flight=settings.max_in_flight,
         limits=account_limits(settings),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from vector_pipeline.embedding.models import usd
+from vector_pipeline.embedding.models import known_model, usd
 from vector_pipeline.embedding.requests import RequestLimits, pack, weigh
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.pool import ReaderPool
@@ -188,4 +188,6 @@ def _price(pipeline: Pipeline, found: Estimate, weights: list[int]) -> None:
         by_requests = found.requests / rate.requests_per_minute if rate.requests_per_minute else 0.0
         found.minutes = round(max(by_tokens, by_requests), 3)
     elif pipeline.settings.uses_embedded_model:
-        found.minutes = 0.0
+        known = known_model(pipeline.model)
+        speed = known.tokens_per_minute if known else None
+        found.minutes = round(found.tokens / speed / pipeline.reader_limits.processes, 3) if speed else 0.0

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.embedding.pacing.pacer import LocalPacer
 from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.roles import Role, Roles
@@ -21,6 +20,7 @@ from vector_pipeline.embedding.values import EmbeddingInput
 from vector_pipeline.errors import InputRejected
 from vector_pipeline.pipeline.model import roles_in_space
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.store.search.by_vector import Vector
 from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline.store.space import Space
@@ -110,7 +110,7 @@ class QuestionVectors:
             config = self._pipeline.client_config.for_model(space.model, space.dimensions, roles)
             # A person waits for the answer. An error after 30 seconds is better than one after ten minutes.
             config = replace(config, retry_seconds=min(config.retry_seconds, PATIENCE_SECONDS))
-            in_process = space.model == EMBEDDED_MODEL
+            in_process = space.model in EMBEDDED_MODELS
             pacer = LocalPacer() if in_process else PostgresPacer.of(self._pipeline.database, config)
             client = EmbeddingClient(config, pacer, purpose=Purpose.QUERY)
             self._clients[key] = await self._opened.enter_async_context(client)

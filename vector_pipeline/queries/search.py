@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.queries.question_vectors import QuestionVectors
+from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.failures import PostgresError
 from vector_pipeline.store.roots import require_root
@@ -81,10 +81,10 @@ def answer(
     """
 
     def embed(space: Space) -> Vector:
-        if pipeline.settings.uses_embedded_model != (space.model == EMBEDDED_MODEL):
+        if pipeline.settings.uses_embedded_model != (space.model in EMBEDDED_MODELS):
             check_model(connection, pipeline.settings)
         vector = vectors.of(space, question.text)
-        if space.model != EMBEDDED_MODEL:
+        if space.model not in EMBEDDED_MODELS:
             with suppress(PostgresError):  # a read-only role may search too
                 note_answer(connection, pipeline.client_config.bucket)
         return vector

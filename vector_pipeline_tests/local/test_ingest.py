@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vector_pipeline.defs.assets import vector_index
-from vector_pipeline.embedding.providers.embedded import EmbeddedModel
+from vector_pipeline.embedding.providers.wordllama import WordLlamaModel
 from vector_pipeline.local.ingest import ingest
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.queries.search import search
@@ -201,7 +201,7 @@ def test_vectors_are_those_of_the_model(pipeline: Pipeline, corpus: Path, run: I
     run(corpus)
     with pipeline.database.connect() as connection:
         rows = connection.execute("SELECT page_content, embedding FROM document_chunks").fetchall()
-    model = EmbeddedModel()
+    model = WordLlamaModel()
     expected = model.embed([row[0] for row in rows])
     found = np.array([row[1].to_numpy() for row in rows])
     assert np.allclose(found, expected, atol=1e-6)

@@ -37,6 +37,10 @@ class KnownModel:
     dimensions: int
     takes_dimensions: bool
     usd_per_million_tokens: float
+    limits: RequestLimits | None = None
+    """The limits of a request to it, if they are lower than its provider's."""
+    tokens_per_minute: int | None = None
+    """What a processor embeds in a minute, of a model in this process that takes noticeable time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,48 +1,69 @@
-"""The embedded model: wordllama behind an endpoint like OpenAI's, inside this process.
+"""The embedded models behind an endpoint like OpenAI's, inside this process.
 
 It has the API's limits and returns the API's errors. So a run without a key takes the same path as a run with one.
-Vectors have unit length and 256 dimensions, float32.
+Vectors have unit length, float32.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import importlib.util
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
-from vector_pipeline.embedding.providers.base import KnownModel, Vectors
+from vector_pipeline.embedding.providers import multilingual_e5, wordllama
+from vector_pipeline.embedding.providers.base import KnownModel, Purpose, Question
+from vector_pipeline.embedding.providers.multilingual_e5 import MultilingualE5Model
 from vector_pipeline.embedding.providers.openai import OpenAI
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.embedding.providers.wordllama import WordLlamaModel
+from vector_pipeline.embedding.requests import RequestLimits
+from vector_pipeline.settings import EMBEDDED_MODELS
 
 if TYPE_CHECKING:
     # Imported only when a model is loaded, because the tables of this module are needed earlier.
     import httpx2
 
-EMBEDDED_MODEL = "wordllama-256"
-EMBEDDED_DIMENSIONS = 256
+EMBEDDED_MODEL, MULTILINGUAL_MODEL = EMBEDDED_MODELS
+EMBEDDED_DIMENSIONS = wordllama.DIMENSIONS
 
-MODELS: Mapping[str, KnownModel] = MappingProxyType({EMBEDDED_MODEL: KnownModel(EMBEDDED_DIMENSIONS, False, 0.0)})
+# A request to multilingual-e5-small-q4 takes a few seconds: answers are stored, and a run is stopped, that often.
+MODELS: Mapping[str, KnownModel] = MappingProxyType(
+    {
+        EMBEDDED_MODEL: KnownModel(EMBEDDED_DIMENSIONS, False, 0.0),
+        MULTILINGUAL_MODEL: KnownModel(
+            multilingual_e5.DIMENSIONS,
+            takes_dimensions=False,
+            usd_per_million_tokens=0.0,
+            limits=RequestLimits(max_weight=2_048),
+            tokens_per_minute=multilingual_e5.TOKENS_PER_MINUTE,
+        ),
+    }
+)
 
 # The limits of POST /v1/embeddings (https://platform.openai.com/docs/api-reference/embeddings/create).
 MAX_INPUTS = 2_048
 MAX_TOKENS_PER_INPUT = 8_192
 MAX_TOKENS_PER_REQUEST = 300_000
 
-# Texts are embedded in groups of this many characters: their token vectors have about 4 MB and fit a core's cache.
-GROUP_CHARACTERS = 16 * 1024
+# What a model in this process may take for a request on a machine that is busy with other things. Nothing can be lost on
+# the way to it, and to ask again would only add to its work.
+BUSY_SECONDS = 3_600.0
+
+# A field of the request's body, as other providers have it.
+PURPOSE = "input_type"
+
+
+_CLASSES: Mapping[str, type[WordLlamaModel | MultilingualE5Model]] = MappingProxyType(
+    {EMBEDDED_MODEL: WordLlamaModel, MULTILINGUAL_MODEL: MultilingualE5Model}
+)
 
 
 class Embedded(OpenAI):
-    """The provider of the embedded model. A process loads the model at its first use."""
+    """The provider of the embedded models. A process loads a model at its first use."""
 
     name = "embedded"
     base_url = "http://embedded/v1"
@@ -52,65 +73,12 @@ class Embedded(OpenAI):
         """See Provider."""
         return MODELS
 
-    def transport(self) -> httpx2.AsyncBaseTransport | None:
-        """See Provider. Raises ConfigurationError if the model is not installed."""
-        return embedded_model().transport()
-
-
-@cache
-def embedded_model() -> EmbeddedModel:
-    """The model, which never changes once it is loaded. Raises ConfigurationError like EmbeddedModel."""
-    return EmbeddedModel()
-
-
-class EmbeddedModel:
-    """The model and its endpoint. Loading takes about a fifth of a second and 40 MB."""
-
-    def __init__(self) -> None:
-        from vector_pipeline.text.chunking.tokens import tokenizer_for
-
-        spec = importlib.util.find_spec("wordllama")
-        if spec is None or spec.origin is None:
-            raise ConfigurationError(
-                "neither OPENAI_API_KEY nor OPENAI_BASE_URL is set and the embedded model is not installed: set one "
-                "of them, or install it with `pip install wordllama`"
-            )
-        root = logging.getLogger()
-        handlers, level = list(root.handlers), root.level
-        from wordllama import WordLlama
-
-        # Importing it sets up logging for the whole process, which is not a library's business.
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        # `cache_dir` points to the weights in the wheel, so nothing is downloaded.
-        self._model = WordLlama.load(cache_dir=Path(spec.origin).parent, disable_download=True)
-        self._model.tokenizer.no_padding()
-        self._tokenizer = tokenizer_for(EMBEDDED_MODEL)
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of unit length, shape (len(texts), 256), float32. Each has the direction of the mean of its tokens.
-
-        This function sums over the concatenated tokens of all texts. The library's own function pads all texts to the
-        longest one, which takes gigabytes for one long text among short ones.
-        """
-        vectors = np.zeros((len(texts), EMBEDDED_DIMENSIONS), dtype=np.float32)
-        for begin, end in _groups([len(text) for text in texts]):
-            found = [e.ids for e in self._model.tokenizer.encode_batch(texts[begin:end], add_special_tokens=False)]
-            counts = np.array([len(ids) for ids in found])
-            full = np.flatnonzero(counts)
-            if full.size:
-                tokens = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in found])
-                table = self._model.embedding[np.minimum(tokens, len(self._model.embedding) - 1)]
-                starts = (np.cumsum(counts) - counts)[full]
-                vectors[begin + full] = np.add.reduceat(table, starts, axis=0)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        # A text without any known token has no direction. It gets one, because no search finds a zero vector.
-        vectors[lengths[:, 0] == 0, 0] = 1.0
-        lengths[lengths == 0] = 1.0
-        return np.asarray(vectors / lengths, dtype=np.float32)
+    def fields(self, question: Question) -> dict[str, Any]:
+        """The body as values, with the purpose."""
+        return {**super().fields(question), PURPOSE: question.purpose.value}
 
     def transport(self) -> httpx2.AsyncBaseTransport:
-        """A transport for an HTTP client that ends in this process."""
+        """See Provider. It ends in this process."""
         import httpx2
 
         answer = self.answer
@@ -123,13 +91,21 @@ class EmbeddedModel:
         return Endpoint()
 
     def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
-        """The status and the body of the answer to a request, like those of the API."""
+        """The status and the body of the answer to a request, like those of the API.
+
+        Raises ConfigurationError if the model is not installed.
+        """
+        from vector_pipeline.text.chunking.tokens import tokenizer_for
+
+        # Any other name means the default model.
+        name = body["model"] if body["model"] in MODELS else EMBEDDED_MODEL
+        model, tokenizer = embedded_model(name), tokenizer_for(name)
         texts: list[str] = [body["input"]] if isinstance(body["input"], str) else body["input"]
-        counts = [self._tokenizer.count(text) for text in texts]
+        counts = [tokenizer.count(text) for text in texts]
         if problem := _refusal(texts, counts):
             error = {"message": problem, "type": "invalid_request_error", "param": None, "code": None}
             return 400, orjson.dumps({"error": error})
-        vectors = self.embed(texts)
+        vectors = model.embed(texts, Purpose(body[PURPOSE]))
         packed = body.get("encoding_format") == "base64"
         data = [
             {
@@ -141,19 +117,18 @@ class EmbeddedModel:
         ]
         total = sum(counts)
         usage = {"prompt_tokens": total, "total_tokens": total}
-        return 200, orjson.dumps({"object": "list", "data": data, "model": EMBEDDED_MODEL, "usage": usage})
+        return 200, orjson.dumps({"object": "list", "data": data, "model": name, "usage": usage})
 
 
-def _groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield ranges of texts whose total length is bounded; each has at least one text."""
-    begin = total = 0
-    for index, length in enumerate(lengths):
-        if index > begin and total + length > GROUP_CHARACTERS:
-            yield begin, index
-            begin, total = index, 0
-        total += length
-    if begin < len(lengths):
-        yield begin, len(lengths)
+@cache
+def embedded_model(name: str) -> WordLlamaModel | MultilingualE5Model:
+    """A model, which never changes once it is loaded. Raises ConfigurationError if it is not installed."""
+    return _CLASSES[name]()
+
+
+def require_installed(name: str) -> None:
+    """Raise ConfigurationError if a model is not installed, without loading it."""
+    _CLASSES[name].require_installed()
 
 
 def _refusal(texts: list[str], counts: list[int]) -> str | None:

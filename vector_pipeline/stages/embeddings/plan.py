@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from vector_pipeline.embedding.flow import embed_batches, run_apart
-from vector_pipeline.embedding.models import EMBEDDED_MODEL
 from vector_pipeline.embedding.providers.base import Purpose
 from vector_pipeline.embedding.requests import pack, weigh
 from vector_pipeline.embedding.values import ClientConfig, EmbeddingInput, Progress, Usage
 from vector_pipeline.errors import BudgetReached, DatabaseUnavailable, counted, one_line
 from vector_pipeline.pipeline.model import Target, targets
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.stages.embeddings.answer_store import AnswerStore, store_spilled
 from vector_pipeline.stages.embeddings.budget import Budget
 from vector_pipeline.stages.streams import PlannedText
@@ -182,7 +182,7 @@ def _has_batches_out(pipeline: Pipeline, config: ClientConfig) -> bool:
 
 def _goes_in_batches(pipeline: Pipeline, target: Target) -> bool:
     """Whether texts are submitted to the Batch API."""
-    return pipeline.settings.embedding_mode == "batch" and target.model != EMBEDDED_MODEL
+    return pipeline.settings.embedding_mode == "batch" and target.model not in EMBEDDED_MODELS
 
 
 @dataclass(slots=True)
