@@ -19,6 +19,15 @@ _MAX_PATTERNS = 10_000
 # The number of folders whose verdict is kept. A walk visits one folder after another.
 _KEPT = 4_096
 
+
+class UnreadableRules(SourceError):
+    """The .vectorignore of a folder (empty for the root) cannot be read, so it is unknown what it leaves out."""
+
+    def __init__(self, folder: str, message: str) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
 Verdict = Literal["wanted", "left out", "other kind"]
 
 
@@ -54,16 +63,18 @@ class Selection:
     _exclude: Rules = field(init=False)
     _ignored: dict[str, Rules] = field(default_factory=dict)
     _folders: dict[str, bool] = field(default_factory=dict)
+    _unreadable: dict[str, str] = field(default_factory=dict)
+    """Maps a folder whose .vectorignore cannot be read to the message."""
 
     def __post_init__(self) -> None:
         self._include, self._exclude = self.choice.included, self.choice.excluded
 
     def wants(self, path: str) -> bool:
-        """Whether to read a file. Raises SourceError if a .vectorignore cannot be read."""
+        """Whether to read a file. Raises UnreadableRules if a .vectorignore cannot be read."""
         return self.verdict(path) == "wanted"
 
     def verdict(self, path: str) -> Verdict:
-        """The verdict on a file. Raises SourceError if a .vectorignore cannot be read."""
+        """The verdict on a file. Raises UnreadableRules if a .vectorignore cannot be read."""
         kind = kind_of(path)
         if kind is None:
             return "other kind"
@@ -105,6 +116,8 @@ class Selection:
         return False
 
     def _rules_in(self, folder: str) -> Rules:
+        if folder in self._unreadable:
+            raise UnreadableRules(folder, self._unreadable[folder])
         found = self._ignored.get(folder)
         if found is None:
             # In a bucket only the root is checked, because each folder would cost a request.
@@ -127,7 +140,8 @@ class Selection:
             return Rules()
         except (OSError, ValueError) as error:
             problem = f"'{path}' in '{self.source.root}' cannot be read ({error}), which says what to leave out"
-            raise SourceError(f"{problem}; save it as UTF-8, make it shorter, or remove it") from error
+            self._unreadable[folder] = f"{problem}; save it as UTF-8, make it shorter, or remove it"
+            raise UnreadableRules(folder, self._unreadable[folder]) from error
 
     def _is_included(self, path: str) -> bool:
         """Whether the last pattern that matches a path or one of its folders includes it."""

@@ -19,7 +19,7 @@ from vector_pipeline.formats.kinds import INSTALL, kind_of, not_installed, suffi
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printable
 from vector_pipeline.sources.local import LocalSource
-from vector_pipeline.sources.selection import IGNORE_FILE, Selection
+from vector_pipeline.sources.selection import IGNORE_FILE, Selection, UnreadableRules
 from vector_pipeline.stages.roots import known_as, refuse_nested
 from vector_pipeline.stages.side_by_side import has_same_bytes, lies_in, side_by_side
 from vector_pipeline.store import manifest, scans
@@ -200,8 +200,15 @@ class ScanRun:
         self.selection = Selection(self.source, self.options.choice)
 
     def wants(self, path: str) -> bool:
-        """Whether to read a file. Other files are counted."""
-        verdict = self.selection.verdict(path)
+        """Whether to read a file. Other files are counted.
+
+        If it is unknown what a folder leaves out, the folder is passed over, and the others are scanned.
+        """
+        try:
+            verdict = self.selection.verdict(path)
+        except UnreadableRules as error:
+            self._pass_over(error)
+            return False
         if verdict == "wanted":
             return True
         if verdict == "left out":
@@ -209,6 +216,13 @@ class ScanRun:
             return False
         self.result.other_kinds[printable(PurePosixPath(path).suffix.lower()) or "without suffix"] += 1
         return False
+
+    def _pass_over(self, error: UnreadableRules) -> None:
+        if not error.folder:
+            raise error
+        if error.folder not in self.hidden:
+            self.hidden.add(error.folder)
+            self.result.passed_over.append(PassedOver(printable(error.folder), printable(str(error)), hides_files=True))
 
     def compare(
         self,

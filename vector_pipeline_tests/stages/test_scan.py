@@ -48,6 +48,25 @@ def test_a_scan_that_waits_for_another_says_so(database: Database, tmp_path: Pat
     assert said == [f"another scan of {source.root} is under way; waiting for its end"]
 
 
+def test_an_ignore_file_that_cannot_be_read_stops_only_its_folder(database: Database, tmp_path: Path) -> None:
+    """Whoever may write in one folder must not hold up the source."""
+    for name in ("a.txt", "sub/b.txt", "sub/deep/c.txt", "z/d.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    source = open_source(str(tmp_path))
+    assert scan(database, source, ScanOptions()).new == 4
+    os.mkfifo(tmp_path / "sub/.vectorignore")
+    (tmp_path / "z/e.txt").write_text("x")
+    found = scan(database, source, ScanOptions())
+    assert (found.new, found.deleted, found.unchanged) == (1, 0, 2)
+    ((path, reason),) = [(item.path, item.reason) for item in found.passed_over]
+    assert path == "sub"
+    assert "'sub/.vectorignore'" in reason
+    assert "remove it" in reason
+    (tmp_path / "sub/.vectorignore").unlink()
+    assert scan(database, source, ScanOptions()).unchanged == 5
+
+
 def test_what_was_left_out_is_kept_until_the_next_scan_or_the_root_is_forgotten(
     database: Database, tmp_path: Path
 ) -> None:
