@@ -342,7 +342,7 @@ class EmbeddingClient:
         useless = set(found.useless)
         good = [n for n in range(len(inputs)) if n not in useless]
         if not good:
-            return Problem(Kind.USELESS, "a vector that is zero, or holds NaN or infinity")
+            return Problem(Kind.USELESS, "a vector that is zero, or holds NaN or too large a number")
         self.usage.inputs += len(good)
         self._answered_at = self.clock.now()
         if not useless:

@@ -20,7 +20,8 @@ from vector_pipeline.embedding.requests import RequestLimits
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
-_DIGITS = regex.compile(r"\d+")
+# A number, or the id of one request: OpenAI's API names it in its errors.
+_NUMBER = regex.compile(r"(?<![\w-])[\w-]*\d[\w-]*+")
 
 
 class Purpose(StrEnum):
@@ -114,8 +115,8 @@ class Problem:
 
     @property
     def signature(self) -> str:
-        """The kind and the message with all numbers replaced: equal for failures of the same kind."""
-        return f"{self.kind.name} {_DIGITS.sub('0', self.message)}"
+        """The kind and the message with all numbers and ids replaced: equal for failures of the same kind."""
+        return f"{self.kind.name} {_NUMBER.sub('0', self.message)}"
 
     @property
     def may_be_of_text(self) -> bool:
@@ -135,8 +136,8 @@ class Decoded:
     """Tokens billed; 0 if the answer does not say."""
     model: str
     useless: Sequence[int] = ()
-    """Indexes of inputs whose vector is missing, cannot be read, holds NaN or infinity, or is zero. A zero vector has no
-    direction, so no search would find it."""
+    """Indexes of inputs whose vector is missing, cannot be read, holds NaN or a number that pgvector cannot store, or is
+    zero. A zero vector has no direction, so no search would find it."""
     ignored: frozenset[str] = frozenset()
     """Options that the server ignored. They need not be sent again."""
 

@@ -29,6 +29,11 @@ MAX_TOKENS_BILLED = 1_000_000_000
 # The longest wait, whatever a server asks for; it may send a number of three hundred digits.
 MAX_WAIT_SECONDS = 30 * 86_400.0
 
+# The absolute value of the largest number of a vector: that of IEEE 754 half precision, as in pgvector's `halfvec`.
+# Postgres refuses a larger one, and smaller ones become zero.
+LARGEST = float(np.finfo(np.float16).max)
+SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
+
 
 def parsed(content: bytes) -> Any:
     """Parse the JSON of an answer; the words NaN and Infinity are accepted. Raises BrokenAnswer."""
@@ -61,7 +66,9 @@ def stacked(rows: Sequence[object], dimensions: int | None) -> tuple[Vectors, Se
     for place, vector in enumerate(found):
         if vector is not None and len(vector) == expected:
             vectors[place] = vector
-    useless = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))).tolist()
+    # NaN is neither above nor below a limit.
+    largest = np.abs(vectors).max(axis=1)
+    useless = np.flatnonzero(~((largest >= SMALLEST) & (largest <= LARGEST))).tolist()
     return vectors, useless
 
 

@@ -182,7 +182,9 @@ def test_vectors_come_packed_or_as_numbers() -> None:
 
 def test_vectors_that_no_search_could_find_are_told_apart() -> None:
     rows = [packed(1, 0), packed(0, 0), packed(1, float("nan")), packed(float("-inf"), 0), packed(-0.0, 1e-30)]
-    assert decode_vectors(answer(rows), 5, 2).useless == [1, 2, 3]
+    assert decode_vectors(answer(rows), 5, 2).useless == [1, 2, 3, 4]
+    # pgvector's halfvec ends at 65,504.
+    assert decode_vectors(answer([packed(65_504, 0), packed(-65_600, 0), packed(1e-7, 0)]), 3, 2).useless == [1]
     assert decode_vectors(answer([[1, None], [0, 1]]), 2, 2).useless == [0]
 
 
@@ -247,3 +249,14 @@ def test_what_is_no_full_answer_is_broken(content: bytes) -> None:
 def test_other_dimensions_than_expected_are_told_apart_from_broken_answers() -> None:
     with pytest.raises(WrongDimensions, match="2 dimensions, 3 were expected"):
         decode_vectors(answer([packed(1, 0)]), 1, 3)
+
+
+def test_failures_that_differ_in_numbers_and_ids_alone_are_of_one_kind() -> None:
+    def signature(status: int, message: str) -> str:
+        return OpenAI().classify(status, {}, {"error": {"message": message}}).signature
+
+    said = "The server had an error. Please include the request ID {} in your message."
+    ids = ("req_4f0b12c9ae", "0b5c1f7e-63e1-4d5b-9d6e-2f1c7a9e4b21", "8f2a", "2026-11-27T09:30:02Z")
+    assert len({signature(500, said.format(name)) for name in ids[:3]}) == 1
+    assert signature(500, f"lost at {ids[3]}") == signature(500, "lost at 2026-11-27T09:31:40Z")
+    assert signature(500, "out of memory") != signature(500, "cannot encode")

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -106,6 +107,9 @@ class Application:
         if self.config.poison == "500":
             message = "failed to encode response: json: unsupported value: NaN"
             return _json(*error(500, message, "api_error"))
+        if self.config.poison == "500 and id":
+            message = f"The server had an error. Please include the request ID req_{self._random.randbytes(12).hex()}"
+            return _json(*error(500, message, "server_error"))
         if self.config.poison == "403":
             return HTMLResponse("<html><h1>Sorry, you have been blocked</h1></html>", 403)
         if self.config.poison == "filter":
@@ -206,6 +210,8 @@ def _poison(data: list[dict[str, Any]], poisoned: list[int], how: Poison, vector
             "null": None,
             "empty": "" if isinstance(data[n]["embedding"], str) else [],
             "short": base64.b64encode(vectors[n][::2].tobytes()).decode(),
+            "huge": base64.b64encode((vectors[n] * np.float32(1e30)).tobytes()).decode(),
+            "tiny": base64.b64encode((vectors[n] * np.float32(1e-12)).tobytes()).decode(),
             "NaN": ["not a number"] * len(vectors[n]),
         }.get(how, data[n]["embedding"])
     if how in ("drop", "renumbered"):

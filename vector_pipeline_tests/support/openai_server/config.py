@@ -21,6 +21,7 @@ Fault = Literal[
 
 Poison = Literal[
     "500",  # an error after the work, as of a model whose vector for the text is NaN
+    "500 and id",  # the same with an id of its own in each message, as OpenAI's API writes them
     "403",  # a page of a firewall that takes the text for an attack
     "filter",  # a 400 of a filter of contents
     "reset",  # the connection breaks before an answer
@@ -29,6 +30,8 @@ Poison = Literal[
     "null",  # `null` in place of the text's vector
     "empty",  # an empty vector
     "short",  # a vector of half the dimensions
+    "huge",  # numbers that a `halfvec` cannot hold
+    "tiny",  # numbers that a `halfvec` rounds to zero
     "drop",  # the text's vector left out, the others under their own index
     "renumbered",  # the text's vector left out, the others numbered anew
     "NaN",  # NaN as a word in the JSON, which is none by the standard
