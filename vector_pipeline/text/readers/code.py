@@ -11,6 +11,7 @@ import regex
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.encodings.decode import decode
 from vector_pipeline.text.readers.base import ReaderOptions
+from vector_pipeline.text.readers.inline_data import without_inline_data
 from vector_pipeline.text.readers.metadata import document
 
 # A line with a definition in one of the usual languages: modifiers, the keyword, the name.
@@ -34,7 +35,8 @@ _MAX_LINES_ABOVE = 50
 def read_code(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """The file as one document with its definitions as outline."""
     decoded = decode(stream.read())
-    made = document(decoded.text, {}, encoding=decoded.encoding, removed=decoded.removed)
+    text, inline_data = without_inline_data(decoded.text)
+    made = document(text, {}, encoding=decoded.encoding, removed=decoded.removed, inline_data=inline_data)
     yield replace(made, outline=tuple(_outline(made.text)))
 
 

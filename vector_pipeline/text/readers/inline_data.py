@@ -11,7 +11,7 @@ MIN_CHARACTERS = 256
 
 # The standard library finds a constant several times as fast.
 _SIGN = re.compile(r"(?i);base64,")
-_BEGIN = regex.compile(r"(?i)data:[\w.+/;=*-]{0,100}(?:;base64,|,(?=%3C))")
+_BEGIN = regex.compile(r"(?i)data:[\w.+/;=*%-]{0,100}(?:;base64,|,(?=%3C))")
 
 # Base64 goes on over line breaks where lines are as long as tools make them (60, 64 or 76 characters), and its last
 # line ends with `=` or nothing else is on it.

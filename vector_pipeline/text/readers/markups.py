@@ -10,6 +10,7 @@ import regex
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.encodings.decode import decode
 from vector_pipeline.text.readers.base import ReaderOptions
+from vector_pipeline.text.readers.inline_data import without_inline_data
 from vector_pipeline.text.readers.metadata import document
 
 _ORG_HEADING = regex.compile(r"(?m)^(\*{1,6}) +(?:(?:TODO|DONE) +)?(\S[^\n]*?)(?:[ \t]+:[\w@:]+:)?[ \t]*$")
@@ -29,17 +30,19 @@ _VTT_TAG = regex.compile(r"</?[a-zA-Z][^<>\n]*>|<\d[\d:.]*>")
 def read_org(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """The file as one document. Lines with stars are headings."""
     decoded = decode(stream.read())
-    title = _ORG_TITLE.search(decoded.text)
-    text = _ORG_HEADING.sub(lambda match: f"{'#' * len(match[1])} {match[2]}", _ORG_TITLE.sub("", decoded.text))
+    source, inline_data = without_inline_data(decoded.text)
+    title = _ORG_TITLE.search(source)
+    text = _ORG_HEADING.sub(lambda match: f"{'#' * len(match[1])} {match[2]}", _ORG_TITLE.sub("", source))
     metadata = {"title": title[1].strip()} if title and title[1].strip() else {}
-    yield document(text, metadata, encoding=decoded.encoding, removed=decoded.removed)
+    yield document(text, metadata, encoding=decoded.encoding, removed=decoded.removed, inline_data=inline_data)
 
 
 def read_asciidoc(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """The file as one document. Lines with equals signs are headings."""
     decoded = decode(stream.read())
-    text = _ADOC_HEADING.sub(lambda match: f"{'#' * len(match[1])} {match[2]}", decoded.text)
-    yield document(text, {}, encoding=decoded.encoding, removed=decoded.removed)
+    source, inline_data = without_inline_data(decoded.text)
+    text = _ADOC_HEADING.sub(lambda match: f"{'#' * len(match[1])} {match[2]}", source)
+    yield document(text, {}, encoding=decoded.encoding, removed=decoded.removed, inline_data=inline_data)
 
 
 def read_tex(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:

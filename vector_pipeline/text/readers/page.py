@@ -35,8 +35,13 @@ _LINE = "\x00"
 # Headings, items and rows without text.
 _EMPTY_MARKS = regex.compile(r"(?m)^[ ]*(?:#{1,6}|-|\|(?:[ ]*\|)*)[ ]*$")
 
-_MARKED = "[style],[hidden],[popover],[aria-hidden],dialog:not([open])"
-_DISPLAY = regex.compile(r"(?i)(?:^|[;\s])(display|visibility)\s*:\s*([a-z-]+)")
+_MARKED = "[style],[hidden],[popover],[aria-hidden],dialog:not([open]),textarea"
+_DISPLAY = regex.compile(r"(?i)(?:^|[;\s])(display|visibility|white-space)\s*:\s*([a-z-]+)")
+# https://www.w3.org/TR/css-text-3/#white-space-property: whether a line end of the source is shown as one.
+_KEEPS_LINES = {
+    **dict.fromkeys("pre pre-wrap pre-line break-spaces".split(), True),
+    **dict.fromkeys("normal nowrap initial".split(), False),
+}
 _INLINE = frozenset("inline inline-block inline-flex inline-grid inline-table contents ruby ruby-text ruby-base".split())
 
 
@@ -57,7 +62,7 @@ class Page:
         if body is None:
             return ""
         styles = _Styles(self._tree)
-        text = _Text(styles.blocks)
+        text = _Text(styles)
         text.enter(body, "body")
         # With a stack of its own instead of recursion, because pages may be nested very deeply.
         open_nodes = [(body, "body", *styles.children(body, None))]
@@ -100,6 +105,8 @@ class _Styles:
     def __init__(self, tree: LexborHTMLParser) -> None:
         self.hidden: set[int] = set()
         self.blocks: set[int] = set()
+        self.keeps_lines: dict[int, bool] = {}
+        """For elements that say it: whether line ends inside them are shown. Others are like the element around them."""
         self._shadows: dict[int, LexborNode] = {}
         # The content of a nested template is not part of the template around it.
         parts: list[LexborHTMLParser | LexborNode] = [tree]
@@ -132,6 +139,9 @@ class _Styles:
         said = node.attributes
         shown = {name.lower(): value.lower() for name, value in _DISPLAY.findall(said.get("style") or "")}
         display = shown.get("display", "")
+        space = "pre-wrap" if node.tag == "textarea" else shown.get("white-space", "")
+        if space in _KEEPS_LINES:
+            self.keeps_lines[node.mem_id] = _KEEPS_LINES[space]
         closed = node.tag == "dialog" or "popover" in said
         found_by_search = (said.get("hidden") or "").lower() == "until-found"
         beside_formula = (
@@ -176,8 +186,11 @@ def _around(math: LexborNode) -> Iterator[LexborNode]:
 class _Text:
     """Joins the text of a page's nodes, in their order."""
 
-    def __init__(self, blocks: set[int]) -> None:
-        self._blocks = blocks
+    def __init__(self, styles: _Styles) -> None:
+        self._blocks = styles.blocks
+        self._keeps_lines = styles.keeps_lines
+        # For each open element; empty if all lines of the page are folded.
+        self._kept: list[bool] = []
         # Alternating pieces of prose, whose white space is folded, and of code, which stays as it is.
         self._finished: list[str] = []
         self._prose: list[str] = []
@@ -188,10 +201,15 @@ class _Text:
     def add(self, text: str) -> None:
         if self._in_code:
             self._code.append(text)
+        elif self._kept and self._kept[-1] and not self._in_heading:
+            self._prose.append(text)
         else:
             self._prose.append(text.replace("\n", " "))
 
     def enter(self, node: LexborNode, tag: str) -> None:
+        if self._keeps_lines:
+            around = bool(self._kept) and self._kept[-1]
+            self._kept.append(self._keeps_lines.get(node.mem_id, around))
         if tag in _CODE:
             self._in_code += 1
         elif tag == "br":
@@ -211,6 +229,8 @@ class _Text:
             self._break(node, tag)
 
     def leave(self, node: LexborNode, tag: str) -> None:
+        if self._keeps_lines:
+            self._kept.pop()
         if tag in _CODE:
             self._in_code -= 1
             if not self._in_code:

@@ -302,6 +302,24 @@ k</xmp>"""
     assert _read("a.html", code.encode())[0].text == "\n\n".join(f"```\n{block}\n```" for block in blocks)
 
 
+def test_lines_that_a_page_shows_as_they_are_stay_lines() -> None:
+    page = """<code style="white-space: pre-wrap">pip install a
+      pip install b</code><div style="color:red; white-space:pre">c = 1
+d = 2<p style="white-space: normal">e
+f</p></div><p style="white-space:pre-line">g
+h</p><textarea>i
+j</textarea><p style="white-space: nowrap">k
+l</p>"""
+    assert _read("a.html", page.encode())[0].text.split("\n\n") == [
+        "pip install a\npip install b",
+        "c = 1\nd = 2",
+        "e f",
+        "g\nh",
+        "i\nj",
+        "k l",
+    ]
+
+
 def test_a_declarative_shadow_root_is_what_shows() -> None:
     page = """<a-card><template shadowrootmode="open"><h2>Card <slot name="t">untitled</slot></h2><slot></slot>
       <b-card><template shadowrootmode="closed"><p>Inner <slot>fallback</slot></p></template></b-card></template>
@@ -336,6 +354,14 @@ BLOB = "iVBORw0KGgoAAAANSUhEUgAA" * 400
         ("a.html", "<p>text <img src='data:image/png;base64,{}'></p>", "text"),
         ("a.html", "<p>text <code>data:image/png;base64,{}</code></p>", "text data:image/png;base64,"),
         ("a.jsonl", '{{"text": "text ![](data:image/png;base64,{})"}}', "text ![](data:image/png;base64,)"),
+        ("a.org", "* Map\n[[data:image/png;base64,{}]] text", "# Map\n[[data:image/png;base64,]] text"),
+        ("a.adoc", "image::data:image/png;base64,{}[] text", "image::data:image/png;base64,[] text"),
+        ("a.css", "url(data:font/woff2;base64,{})", "url(data:font/woff2;base64,)"),
+        (
+            "a.md",
+            "![map](data:image/png;name=a%20map.png;base64,{}) text",
+            "![map](data:image/png;name=a%20map.png;base64,) text",
+        ),
     ],
 )
 def test_files_written_into_a_text_are_left_out_and_counted(name: str, written: str, read: str) -> None:
