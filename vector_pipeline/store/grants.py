@@ -47,3 +47,13 @@ def grant(connection: Connection, relation: str, grants: Iterable[Grant]) -> Non
                 sql.SQL(" WITH GRANT OPTION" if grantable else ""),
             )
         )
+
+
+def revoke_all(connection: Connection, relation: str) -> None:
+    """Revoke the rights of all roles but the owner to a relation."""
+    for role in {grant.role for grant in grants_of(connection, relation)}:
+        connection.execute(
+            sql.SQL("REVOKE ALL ON {} FROM {}").format(
+                sql.Identifier(relation), sql.SQL("PUBLIC") if role is None else sql.Identifier(role)
+            )
+        )

@@ -15,7 +15,7 @@ from psycopg import sql
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.columns import BENEATH, JOINED, SHOWN
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.grants import Grant, grant, grants_of
+from vector_pipeline.store.grants import Grant, grant, grants_of, revoke_all
 from vector_pipeline.store.space import Space
 
 VIEW = "document_chunks"
@@ -35,6 +35,21 @@ WHERE NOT EXISTS (
 )
 """
 
+# Statements that create once more what users created on the view and its columns.
+_CREATED_BY_USERS = """
+SELECT pg_catalog.pg_get_ruledef(oid) FROM pg_rewrite
+WHERE ev_class = pg_catalog.to_regclass('document_chunks')::oid AND rulename <> '_RETURN'
+UNION ALL SELECT pg_catalog.pg_get_triggerdef(oid) FROM pg_trigger
+WHERE tgrelid = pg_catalog.to_regclass('document_chunks')::oid AND NOT tgisinternal
+UNION ALL SELECT pg_catalog.format('ALTER VIEW document_chunks ALTER COLUMN %I SET DEFAULT %s', a.attname,
+    pg_catalog.pg_get_expr(d.adbin, d.adrelid)) FROM pg_attrdef d
+JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+WHERE d.adrelid = pg_catalog.to_regclass('document_chunks')::oid
+UNION ALL SELECT pg_catalog.format('COMMENT ON COLUMN document_chunks.%I IS %L', a.attname, d.description)
+FROM pg_description d JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum = d.objsubid
+WHERE d.classoid = 'pg_class'::regclass::oid AND d.objoid = pg_catalog.to_regclass('document_chunks')::oid
+"""
+
 _SELECTED = sql.SQL(", ").join(
     sql.SQL("{} AS {}").format(sql.SQL(column.shown), sql.Identifier(column.name)) for column in SHOWN
 )
@@ -51,7 +66,9 @@ class ViewState:
 
 
 def replace_view(connection: Connection, space: Space, embeddings: str | None = None) -> None:
-    """Point `document_chunks` at a space; its owner, options and grants stay. Inside a transaction.
+    """Point `document_chunks` at a space; its owner, options and grants stay, and what users created on it.
+
+    Call it inside a transaction.
 
     `embeddings` is what is to be the space's indexed table, where that has another name yet.
 
@@ -65,9 +82,14 @@ def replace_view(connection: Connection, space: Space, embeddings: str | None = 
             connection.execute(_definition(space, embeddings, state, replace=True))
     except psycopg.errors.InvalidTableDefinition:
         # The vector's type has changed, or the position of a column.
+        created_by_users = connection.execute(_CREATED_BY_USERS).fetchall()
         _drop(connection)
         connection.execute(_definition(space, embeddings, state, replace=False))
+        # Default privileges must not give back what was revoked.
+        revoke_all(connection, VIEW)
         grant(connection, VIEW, state.grants)
+        for (statement,) in created_by_users:
+            connection.execute(statement.encode())
         if state.owner is not None:
             _give_back(connection, state.owner)
     connection.execute(

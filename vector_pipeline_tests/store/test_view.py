@@ -140,3 +140,46 @@ def test_a_reader_of_some_columns_keeps_them_and_is_given_no_more(
     assert _sources(reader) == {"open.txt", "closed.txt"}
     with psycopg.connect(reader.url) as plain, pytest.raises(psycopg.errors.InsufficientPrivilege):
         plain.execute("SELECT page_content FROM chunks")
+
+
+MADE_ON_THE_VIEW = """
+SELECT 'trigger', tgname::text FROM pg_trigger WHERE tgrelid = 'document_chunks'::regclass
+UNION ALL SELECT 'rule', rulename::text FROM pg_rewrite WHERE ev_class = 'document_chunks'::regclass
+UNION ALL SELECT 'comment', col_description(attrelid, attnum) FROM pg_attribute
+WHERE attrelid = 'document_chunks'::regclass AND col_description(attrelid, attnum) IS NOT NULL
+UNION ALL SELECT 'default', pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'document_chunks'::regclass
+ORDER BY 1, 2
+"""
+
+
+@pytest.mark.parametrize("dimensions", [16, 24])
+def test_triggers_rules_comments_and_defaults_of_users_outlive_a_switch(
+    database: Database, connection: Connection, reader: Database, dimensions: int
+) -> None:
+    for statement in (
+        "COMMENT ON COLUMN document_chunks.source IS 'the path, 100 % of it'",
+        "ALTER VIEW document_chunks ALTER COLUMN source SET DEFAULT 'none''s'",
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER refused INSTEAD OF INSERT ON document_chunks FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "CREATE RULE unchanged AS ON DELETE TO document_chunks DO INSTEAD NOTHING",
+    ):
+        connection.execute(statement)
+    before = connection.execute(MADE_ON_THE_VIEW).fetchall()
+    assert len(before) == 5
+    new = start_space(connection, "new-model", dimensions)
+    embed(connection, FEW, new)
+    switch_space(connection, new.name, 0.95)
+    assert connection.execute(MADE_ON_THE_VIEW).fetchall() == before
+
+
+def test_a_right_that_was_revoked_does_not_come_back_by_default(
+    database: Database, connection: Connection, reader: Database
+) -> None:
+    connection.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    role = sql.Identifier(reader.url.split("://")[1].split(":")[0])
+    connection.execute(sql.SQL("REVOKE ALL ON document_chunks FROM {}").format(role))
+    new = start_space(connection, "new-model", 24)
+    embed(connection, FEW, new)
+    switch_space(connection, new.name, 0.95)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        _sources(reader)
