@@ -7,11 +7,14 @@ itself knows the place. Nothing in the folder decides it: a folder that was copi
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 # How `dagster dev` starts its daemon, and how it names its temporary folders (Dagster 1.12 and 1.13).
 DAEMON = "dagster._daemon"
@@ -68,8 +71,8 @@ class _Daemon:
     """The folder that it was started in."""
     home: str
     """Its DAGSTER_HOME; empty without one."""
-    instance: str
-    """Its instance, as Dagster hands it on: JSON with all paths."""
+    instance: frozenset[str]
+    """All values of its instance, paths among them."""
 
 
 def _daemons() -> Iterator[_Daemon]:
@@ -80,7 +83,7 @@ def _daemons() -> Iterator[_Daemon]:
         try:
             arguments = process.cmdline()
             if DAEMON in arguments and INSTANCE in arguments[:-1] and process.uids().real == os.getuid():
-                instance = arguments[arguments.index(INSTANCE) + 1]
+                instance = _values(arguments[arguments.index(INSTANCE) + 1])
                 yield _Daemon(Path(process.cwd()), process.environ().get("DAGSTER_HOME", ""), instance)
         except psutil.Error:
             continue  # it has ended, or is another user's
@@ -89,5 +92,29 @@ def _daemons() -> Iterator[_Daemon]:
 def _place(root: Path, daemon: _Daemon) -> Place | None:
     if daemon.home:
         return Place(Path(daemon.home), Path(daemon.home), root)
-    found = (folder for folder in root.glob(TEMPORARY) if str(folder) in daemon.instance)
+    found = (folder for folder in root.glob(TEMPORARY) if _lies_in(folder, daemon.instance))
     return next((Place(folder, root, root) for folder in found), None)
+
+
+def _lies_in(folder: Path, values: frozenset[str]) -> bool:
+    """Whether one of some values is a folder, or a path inside it."""
+    return any(value == str(folder) or value.startswith(f"{folder}/") for value in values)
+
+
+def _values(instance: str) -> frozenset[str]:
+    """All values of an instance as Dagster hands it on: JSON, with YAML in it that breaks long lines between words."""
+    try:
+        return frozenset(_strings(json.loads(instance)))
+    except (ValueError, yaml.YAMLError):
+        return frozenset()
+
+
+def _strings(value: object, name: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _strings(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner, name)
+    elif isinstance(value, str):
+        yield from _strings(yaml.safe_load(value)) if name == "config_yaml" else (value,)

@@ -26,7 +26,8 @@ SLEEP = "import sys, time; print('started', flush=True); time.sleep(600)"
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project as `dg` knows it, with a folder of definitions."""
-    root = tmp_path / "my search"
+    # The path is long and has spaces: Dagster breaks its line.
+    root = tmp_path / "a project with a long name" / "my search"
     (root / "src" / "defs").mkdir(parents=True)
     (root / "pyproject.toml").write_text(PROJECT)
     return root.resolve()
