@@ -23,7 +23,7 @@ _KEPT = 4_096
 class UnreadableRules(SourceError):
     """The .vectorignore of a folder (empty for the root) cannot be read, so it is unknown what it leaves out."""
 
-    def __init__(self, folder: str, message: str) -> None:
+    def __init__(self, message: str, folder: str = "") -> None:
         super().__init__(message)
         self.folder = folder
 
@@ -117,7 +117,7 @@ class Selection:
 
     def _rules_in(self, folder: str) -> Rules:
         if folder in self._unreadable:
-            raise UnreadableRules(folder, self._unreadable[folder])
+            raise UnreadableRules(self._unreadable[folder], folder)
         found = self._ignored.get(folder)
         if found is None:
             # In a bucket only the root is checked, because each folder would cost a request.
@@ -141,7 +141,7 @@ class Selection:
         except (OSError, ValueError) as error:
             problem = f"'{path}' in '{self.source.root}' cannot be read ({error}), which says what to leave out"
             self._unreadable[folder] = f"{problem}; save it as UTF-8, make it shorter, or remove it"
-            raise UnreadableRules(folder, self._unreadable[folder]) from error
+            raise UnreadableRules(self._unreadable[folder], folder) from error
 
     def _is_included(self, path: str) -> bool:
         """Whether the last pattern that matches a path or one of its folders includes it."""

@@ -17,6 +17,9 @@ _CREATED = re.compile(r"CREATE (?:OR REPLACE )?(?:UNLOGGED )?(TABLE|VIEW|FUNCTIO
 # Earlier versions may have made these tables under another number. Their first column tells them from others.
 _IF_NOT_EXISTS = re.compile(r"CREATE TABLE IF NOT EXISTS \{schema\}\.(\w+) \(\s*(\w+)")
 
+# Before migration 7 the view was made with the first space, and in no file.
+_MADE_WITH = {"spaces": "document_chunks"}
+
 _KINDS = {
     "r": "table",
     "p": "table",
@@ -58,6 +61,7 @@ def refuse_clashes(connection: Connection, database: Database, fresh: Iterable[s
     """
     relations, functions, ours = _created(fresh)
     made_relations, made_functions, _ = _created(applied)
+    made_relations |= {_MADE_WITH[name] for name in made_relations & _MADE_WITH.keys()}
     row = connection.execute(
         _FOUND,
         {
