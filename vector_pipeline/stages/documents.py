@@ -185,10 +185,8 @@ class _Reading:
             # The reason may quote the file, and it is shown in terminals, in logs and in the UI.
             reason = self.outcome.rejected[file.path] = printable(str(rejection))
             reasons = {(file.source_key, file.fingerprint): reason}
-            may_not = isinstance(rejection.__cause__, PermissionError)
-            self.kept.run(
-                lambda connection: manifest.reject_files(connection, self.arrival, reasons, look_again=may_not)
-            )
+            until: manifest.Until = "next" if isinstance(rejection.__cause__, PermissionError) else "change"
+            self.kept.run(lambda connection: manifest.reject_files(connection, self.arrival, reasons, until=until))
         except FileNotFoundError:
             self.outcome.postponed[file.path] = "was deleted before it could be read; the next scan takes it up"
         except OSError as error:

@@ -149,7 +149,7 @@ def _explain_missing(
             result.rejected[source.path] = reason
         else:
             result.pending[source.path] = f"{len(lacking):,} of its texts have no vector yet"
-    manifest.reject_files(connection, arrival, reasons)
+    manifest.reject_files(connection, arrival, reasons, until="day")
 
 
 def _groups(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from psycopg import sql
 from psycopg.rows import class_row
 
+from vector_pipeline.store import rejected_texts
 from vector_pipeline.store.connection import Connection, Owner
 from vector_pipeline.store.fencing import STILL_OWNED, numbered
 from vector_pipeline.store.locks import Lock, lock_in_transaction
@@ -233,13 +234,12 @@ def owning_arrivals(connection: Connection) -> list[str]:
 
 
 def reject_files(
-    connection: Connection, arrival: str, reasons: Mapping[tuple[uuid.UUID, str], str], *, look_again: bool = False
+    connection: Connection, arrival: str, reasons: Mapping[tuple[uuid.UUID, str], str], *, until: Until = "change"
 ) -> int:
     """Mark files as rejected, where the arrival still owns them at the fingerprint given; returns how many.
 
-    `reasons` maps (source key, fingerprint) to what is wrong and what to do. Rows loaded earlier stay. With
-    `look_again` the reason may end without a trace in the file (a right to read it): each `mark_stale_pending` sets the
-    files to pending.
+    `reasons` maps (source key, fingerprint) to what is wrong and what to do. Rows loaded earlier stay.
+    `until` says when `mark_stale_pending` sets the files to pending. The reason may end without a trace in the file.
     """
     rows = sorted((str(key), fingerprint, reason) for (key, fingerprint), reason in reasons.items())
     if not rows:
@@ -255,14 +255,21 @@ def reject_files(
             "keys": keys,
             "fingerprints": fingerprints,
             "reasons": texts,
-            "under": None if look_again else _JUST_NOW,
+            "under": _UNNOTED[until],
             **numbered(connection, arrival),
         },
     ).rowcount
 
 
-# Stands in the place of what a file was rejected under till `note_rejections` says it.
-_JUST_NOW = ""
+Until = Literal["change", "day", "next"]
+"""When a rejected file is looked at again: once what it was rejected under has changed; then or after a day, because an
+API refused a text; or each time, because the right to read it was missing."""
+
+# A file that an API refused a text of. It stands behind what the file was rejected under.
+_FOR_A_DAY = " for a day"
+
+# What stands in the place of what a file was rejected under until `note_rejections` notes it.
+_UNNOTED: Mapping[Until, str | None] = {"change": "", "day": _FOR_A_DAY, "next": None}
 
 
 def note_rejections(connection: Connection, arrival: str, under: str) -> None:
@@ -271,9 +278,9 @@ def note_rejections(connection: Connection, arrival: str, under: str) -> None:
     Files without such a note, for want of time, are looked at again.
     """
     connection.execute(
-        "UPDATE source_files SET pipeline = %(under)s WHERE arrival = %(arrival)s AND status = 'rejected' AND "
-        f"pipeline = %(just_now)s AND {STILL_OWNED}",
-        {"under": under, "just_now": _JUST_NOW, **numbered(connection, arrival)},
+        "UPDATE source_files SET pipeline = %(under)s || pipeline WHERE arrival = %(arrival)s AND status = 'rejected' "
+        f"AND pipeline IN ('', %(for_a_day)s) AND {STILL_OWNED}",
+        {"under": under, "for_a_day": _FOR_A_DAY, **numbered(connection, arrival)},
     )
 
 
@@ -284,7 +291,7 @@ def mark_stale_pending(
 
     `current` are the fingerprints that files are loaded with now; with none, all loaded files are set to pending.
     `rejecting` is what files are rejected under now: those that were rejected under anything else are set to pending
-    too, and before the others.
+    too, and before the others; and after a day those that an API refused a text of.
 
     They stay with the arrival that they have and their rows stay searchable until the new ones replace them.
     """
@@ -293,8 +300,10 @@ def mark_stale_pending(
         rejected = connection.execute(
             "UPDATE source_files SET status = 'pending', error = NULL, updated_at = pg_catalog.now() "
             "WHERE source_key IN (SELECT source_key FROM source_files "
-            "WHERE status = 'rejected' AND pipeline IS DISTINCT FROM %s ORDER BY arrival LIMIT %s)",
-            (rejecting, limit),
+            "WHERE status = 'rejected' AND pipeline IS DISTINCT FROM %(under)s AND (pipeline IS DISTINCT FROM "
+            "%(for_a_day)s OR updated_at NOT BETWEEN pg_catalog.now() - %(day)s::interval AND "
+            "pg_catalog.now() + %(day)s::interval) ORDER BY arrival LIMIT %(limit)s)",
+            {"under": rejecting, "for_a_day": rejecting + _FOR_A_DAY, "day": rejected_texts.KEPT, "limit": limit},
         ).rowcount
         limit = None if limit is None else max(0, limit - rejected)
     row = connection.execute(

@@ -69,6 +69,26 @@ def test_a_file_is_loaded_once_its_chunks_are_as_small_as_the_server_takes(setti
     assert (report.loaded, report.rejected) == (1, {})
 
 
+def test_a_file_whose_text_the_server_refused_is_tried_again_after_a_day(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "a.txt").write_text(f"poison {TEXT}")
+    (folder / "b.txt").write_text(TEXT)
+    with serve(ServerConfig(poison_word="poison", poison="filter")) as server:
+        ours = {"openai_base_url": server.url, "openai_api_key": "sk-test"}
+        refused = ingested(settings, folder, **ours).rejected
+        assert list(refused) == ["a.txt"]
+    with serve() as server:
+        ours = {"openai_base_url": server.url, "openai_api_key": "sk-test"}
+        report = ingested(settings, folder, **ours)
+        assert (report.loaded, report.rejected_earlier, server.seen.requests) == (0, refused, 0)
+        with under(settings) as pipeline, pipeline.database.connect() as connection:
+            connection.execute("UPDATE rejected_texts SET rejected_at = rejected_at - interval '1 day'")
+            connection.execute("UPDATE source_files SET updated_at = updated_at - interval '1 day'")
+        report = ingested(settings, folder, **ours)
+    assert (report.loaded, report.rejected, report.rejected_earlier) == (1, {}, {})
+
+
 def test_a_rejected_file_is_no_reason_to_be_green_until_it_is_loaded(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "source"
     folder.mkdir()
@@ -99,7 +119,7 @@ def test_what_was_rejected_by_an_earlier_version_or_for_want_of_a_right_is_looke
         (file,) = [f for a in manifest.pending_arrivals(connection) for f in manifest.owned_files(connection, a)]
         (arrival,) = manifest.pending_arrivals(connection)
         reasons = {(file.source_key, file.fingerprint): "may not be read"}
-        manifest.reject_files(connection, arrival, reasons, look_again=True)
+        manifest.reject_files(connection, arrival, reasons, until="next")
         manifest.note_rejections(connection, arrival, prints.rejecting)
         assert manifest.mark_stale_pending(connection, prints.current, rejecting=prints.rejecting) == 1
 
