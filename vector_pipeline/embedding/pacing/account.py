@@ -191,20 +191,34 @@ class Account:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The account that `as_json` described, of whatever version: fields that this one does not know are left out."""
+        """The account of a state in any version's form. Unknown fields are left out.
+
+        Raises TypeError if the state has another form.
+        """
+        _require_mapping(values)
         meters = {name: _meter(values.get(name)) for name in ("tokens", "requests", "day")}
         width = values.get("width")
-        learned = LearnedWidth(**_known(LearnedWidth, width)) if width else None
+        learned = LearnedWidth(**_known(LearnedWidth, _require_mapping(width))) if width else None
         return cls(**_known(cls, {**values, **meters, "width": learned}))
 
 
 def _meter(values: dict[str, Any] | None) -> Meter | None:
     if values is None:
         return None
-    mark = values.get("mark")
+    mark = _require_mapping(values).get("mark")
     return Meter(**_known(Meter, {**values, "mark": tuple(mark) if mark else None}))
 
 
 def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in values.items() if name in names}
+    found = {field.name: values[field.name] for field in fields(kind) if field.name in values}
+    for field in fields(kind):
+        # The annotations are text.
+        if field.type in ("float", "int", "bool") and not isinstance(found.get(field.name, 0), float | int):
+            raise TypeError(f"{field.name} is no number")
+    return found
+
+
+def _require_mapping(values: Any) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise TypeError("is no object with fields")
+    return values

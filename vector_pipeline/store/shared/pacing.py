@@ -137,7 +137,11 @@ class PostgresPacer(PacerBase):
     def _read(self, state: dict[str, Any] | None, now: float) -> Account:
         if state is None:
             return Account.new(self._preset, now)
-        account = Account.from_json(state)
+        try:
+            account = Account.from_json(state)
+        except TypeError:
+            # Somebody else wrote it. It is only what was learned, and is learned again.
+            return Account.new(self._preset, now)
         if account.is_ahead(now, CLOCK_TOLERANCE_SECONDS):
             # The server's clock was set back. Until it catches up, nothing would refill and no request would be sent.
             return Account.new(self._preset, now)

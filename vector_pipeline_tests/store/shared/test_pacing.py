@@ -30,6 +30,31 @@ def test_what_one_user_learns_the_others_know(database: Database) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        "[]",
+        '"full"',
+        '{"tokens": "full"}',
+        '{"tokens": {}}',
+        '{"number": null}',
+        '{"probe_until": "soon"}',
+        '{"width": [1]}',
+    ],
+)
+def test_a_state_that_cannot_be_used_is_begun_anew(database: Database, state: str) -> None:
+    with database.connect() as connection:
+        connection.execute("INSERT INTO vector_pipeline_shared.pacing (bucket, state) VALUES ('b', %s::jsonb)", (state,))
+
+    async def main() -> None:
+        pacer = PostgresPacer(database, "b", Limits(6_000_000, 6_000))
+        await pacer.settle(await pacer.reserve(10), FULL)
+        assert await pacer.limits() == Limits(6_000_000, 6_000)
+        await pacer.close()
+
+    asyncio.run(main())
+
+
 def test_users_of_one_account_never_send_more_than_it_refills_together(database: Database) -> None:
     """4 users, 100,000 tokens a second, an empty bucket: what is admitted stays under the line."""
 
