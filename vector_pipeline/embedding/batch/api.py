@@ -12,6 +12,7 @@ import regex
 from openai.types import Batch
 
 from vector_pipeline.embedding.endpoint import explained_configuration, hide_query
+from vector_pipeline.embedding.pacing.limits import MAX_LIMIT
 from vector_pipeline.embedding.providers.base import Kind
 from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.values import ClientConfig
@@ -62,7 +63,8 @@ def queue_is_full(message: str) -> bool:
 def stated_limit(message: str) -> int | None:
     """The number of tokens that the account may have queued, if a refusal names it."""
     found = _STATED_LIMIT.search(message)
-    return int(found[1].replace(",", "")) or None if found else None
+    limit = int(found[1].replace(",", "")) if found else 0
+    return limit if 0 < limit <= MAX_LIMIT else None
 
 
 @contextmanager

@@ -26,16 +26,13 @@ from vector_pipeline.embedding.batch.api import (
     queue_is_full,
     stated_limit,
 )
-from vector_pipeline.embedding.batch.ledger import BatchLedger, OpenBatch
+from vector_pipeline.embedding.batch.ledger import MAX_HOURS_OUT, BatchLedger, OpenBatch
 from vector_pipeline.embedding.batch.submit import MIN_PART_TOKENS, create
 from vector_pipeline.embedding.providers.base import BrokenAnswer, HiddenError, Kind, Question, WrongDimensions
 from vector_pipeline.embedding.providers.common import parsed
 from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.values import Answer, ClientConfig, EmbeddingInput
 from vector_pipeline.errors import ProviderRefused
-
-# The completion window of 24 hours with a margin: after that a batch that the API does not know is not running either.
-MAX_HOURS_OUT = 26.0
 
 # A line that failed in one of these ways is submitted once more. Any other failure would happen again.
 _PASSING = (Kind.RETRY, Kind.RATE_LIMITED, Kind.QUOTA)

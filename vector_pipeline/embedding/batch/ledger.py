@@ -9,6 +9,9 @@ from typing import Protocol
 
 from vector_pipeline.embedding.values import EmbeddingInput
 
+# The completion window of 24 hours with a margin: after that a batch that the API does not know is not running either.
+MAX_HOURS_OUT = 26.0
+
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:

@@ -9,7 +9,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from vector_pipeline.embedding.batch.ledger import OpenBatch, Queue
+from vector_pipeline.embedding.batch.ledger import MAX_HOURS_OUT, OpenBatch, Queue
 from vector_pipeline.embedding.values import EmbeddingInput
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection
 from vector_pipeline.store.locks import batch
@@ -115,12 +115,13 @@ class PostgresBatchLedger:
         }
 
     def queued_tokens(self, bucket: str) -> int:
-        """See BatchLedger."""
+        """See BatchLedger. A batch leaves the queue after a day, also if its pipeline was removed meanwhile."""
         row = self._connection.execute(
             sql.SQL(
-                "SELECT coalesce(pg_catalog.sum(tokens), 0)::bigint FROM {} WHERE bucket = %s AND state <> 'finished'"
+                "SELECT coalesce(pg_catalog.sum(tokens), 0)::bigint FROM {} WHERE bucket = %s AND state <> 'finished' "
+                "AND coalesce(submitted_at, created_at) > pg_catalog.now() - pg_catalog.make_interval(secs => %s)"
             ).format(_BATCHES),
-            (bucket,),
+            (bucket, 3_600 * MAX_HOURS_OUT),
         ).fetchone()
         return int(row[0]) if row else 0
 

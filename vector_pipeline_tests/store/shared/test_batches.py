@@ -122,6 +122,19 @@ def test_an_account_whose_queue_is_smaller_than_its_tiers_is_learned_and_kept(
         assert failed == (1,), "the same too large batch is not submitted again"
 
 
+def test_batches_of_a_pipeline_that_is_gone_take_no_room_for_ever(database: Database) -> None:
+    with serve(ServerConfig(batch_seconds=3_600)) as server:
+        gone, other = BatchRun(database, server, owner="gone"), BatchRun(database, server)
+        assert gone.submit(many(10)).inputs == 10
+        limit = sum(i.tokens for i in many(12))
+        assert other.submit(many(10, 20), queue_tokens=limit).inputs < 10
+        other.connection.execute(
+            "UPDATE vector_pipeline_shared.batches SET created_at = created_at - interval '27 hours', "
+            "submitted_at = submitted_at - interval '27 hours' WHERE owner = 'gone'"
+        )
+        assert other.submit(many(10, 20), queue_tokens=limit).left == 0
+
+
 def test_a_batch_that_had_no_room_is_told_from_one_that_is_out(database: Database) -> None:
     with serve(ServerConfig(batch_queue_tokens=1_500, batch_validates=True, batch_seconds=3_600)) as server:
         run = BatchRun(database, server)
