@@ -66,6 +66,8 @@ def spilled_files(settings: Settings) -> list[Path]:
 
 def read_spilled(path: Path) -> Spilled:
     """Read the answer in a file. Raises UnreadableSpill with the reason, or OSError if the file cannot be read."""
+    if path.is_fifo():
+        raise UnreadableSpill("it is a pipe")  # opening it would wait for ever
     try:
         with np.load(path, allow_pickle=False) as kept:
             hashes, vectors = kept["hashes"], kept["vectors"]

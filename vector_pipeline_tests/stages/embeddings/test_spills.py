@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,15 @@ def test_a_broken_file_is_set_aside_and_the_others_are_stored(
         assert server.seen.billed.total() == 3
         assert missing(pipeline, many(5)) == 0
         assert [path.name for path in folder.iterdir()] == ["a broken.npz.unreadable"]
+
+
+def test_a_pipe_is_set_aside(tmp_path: Path, fresh_database_url: str) -> None:
+    with serve() as server, opened(tmp_path, fresh_database_url, server) as pipeline:
+        folder = folder_of(pipeline.settings) / SPACE
+        folder.mkdir(parents=True)
+        os.mkfifo(folder / "a pipe.npz")
+        assert embed(pipeline, many(5)).stored == 5
+        assert [path.name for path in folder.iterdir()] == ["a pipe.npz.unreadable"]
 
 
 def test_a_file_that_may_not_be_read_is_left(tmp_path: Path, fresh_database_url: str) -> None:
