@@ -35,7 +35,7 @@ from psycopg.conninfo import conninfo_to_dict
 from vector_pipeline import Corpus
 from vector_pipeline.local.ingest import ingest
 from vector_pipeline.pipeline.pipeline import open_pipeline
-from vector_pipeline.queries.evaluation.evaluate import Figures, Place, Wanted, measure, wanted_chunks
+from vector_pipeline.queries.evaluation.evaluate import ChunkKey, Figures, Wanted, measure, wanted_chunks
 from vector_pipeline.queries.evaluation.metrics import interval
 from vector_pipeline.settings import Settings
 from vector_pipeline.store.search.hybrid import Mode
@@ -67,14 +67,14 @@ PEERS = (
     OF_TERMS,
 )
 
-Search = Callable[[str], Sequence[Place]]
+Search = Callable[[str], Sequence[ChunkKey]]
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """The chunks that all ways rank: places, texts and vectors, shape (chunks, dimensions), float32."""
 
-    places: list[Place]
+    places: list[ChunkKey]
     texts: list[str]
     vectors: np.ndarray
 
@@ -89,14 +89,14 @@ def chunks(connection: psycopg.Connection[Any]) -> Ranked:
     return Ranked([(row[0], row[1]) for row in rows], [row[2] for row in rows], vectors)
 
 
-def ours(corpus: Corpus, mode: Mode, k: int, question: str) -> list[Place]:
+def ours(corpus: Corpus, mode: Mode, k: int, question: str) -> list[ChunkKey]:
     """A search of this project."""
     return [(result.document_id, result.chunk_index) for result in corpus.search(question, k, mode=mode)]
 
 
-def fused_ranks(corpus: Corpus, k: int, question: str) -> list[Place]:
+def fused_ranks(corpus: Corpus, k: int, question: str) -> list[ChunkKey]:
     """Reciprocal rank fusion of our two sides."""
-    scores: defaultdict[Place, float] = defaultdict(float)
+    scores: defaultdict[ChunkKey, float] = defaultdict(float)
     for mode in ("words", "meaning"):
         for rank, place in enumerate(ours(corpus, mode, DEEP, question), 1):
             scores[place] += 1 / (RANK_CONSTANT + rank)

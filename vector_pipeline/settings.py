@@ -84,7 +84,9 @@ def _url(value: str) -> str:
     if address.scheme not in ("http", "https") or not address.netloc:
         raise ValueError("must be an http:// or https:// URL")
     if "@" in value and "@" not in address.netloc and ":" in address.netloc:
-        raise ValueError("has a sign in its user or password that ends them too early: write @ / ? # as %40 %2F %3F %23")
+        raise ValueError(
+            "has a character in its user or password that ends them too early: write @ / ? # as %40 %2F %3F %23"
+        )
     # The slash at the end of the path is dropped, also before a query.
     return address._replace(path=address.path.rstrip("/")).geturl()
 
@@ -95,7 +97,8 @@ def _without_driver(url: SecretStr) -> SecretStr:
 
 
 # White space at the end of a prefix is part of it.
-_AS_IT_IS = StringConstraints(strip_whitespace=False, max_length=1_000)
+MAX_PREFIX_CHARACTERS = 1_000
+_AS_IT_IS = StringConstraints(strip_whitespace=False, max_length=MAX_PREFIX_CHARACTERS)
 
 # An empty value of these means nothing; that of others means unset.
 _MAY_BE_EMPTY = ("query_prefix", "document_prefix")
@@ -303,6 +306,11 @@ class Settings(BaseModel):
     def storage_url(self) -> str:
         """Path or URL of the stage files, without a slash at its end."""
         return (self.storage or str(self.home.absolute() / "stages")).rstrip("/")
+
+
+def available_processors() -> int:
+    """The number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def variable(field: str) -> str:

@@ -18,7 +18,7 @@ from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from vector_pipeline.local.beside import Place
+    from vector_pipeline.local.beside import InstancePlace
     from vector_pipeline.local.report import IngestReport
     from vector_pipeline.store.search.hybrid import Mode
 
@@ -106,7 +106,7 @@ def ingest(
 
 
 def _watch(
-    pipeline: Pipeline, locations: Sequence[str], place: Place | None, confirm_deletions: bool, json_wanted: bool
+    pipeline: Pipeline, locations: Sequence[str], place: InstancePlace | None, confirm_deletions: bool, json_wanted: bool
 ) -> NoReturn:
     """Ingest after each change, until an interruption. An `ingest` that found nothing to do gets no line."""
     from vector_pipeline.local.watch import watch

@@ -34,7 +34,7 @@ _ADVICE = {
 
 # Where to look if the error names no file.
 _FOLDERS = "one of VECTOR_PIPELINE_HOME, DAGSTER_HOME, VECTOR_PIPELINE_STORAGE and the temporary folder (TMPDIR): "
-_NO_PLACE = {errno.ENOSPC: _FOLDERS, errno.EDQUOT: _FOLDERS, errno.EROFS: _FOLDERS, errno.EIO: _FOLDERS}
+_OF_A_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def line_of(error: BaseException) -> str:
@@ -48,7 +48,8 @@ def line_of(error: BaseException) -> str:
         if isinstance(cause, sqlite3.Error):
             return unusable_files(_dagster_home(), cause)
         if isinstance(cause, OSError) and cause.errno in _ADVICE:
-            place = f"{cause.filename}: " if cause.filename else _NO_PLACE.get(cause.errno, "")
+            unnamed = _FOLDERS if cause.errno in _OF_A_DISK else ""
+            place = f"{cause.filename}: " if cause.filename else unnamed
             return f"{place}{cause.strerror}; {_ADVICE[cause.errno]}"
         if isinstance(cause, MemoryError):
             return "there is not enough memory; make some free, or lower VECTOR_PIPELINE_MAX_BYTES_PER_ARRIVAL"

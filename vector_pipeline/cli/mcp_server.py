@@ -22,9 +22,9 @@ from vector_pipeline.queries.corpus import Corpus
 from vector_pipeline.redaction import hide
 from vector_pipeline.settings import Settings
 from vector_pipeline.sources.base import printable
-from vector_pipeline.store.search.documents import Chunk, DocumentText
+from vector_pipeline.store.search.documents import DocumentText
 from vector_pipeline.store.search.hybrid import Mode
-from vector_pipeline.store.search.results import SearchResult
+from vector_pipeline.store.search.results import PlacedChunk, SearchResult
 
 INSTRUCTIONS = (
     "Searches the documents that vector-pipeline has loaded, in any language. Start with `search`. A result's "
@@ -62,7 +62,7 @@ class DocumentAnswer(BaseModel):
 class NeighboursAnswer(BaseModel):
     """What `neighbours` returns."""
 
-    chunks: list[Chunk]
+    chunks: list[PlacedChunk]
 
 
 class Tools:

@@ -25,7 +25,7 @@ from vector_pipeline.store.shared.answered import last_answer
 NEWER_SECONDS = 5.0
 
 # The line of a tick shows this much of a reason. `status` shows all of it.
-REASON_SIGNS = 160
+REASON_CHARACTERS = 160
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def waiting_line(waiting: Sequence[FailedArrival], cron: str, names: Names) -> s
     """A line about waiting files: '10 files of 2 failed arrivals are pending (…), next try 03:00 UTC …'."""
     files = sum(found.files for found in waiting)
     reasons = Counter(found.error for found in waiting)
-    shown = "; ".join(shorten(reason, REASON_SIGNS, placeholder=" …") for reason, _ in reasons.most_common(2))
+    shown = "; ".join(shorten(reason, REASON_CHARACTERS, placeholder=" …") for reason, _ in reasons.most_common(2))
     more = f"; and {counted(len(reasons) - 2, 'other reason')}" if len(reasons) > 2 else ""
     passing = [found.retry_at for found in waiting if found.failure == "passing"]
     times = [f"{min(passing).astimezone(UTC):%H:%M} UTC"] if passing else []

@@ -23,7 +23,7 @@ TEMPORARY = ".tmp_dagster_home_*"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class InstancePlace:
     """Where an instance keeps its files."""
 
     folder: Path
@@ -34,7 +34,7 @@ class Place:
     """The project or workspace for which it runs; None: the pipeline's own instance."""
 
 
-def running_place(folder: Path) -> Place | None:
+def running_place(folder: Path) -> InstancePlace | None:
     """The place of the instance that runs for the project of a folder; None if there is no project or none runs.
 
     It belongs to a process of this user that was started in the project's root, or in that of its workspace.
@@ -89,11 +89,11 @@ def _daemons() -> Iterator[_Daemon]:
             continue  # it has ended, or is another user's
 
 
-def _place(root: Path, daemon: _Daemon) -> Place | None:
+def _place(root: Path, daemon: _Daemon) -> InstancePlace | None:
     if daemon.home:
-        return Place(Path(daemon.home), Path(daemon.home), root)
+        return InstancePlace(Path(daemon.home), Path(daemon.home), root)
     found = (folder for folder in root.glob(TEMPORARY) if _lies_in(folder, daemon.instance))
-    return next((Place(folder, root, root) for folder in found), None)
+    return next((InstancePlace(folder, root, root) for folder in found), None)
 
 
 def _lies_in(folder: Path, values: frozenset[str]) -> bool:

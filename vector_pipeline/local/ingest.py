@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from vector_pipeline.errors import DatabaseError
-from vector_pipeline.local.beside import Place
+from vector_pipeline.local.beside import InstancePlace
 from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.model import check_model, require_model
@@ -47,7 +47,7 @@ def ingest(
     locations: Sequence[str],
     *,
     instance: dg.DagsterInstance | None = None,
-    place: Place | None = None,
+    place: InstancePlace | None = None,
     confirm_deletions: bool = False,
     limits: TickLimits | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -74,7 +74,7 @@ class Ingesting:
         pipeline: Pipeline,
         *,
         instance: dg.DagsterInstance | None = None,
-        place: Place | None = None,
+        place: InstancePlace | None = None,
         limits: TickLimits | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:

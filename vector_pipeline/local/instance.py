@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vector_pipeline.errors import ConfigurationError, one_line
-from vector_pipeline.local.beside import Place
+from vector_pipeline.local.beside import InstancePlace
 from vector_pipeline.local.own_config import own_config
 from vector_pipeline.redaction import hide
 from vector_pipeline.settings import Settings, variable
@@ -54,10 +54,10 @@ def dagster_home(settings: Settings) -> Path:
     return home
 
 
-def own_place(settings: Settings) -> Place:
+def own_place(settings: Settings) -> InstancePlace:
     """The place of the instance that the settings name. Raises ConfigurationError if it cannot be written."""
     home = dagster_home(settings)
-    return Place(home, home)
+    return InstancePlace(home, home)
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -71,7 +71,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         raise _unusable(home, error) from error
 
 
-def open_instance_in_process(settings: Settings, place: Place | None = None) -> dg.DagsterInstance:
+def open_instance_in_process(settings: Settings, place: InstancePlace | None = None) -> dg.DagsterInstance:
     """Open an instance for runs in this process: connections are kept, and output stays on the terminal.
 
     The default of `place` is that of the settings.
@@ -95,7 +95,7 @@ def open_instance_in_process(settings: Settings, place: Place | None = None) -> 
         raise _unusable(place.config, error) from error
 
 
-def _overrides(place: Place) -> dict[str, Any]:
+def _overrides(place: InstancePlace) -> dict[str, Any]:
     """Our own parts of the instance, for those that dagster.yaml does not configure."""
     config = _config(place)
     overrides: dict[str, Any] = {}
@@ -118,7 +118,7 @@ def _part(module: str, name: str, folder: Path) -> dict[str, Any] | None:
     return {"module": module, "class": name, "config": {"base_dir": str(folder)}}
 
 
-def may_have_started_runs(settings: Settings, place: Place | None = None) -> bool:
+def may_have_started_runs(settings: Settings, place: InstancePlace | None = None) -> bool:
     """Whether Dagster may list a run as started: one that is under way, or one that died with its process.
 
     It reads Dagster's file of runs, which takes a millisecond. If runs are kept elsewhere or the file cannot be read, it
@@ -136,7 +136,7 @@ def may_have_started_runs(settings: Settings, place: Place | None = None) -> boo
     return bool(found[0])
 
 
-def _config(place: Place) -> dict[str, Any]:
+def _config(place: InstancePlace) -> dict[str, Any]:
     path = place.config / "dagster.yaml"
     if place.project is not None and not path.exists():
         return {}  # a project need not have one

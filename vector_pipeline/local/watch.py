@@ -19,7 +19,7 @@ from typing import NoReturn
 from watchfiles import watch as watch_folders
 
 from vector_pipeline.errors import ConfigurationError, PipelineError
-from vector_pipeline.local.beside import Place
+from vector_pipeline.local.beside import InstancePlace
 from vector_pipeline.local.ingest import Ingesting
 from vector_pipeline.local.instance import open_instance_in_process
 from vector_pipeline.local.report import IngestReport
@@ -55,7 +55,7 @@ def watch(
     *,
     done: Callable[[IngestReport], None],
     say: Callable[[str], None] = lambda _: None,
-    place: Place | None = None,
+    place: InstancePlace | None = None,
     confirm_deletions: bool = False,
     times: WatchTimes = ORDINARY,
 ) -> NoReturn:

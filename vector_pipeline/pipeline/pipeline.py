@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from vector_pipeline.pipeline.home import prepare_home, remember_database
 from vector_pipeline.pipeline.model import client_config, model_name, request_limits
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.redaction import holds_credentials, shown
-from vector_pipeline.settings import Settings, variable
+from vector_pipeline.settings import Settings, available_processors, variable
 from vector_pipeline.sources.selection import Choice
 from vector_pipeline.store.connection import Database, Owner
 from vector_pipeline.store.embedded.server import EmbeddedServer
@@ -76,7 +75,7 @@ class Pipeline:
     def reader_limits(self) -> ReaderLimits:
         """The limits for reading a file in a process of its own."""
         s = self.settings
-        return ReaderLimits(seconds=s.reader_seconds, memory=s.reader_memory, processes=_processors())
+        return ReaderLimits(seconds=s.reader_seconds, memory=s.reader_memory, processes=available_processors())
 
     @property
     def chunking(self) -> ChunkingConfig:
@@ -122,11 +121,6 @@ class Pipeline:
             trigger=trigger,
             choice=self.choice,
         )
-
-
-def _processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def reader_options_of(settings: Settings) -> ReaderOptions:

@@ -19,9 +19,9 @@ from vector_pipeline.queries.search import answer, question_of
 from vector_pipeline.queries.status import read_status
 from vector_pipeline.settings import Settings
 from vector_pipeline.store.pool import ConnectionPool
-from vector_pipeline.store.search.documents import Chunk, DocumentText
+from vector_pipeline.store.search.documents import DocumentText
 from vector_pipeline.store.search.hybrid import Mode
-from vector_pipeline.store.search.results import SearchResult
+from vector_pipeline.store.search.results import PlacedChunk, SearchResult
 from vector_pipeline.store.space import spaces_if_any
 
 MAX_CONNECTIONS = 8
@@ -123,7 +123,7 @@ class Corpus:
 
     def neighbours(
         self, document_id: str, chunk_index: int, *, root: str | None = None, before: int = 1, after: int = 1
-    ) -> list[Chunk]:
+    ) -> list[PlacedChunk]:
         """A chunk of a document with the chunks before and after it, in the order of the text.
 
         `document_id` and `chunk_index` are those of a result. Raises ConfigurationError if there is no such chunk.

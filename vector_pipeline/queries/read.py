@@ -6,14 +6,14 @@ from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.roots import require_root
 from vector_pipeline.store.search.documents import (
-    Chunk,
-    Document,
     DocumentText,
+    LoadedDocument,
     chunks_between,
     find_documents,
     read_text,
 )
 from vector_pipeline.store.search.hybrid import snapshot
+from vector_pipeline.store.search.results import PlacedChunk
 
 
 def read_document(
@@ -35,7 +35,7 @@ def read_document(
 
 def read_neighbours(
     connection: Connection, document_id: str, chunk_index: int, *, root: str | None, before: int, after: int
-) -> list[Chunk]:
+) -> list[PlacedChunk]:
     """A chunk with those before and after it. `Corpus.neighbours` explains the arguments."""
     if before < 0 or after < 0:
         raise ConfigurationError(f"before is {before} and after is {after}; both must be 0 or more")
@@ -49,7 +49,7 @@ def read_neighbours(
     return found
 
 
-def _require_document(connection: Connection, document_id: str, root: str | None) -> Document:
+def _require_document(connection: Connection, document_id: str, root: str | None) -> LoadedDocument:
     """The document with an id. Raises ConfigurationError if there is none, or several roots have one."""
     found = find_documents(connection, document_id, None if root is None else require_root(connection, root))
     if not found:

@@ -13,20 +13,20 @@ import orjson
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.model import targets
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.settings import variable
+from vector_pipeline.settings import MAX_PREFIX_CHARACTERS, variable
 from vector_pipeline.stages.streams import ChunkRow, DocumentRow
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.kept import repeated
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_documents
 from vector_pipeline.text.chunking.tokens import Tokenizer
-from vector_pipeline.text.context import Context, context_of
+from vector_pipeline.text.context import MAX_CHARACTERS, Context, context_of
 from vector_pipeline.text.documents import Chunk, Document, content_hash, noted, places_of
 
 MAX_TOKENS_PER_INPUT = 8_192
 
-# A chunk of so many tokens has room for any context (923 characters) and any prefix (1,000), of four bytes each.
-CERTAIN_CHUNK_TOKENS = MAX_TOKENS_PER_INPUT - 4 * (923 + 1_000)
+# A chunk of at most this many tokens leaves room for any context and any prefix, of four bytes a character.
+CERTAIN_CHUNK_TOKENS = MAX_TOKENS_PER_INPUT - 4 * (MAX_CHARACTERS + MAX_PREFIX_CHARACTERS)
 
 NO_TEXT = "holds no text to search in; add some, or delete the file"
 

@@ -353,7 +353,6 @@ class ScanRun:
             # Whether a listing is suspiciously short is only known at its end.
             self.finish_portion()
             return
-        manifest.refresh_fingerprints(self.writer, self.source.root, self.touched)
         gone = [path for path in self.gone if not lies_in(path, self.hidden)]
         if self._suspicious(len(gone)):
             self.result.withheld = len(gone)
@@ -361,7 +360,7 @@ class ScanRun:
             self.result.deleted = len(gone)
             for path in gone:
                 self._gather(FileChange(path, 0, "", gone=True))
-        self._register()
+        self.finish_portion()
         self._note()
 
     def _note(self) -> None:

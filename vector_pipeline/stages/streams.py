@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 
 from vector_pipeline.errors import StorageError
+from vector_pipeline.pipeline.stage_files import WRITTEN_AGAIN
 from vector_pipeline.text.documents import content_hash
 
 BATCH_CHARACTERS = 4 * 1024 * 1024
@@ -184,6 +185,5 @@ def _require_columns(found: pa.Schema, row: type[Row]) -> None:
 
 def _foreign(problem: str) -> StorageError:
     return StorageError(
-        f"a file of the stages was not written by vector-pipeline ({problem}): look who may write there; a run of all "
-        "stages of its arrival, such as `vector-pipeline ingest`, writes it again"
+        f"a file of the stages was not written by vector-pipeline ({problem}): look who may write there; {WRITTEN_AGAIN}"
     )

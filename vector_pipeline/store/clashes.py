@@ -7,12 +7,12 @@ table that is created only if it does not exist would be taken for the pipeline'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.connection import Connection, Database
 
-_CREATED = re.compile(r"CREATE (?:OR REPLACE )?(?:UNLOGGED )?(TABLE|VIEW|FUNCTION) \{schema\}\.(\w+)")
+_CREATED = re.compile(r"CREATE (?:OR REPLACE )?(?:UNLOGGED )?(TABLE|VIEW|FUNCTION) (?:IF NOT EXISTS )?\{schema\}\.(\w+)")
 
 # Earlier versions may have made these tables under another number. Their first column tells them from others.
 _IF_NOT_EXISTS = re.compile(r"CREATE TABLE IF NOT EXISTS \{schema\}\.(\w+) \(\s*(\w+)")
@@ -54,25 +54,51 @@ LIMIT 1
 """
 
 
-def refuse_clashes(connection: Connection, database: Database, fresh: Iterable[str], applied: Iterable[str]) -> None:
+_OF_OTHERS = """
+SELECT c.relname, r.rolname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r
+ON r.oid = c.relowner JOIN pg_database d ON d.datname = pg_catalog.current_database()
+WHERE n.nspname = %(schema)s AND c.relname = ANY(%(tables)s::text[]) AND c.relkind IN ('r', 'p', 'v', 'f')
+AND NOT r.rolsuper AND c.relowner NOT IN (n.nspowner, d.datdba) AND NOT pg_catalog.pg_has_role(c.relowner, 'MEMBER')
+AND pg_catalog.has_table_privilege(c.oid, 'INSERT') LIMIT 1
+"""
+
+
+def refuse_clashes(connection: Connection, database: Database, fresh: Sequence[str], applied: Sequence[str]) -> None:
     """Raise DatabaseError if an object that files create exists already; `applied` are files that created theirs.
 
     A function counts by its name alone, whatever its arguments are.
     """
-    relations, functions, ours = _created(fresh)
-    made_relations, made_functions, _ = _created(applied)
-    made_relations |= {_MADE_WITH[name] for name in made_relations & _MADE_WITH.keys()}
+    made = created_names(applied, "TABLE", "VIEW")
+    made |= {_MADE_WITH[name] for name in made & _MADE_WITH.keys()}
+    relations = created_names(fresh, "TABLE", "VIEW") - made
+    functions = created_names(fresh, "FUNCTION") - created_names(applied, "FUNCTION")
+    ours = [f"{name}.{column}" for file in fresh for name, column in _IF_NOT_EXISTS.findall(file)]
     row = connection.execute(
         _FOUND,
         {
             "schema": _quoted(database.schema),
-            "relations": sorted(relations - made_relations),
-            "functions": sorted(functions - made_functions),
-            "ours": sorted(ours),
+            "relations": sorted(relations),
+            "functions": sorted(functions),
+            "ours": ours,
         },
     ).fetchone()
     if row is not None:
         raise clash(database, _KINDS.get(row[0], "object"), row[1])
+
+
+def refuse_tables_of_others(connection: Connection, database: Database, files: Iterable[str]) -> None:
+    """Raise DatabaseError if a table that files create belongs to another role and this role may write into it.
+
+    Its triggers would run with the rights of this role. Before Postgres 15 every role may create tables in `public`.
+    """
+    tables = ["vector_pipeline_migrations", *created_names(files, "TABLE")]
+    found = connection.execute(_OF_OTHERS, {"schema": database.schema, "tables": tables}).fetchone()
+    if found is not None:
+        raise DatabaseError(
+            f"table '{found[0]}' in schema '{database.schema}' of {database.safe_url} belongs to the role '{found[1]}', "
+            "whose triggers would run with this role's rights: drop the table if it is not the pipeline's, or name its "
+            "owner's role in DATABASE_URL"
+        )
 
 
 def clash(database: Database, kind: str, name: str) -> DatabaseError:
@@ -80,23 +106,14 @@ def clash(database: Database, kind: str, name: str) -> DatabaseError:
     article = "an" if kind[0] in "aeiou" else "a"
     return DatabaseError(
         f"schema '{database.schema}' of {database.safe_url} already has {article} {kind} '{name}' that is not the "
-        "pipeline's: "
-        "set VECTOR_PIPELINE_SCHEMA to a schema of its own, such as vector_pipeline, which is made if it does not exist"
+        "pipeline's: set VECTOR_PIPELINE_SCHEMA to a schema of its own, such as vector_pipeline, which is made if it "
+        "does not exist"
     )
 
 
-def _created(files: Iterable[str]) -> tuple[set[str], set[str], set[str]]:
-    """The relations and the functions that files create, and 'table.column' for tables that may exist already."""
-    relations: set[str] = set()
-    functions: set[str] = set()
-    ours: set[str] = set()
-    for file in files:
-        for kind, name in _CREATED.findall(file):
-            (functions if kind == "FUNCTION" else relations).add(name)
-        for name, column in _IF_NOT_EXISTS.findall(file):
-            relations.add(name)
-            ours.add(f"{name}.{column}")
-    return relations, functions, ours
+def created_names(files: Iterable[str], *kinds: str) -> set[str]:
+    """The names of what files create in the schema: TABLE, VIEW or FUNCTION."""
+    return {name for file in files for kind, name in _CREATED.findall(file) if kind in kinds}
 
 
 def _quoted(name: str) -> str:

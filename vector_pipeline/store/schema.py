@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
-from vector_pipeline.store.clashes import refuse_clashes
+from vector_pipeline.store.clashes import refuse_clashes, refuse_tables_of_others
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 from vector_pipeline.store.locks import lock_migrations
 from vector_pipeline.store.pooling import refuse_transaction_pooling
@@ -59,7 +59,7 @@ def migrate(database: Database) -> list[int]:
     with database.connect(role="schema") as connection:
         refuse_transaction_pooling(database, connection)
         files = _files()
-        _refuse_tables_of_others(connection, database, files)
+        refuse_tables_of_others(connection, database, files.values())
         standing = _standing(connection, database, files)
         applied: list[int] = []
         if standing.applied != set(files) or not standing.shared_complete:
@@ -79,34 +79,6 @@ def _keep_in_order(connection: Connection, settings_lacking: Iterable[str]) -> N
         space = _seen_space(connection)
         if space is not None and has_view(connection):
             let_readers_read(connection, space)
-
-
-_OWN = re.compile(r"CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?\{schema\}\.(\w+)")
-
-_OF_OTHERS = """
-SELECT c.relname, r.rolname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r
-ON r.oid = c.relowner JOIN pg_database d ON d.datname = pg_catalog.current_database()
-WHERE n.nspname = %(schema)s AND c.relname = ANY(%(tables)s::text[]) AND c.relkind IN ('r', 'p', 'v', 'f')
-AND NOT r.rolsuper AND c.relowner NOT IN (n.nspowner, d.datdba) AND NOT pg_catalog.pg_has_role(c.relowner, 'MEMBER')
-AND pg_catalog.has_table_privilege(c.oid, 'INSERT') LIMIT 1
-"""
-
-
-def _refuse_tables_of_others(connection: Connection, database: Database, files: dict[int, str]) -> None:
-    """Raise DatabaseError if a table of the pipeline belongs to another role and this role may write into it.
-
-    Its triggers would run with the rights of this role. Before Postgres 15 every role may create tables in `public`.
-    """
-    own = {name for file in files.values() for name in _OWN.findall(file)}
-    found = connection.execute(
-        _OF_OTHERS, {"schema": database.schema, "tables": ["vector_pipeline_migrations", *own]}
-    ).fetchone()
-    if found is not None:
-        raise DatabaseError(
-            f"table '{found[0]}' in schema '{database.schema}' of {database.safe_url} belongs to the role '{found[1]}', "
-            "whose triggers would run with this role's rights: drop the table if it is not the pipeline's, or name its "
-            "owner's role in DATABASE_URL"
-        )
 
 
 _STANDING = """

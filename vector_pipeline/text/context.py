@@ -15,6 +15,8 @@ Context = Literal["none", "headings", "title"]
 # Titles are a line each. What is longer was written as text, and would drown the chunk.
 MAX_TITLE_CHARACTERS = 120
 MAX_CONTEXT_CHARACTERS = 400
+MAX_CHARACTERS = MAX_TITLE_CHARACTERS + 2 * MAX_CONTEXT_CHARACTERS + len("\n\n\n")
+"""The most characters of a whole context: title, headings, and the header of a table, each on a line."""
 
 
 def context_of(kind: Context, source: str, metadata: Mapping[str, Any], notes: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import pytest
 from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import serialize_value
 
-from vector_pipeline.local.beside import Place, running_place
+from vector_pipeline.local.beside import InstancePlace, running_place
 from vector_pipeline.local.ingest import ingest
 from vector_pipeline.local.instance import may_have_started_runs
 from vector_pipeline.pipeline.pipeline import Pipeline
@@ -60,7 +60,7 @@ def test_the_temporary_instance_of_a_running_dev_is_found_in_the_project(project
     instance = project / ".tmp_dagster_home_a1b2c3"
     with _daemon(project, instance, project):
         for folder in (project, project / "src" / "defs"):
-            assert running_place(folder) == Place(instance, project, project)
+            assert running_place(folder) == InstancePlace(instance, project, project)
         assert running_place(project.parent) is None
     assert running_place(project) is None
 
@@ -69,16 +69,16 @@ def test_a_dev_whose_folder_was_deleted_hides_no_other(project: Path) -> None:
     lost, instance = project / ".tmp_dagster_home_lost", project / ".tmp_dagster_home_a1b2c3"
     with _daemon(project, lost, project), _daemon(project, instance, project):
         lost.rmdir()
-        assert running_place(project) == Place(instance, project, project)
+        assert running_place(project) == InstancePlace(instance, project, project)
     with _daemon(project, instance, project), _daemon(project, lost, project):
         lost.rmdir()
-        assert running_place(project) == Place(instance, project, project)
+        assert running_place(project) == InstancePlace(instance, project, project)
 
 
 def test_the_dagster_home_of_a_running_dev_is_found_wherever_it_was_set(project: Path, tmp_path: Path) -> None:
     home = tmp_path / "instance"
     with _daemon(project, home, home, home):
-        assert running_place(project / "src") == Place(home, home, project)
+        assert running_place(project / "src") == InstancePlace(home, home, project)
 
 
 def test_a_dev_of_the_workspace_runs_its_projects_and_the_project_s_own_comes_first(
@@ -87,10 +87,10 @@ def test_a_dev_of_the_workspace_runs_its_projects_and_the_project_s_own_comes_fi
     (tmp_path / "dg.toml").write_text('directory_type = "workspace"\n')
     workspace, home = tmp_path.resolve(), tmp_path / "instance"
     with _daemon(workspace, home, home, home):
-        assert running_place(project) == Place(home, home, workspace)
+        assert running_place(project) == InstancePlace(home, home, workspace)
         inner = project / ".tmp_dagster_home_inner"
         with _daemon(project, inner, project):
-            assert running_place(project) == Place(inner, project, project)
+            assert running_place(project) == InstancePlace(inner, project, project)
 
 
 def test_a_folder_that_is_no_project_has_no_instance_of_its_own(project: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_folder_that_is_no_project_has_no_instance_of_its_own(project: Path, t
 def test_runs_are_kept_in_the_place_that_is_given(pipeline: Pipeline, corpus: Path, project: Path) -> None:
     instance = project / ".tmp_dagster_home_a1b2c3"
     instance.mkdir()
-    place = Place(instance, project, project)
+    place = InstancePlace(instance, project, project)
     assert may_have_started_runs(pipeline.settings, place)
     assert ingest(pipeline, [str(corpus)], place=place).loaded == 3
     assert not may_have_started_runs(pipeline.settings, place)
@@ -121,5 +121,5 @@ def test_storage_that_the_project_s_dagster_yaml_names_is_used(
     (project / "dagster.yaml").write_text(f"storage:\n  sqlite:\n    base_dir: '{elsewhere}'\n")
     instance = project / ".tmp_dagster_home_a1b2c3"
     instance.mkdir()
-    assert ingest(pipeline, [str(corpus)], place=Place(instance, project, project)).loaded == 3
+    assert ingest(pipeline, [str(corpus)], place=InstancePlace(instance, project, project)).loaded == 3
     assert (elsewhere / "history" / "runs.db").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store import schema
-from vector_pipeline.store.clashes import _created
+from vector_pipeline.store.clashes import created_names
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.spaces import open_space
 from vector_pipeline_tests.support.corpus import load, scalar
@@ -100,7 +100,8 @@ def test_an_upgrade_refuses_what_stands_where_its_new_tables_go(database: Databa
 
 
 def test_every_object_that_migrations_create_is_looked_for(database: Database) -> None:
-    relations, functions, _ = _created(schema._files().values())
+    files = list(schema._files().values())
+    relations, functions = created_names(files, "TABLE", "VIEW"), created_names(files, "FUNCTION")
     with database.connect() as connection:
         made = {name for (name,) in connection.execute(OBJECTS).fetchall()} - {"vector_pipeline_migrations"}
         query = (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vector_pipeline.text.context import MAX_CONTEXT_CHARACTERS, MAX_TITLE_CHARACTERS, Context, context_of
+from vector_pipeline.text.context import MAX_CHARACTERS, Context, context_of
 
 HEADINGS = {"headings": ["Leave", "Carer's leave"]}
 TABLE = {"table_header": "| 이름 | 날짜 |"}
@@ -37,6 +37,6 @@ def test_no_context_is_long_or_empty_lines(
     kind: Context, source: str, title: str, headings: list[str], header: str
 ) -> None:
     context = context_of(kind, source, {"title": title}, {"headings": headings, "table_header": header.strip()})
-    assert len(context) <= 2 * MAX_CONTEXT_CHARACTERS + MAX_TITLE_CHARACTERS + 3
+    assert len(context) <= MAX_CHARACTERS
     assert context == "" or context.endswith("\n")
     assert all(line.strip() for line in context.splitlines())

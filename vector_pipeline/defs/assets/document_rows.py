@@ -1,5 +1,7 @@
 """`document_rows`: load the chunks of an arrival into the table (the batched insert)."""
 
+from dataclasses import dataclass
+
 import dagster as dg
 import pyarrow as pa
 
@@ -40,26 +42,36 @@ def build_document_rows(opening: Opening) -> dg.AssetsDefinition:
     def document_rows(context: dg.AssetExecutionContext, chunks: pa.RecordBatchReader) -> dg.MaterializeResult[None]:
         with work_on(context, opening.names) as work:
             result = load_arrival(work.pipeline, work.arrival, from_reader(chunks, ChunkRow))
-            pending, rows, states, progress = _close(work, result)
+            closed = _close(work, result)
         opening.finished(result)
         context.log.info(
             f"{counted(result.loaded, 'file')} loaded, {counted(result.rows, 'row')}, {result.deleted:,} deleted"
         )
-        if progress is not None:
-            context.log.info(f"in all {progress}")
-        return dg.MaterializeResult(metadata=_metadata(result, states, pending, rows))
+        if closed.progress is not None:
+            context.log.info(f"in all {closed.progress}")
+        return dg.MaterializeResult(metadata=_metadata(result, closed))
 
     return document_rows
 
 
-def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.FileState], LoadProgress | None]:
-    """Close the arrival, or record why files are still pending.
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """The state after the load of an arrival."""
 
-    Returns the number of pending files, the number of rows in the table, the states of the arrival's files, and how far
-    the load of all arrivals is.
-    """
+    pending: int
+    """The number of the arrival's files that are still pending."""
+    rows: int
+    """The number of rows in the table."""
+    states: list[manifest.FileState]
+    """Those of the arrival's files."""
+    progress: LoadProgress | None
+    """How far the load of all arrivals is."""
 
-    def close(connection: Connection) -> tuple[int, int, list[manifest.FileState], LoadProgress | None]:
+
+def _close(work: Work, result: LoadResult) -> _Closed:
+    """Close the arrival, or record why files are still pending."""
+
+    def close(connection: Connection) -> _Closed:
         manifest.note_rejections(connection, work.arrival, work.pipeline.fingerprints.rejecting)
         pending = manifest.finish_attempt(connection, work.arrival)
         if pending:
@@ -68,27 +80,25 @@ def _close(work: Work, result: LoadResult) -> tuple[int, int, list[manifest.File
         states = manifest.files_with_status(
             connection, "pending", "rejected", "loaded", "deleted", arrival=work.arrival, limit=2_000
         )
-        return pending, count_rows(connection, CHUNKS), states, load_progress(connection)
+        return _Closed(pending, count_rows(connection, CHUNKS), states, load_progress(connection))
 
     return repeated(work.pipeline.database, "document rows", close)
 
 
-def _metadata(
-    result: LoadResult, states: list[manifest.FileState], pending: int, rows: int
-) -> dict[str, dg.MetadataValue]:
+def _metadata(result: LoadResult, closed: _Closed) -> dict[str, dg.MetadataValue]:
     # Files that need attention come first, because long tables are cut.
     order = {"rejected": 0, "pending": 1, "deleted": 2, "loaded": 3}
     outcomes = [
         (s.path, s.status, s.error or result.pending.get(s.path, ""))
-        for s in sorted(states, key=lambda s: (order[s.status], s.path))
+        for s in sorted(closed.states, key=lambda s: (order[s.status], s.path))
     ]
     return {
         "dagster/partition_row_count": dg.MetadataValue.int(result.rows),
-        "dagster/row_count": dg.MetadataValue.int(rows),
+        "dagster/row_count": dg.MetadataValue.int(closed.rows),
         "files_loaded": dg.MetadataValue.int(result.loaded),
         "files_deleted": dg.MetadataValue.int(result.deleted),
-        "files_pending": dg.MetadataValue.int(pending),
-        "files_rejected": dg.MetadataValue.int(sum(s.status == "rejected" for s in states)),
+        "files_pending": dg.MetadataValue.int(closed.pending),
+        "files_rejected": dg.MetadataValue.int(sum(s.status == "rejected" for s in closed.states)),
         "rows_deleted": dg.MetadataValue.int(result.deleted_rows),
         "rows_written": dg.MetadataValue.int(result.written),
         "files": outcome_table(outcomes),

@@ -49,7 +49,7 @@ class Figures:
         return found
 
 
-Place = tuple[str, int]
+ChunkKey = tuple[str, int]
 """A chunk: the id of its document, and its index there."""
 
 
@@ -58,7 +58,7 @@ class Wanted:
     """A question, and the part of its answers in each chunk."""
 
     question: GoldenQuestion
-    shares: dict[Place, float]
+    shares: dict[ChunkKey, float]
 
 
 def evaluate(
@@ -122,7 +122,7 @@ def _figures(
     k: int,
     space: str | None,
 ) -> Figures:
-    def search(text: str) -> list[Place]:
+    def search(text: str) -> list[ChunkKey]:
         question = question_of(text, k, mode=mode, source=None, root=None, where=None, context=0)
         found = answer(pipeline, connection, vectors, question, space=space)
         return [(result.document_id, result.chunk_index) for result in found]
@@ -130,7 +130,7 @@ def _figures(
     return measure(wanted, search, k)
 
 
-def measure(wanted: Iterable[Wanted], search: Callable[[str], Sequence[Place]], k: int) -> Figures:
+def measure(wanted: Iterable[Wanted], search: Callable[[str], Sequence[ChunkKey]], k: int) -> Figures:
     """The figures of any search that takes a question and returns k chunks, best first."""
     figures = Figures()
     for one in wanted:

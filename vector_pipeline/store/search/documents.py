@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.manifest import known_roots, source_key, states_of
-from vector_pipeline.store.search.results import joined
+from vector_pipeline.store.search.results import PlacedChunk, joined
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class LoadedDocument:
     """A loaded document. `characters` is the end of its last chunk."""
 
     source_key: bytes
@@ -40,27 +39,13 @@ class DocumentText:
     """Where the rest begins; None if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A chunk with its place in its document."""
-
-    root: str
-    source: str
-    document_id: str
-    chunk_index: int
-    start_char: int
-    end_char: int
-    page_content: str
-    metadata: dict[str, Any]
-
-
-def find_documents(connection: Connection, document_id: str, root: str | None = None) -> list[Document]:
+def find_documents(connection: Connection, document_id: str, root: str | None = None) -> list[LoadedDocument]:
     """The documents with an id, one for each root that has one, in the order of the roots.
 
     An id that no file spells so finds one that looks the same, as Korean names of macOS (NFD) do.
     """
     # Postgres stores neither NUL nor characters that UTF-8 cannot encode.
-    if "\0" in document_id or any("\ud800" <= sign <= "\udfff" for sign in document_id):
+    if "\0" in document_id or any("\ud800" <= character <= "\udfff" for character in document_id):
         return []
     roots = [root] if root is not None else known_roots(connection)
     paths = _possible_paths(document_id)
@@ -78,12 +63,12 @@ def find_documents(connection: Connection, document_id: str, root: str | None = 
 
 
 def _possible_paths(document_id: str) -> list[str]:
-    """The paths that an id may begin with: `path`, or `path#record`, where both may hold further signs `#`."""
-    marks = [place for place, sign in enumerate(document_id) if sign == "#"]
+    """The paths that an id may begin with: `path`, or `path#record`, where both may contain more `#`."""
+    marks = [place for place, character in enumerate(document_id) if character == "#"]
     return [document_id, *(document_id[:mark] for mark in reversed(marks))]
 
 
-def _loaded(connection: Connection, keys: Sequence[object], document_ids: Sequence[str]) -> list[Document]:
+def _loaded(connection: Connection, keys: Sequence[object], document_ids: Sequence[str]) -> list[LoadedDocument]:
     rows = connection.execute(
         "SELECT c.source_key, f.root, c.source, c.document_id, pg_catalog.count(*), pg_catalog.max(c.end_char) "
         "FROM unnest(%s::uuid[], %s::text[]) AS u (source_key, document_id) "
@@ -91,10 +76,10 @@ def _loaded(connection: Connection, keys: Sequence[object], document_ids: Sequen
         "GROUP BY 1, 2, 3, 4 ORDER BY f.root, c.document_id",
         (list(keys), list(document_ids)),
     )
-    return [Document(*row) for row in rows]
+    return [LoadedDocument(*row) for row in rows]
 
 
-def read_text(connection: Connection, document: Document, start: int, characters: int | None) -> DocumentText:
+def read_text(connection: Connection, document: LoadedDocument, start: int, characters: int | None) -> DocumentText:
     """The text of a document from a place on: `characters` of it, or all if that is None.
 
     No chunk holds the white space between chunks; it becomes the same number of characters.
@@ -119,11 +104,11 @@ def read_text(connection: Connection, document: Document, start: int, characters
     )
 
 
-def chunks_between(connection: Connection, document: Document, first: int, last: int) -> list[Chunk]:
+def chunks_between(connection: Connection, document: LoadedDocument, first: int, last: int) -> list[PlacedChunk]:
     """The chunks of a document from one index to another, both included, in order."""
     rows = connection.execute(
         "SELECT chunk_index, start_char, end_char, page_content, metadata FROM placed_chunks "
         "WHERE source_key = %s AND document_id = %s AND chunk_index BETWEEN %s AND %s ORDER BY chunk_index",
         (document.source_key, document.document_id, first, last),
     )
-    return [Chunk(document.root, document.source, document.document_id, *row) for row in rows]
+    return [PlacedChunk(document.root, document.source, document.document_id, *row) for row in rows]

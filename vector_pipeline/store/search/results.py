@@ -17,8 +17,8 @@ MAX_COPIES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResult:
-    """A chunk that a search found. Offsets count characters of the document's text."""
+class PlacedChunk:
+    """A chunk with its place in its document. Offsets count characters of the document's text."""
 
     root: str
     source: str
@@ -28,6 +28,12 @@ class SearchResult:
     end_char: int
     page_content: str
     metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(PlacedChunk):
+    """A chunk that a search found."""
+
     score: float
     """Higher is better. Scores are comparable within one search."""
     distance: float | None = None
