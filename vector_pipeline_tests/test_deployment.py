@@ -193,6 +193,7 @@ def test_the_build_sees_what_it_needs_and_no_more(dockerfile: str, project: dict
     assert seen == needed
 
 
+@pytest.mark.slow
 def test_the_instance_of_the_image_is_dagsters_with_a_container_for_each_run(
     tmp_path: Path, fresh_database_url: str, monkeypatch: pytest.MonkeyPatch, services: dict[str, dict[str, Any]]
 ) -> None:

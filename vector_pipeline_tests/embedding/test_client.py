@@ -85,6 +85,7 @@ def test_a_spoilt_answer_is_asked_for_again(fault: Fault) -> None:
     assert usage.requests > 20
 
 
+@pytest.mark.slow
 def test_a_request_that_hangs_is_sent_again_after_the_timeout() -> None:
     with serve(ServerConfig(faults={"hang": 0.25}, hang_seconds=20, seed=2)) as server:
         answers, _ = embed_batches(server, [many(2, n * 2) for n in range(6)], timeout_seconds=0.5)
@@ -327,6 +328,7 @@ def test_requests_are_taken_only_when_there_is_room_for_them() -> None:
     assert max(ahead) <= 5
 
 
+@pytest.mark.slow
 def test_nothing_new_is_sent_while_answers_cannot_be_stored() -> None:
     with serve(ServerConfig(tokens_per_minute=100_000_000)) as server:
         sent_meanwhile = 0
@@ -399,6 +401,7 @@ def test_a_failure_is_raised_even_while_the_maker_of_requests_waits_for_somethin
     release.set()
 
 
+@pytest.mark.slow
 def test_a_server_that_states_no_limits_gets_as_many_requests_as_it_can_work_on() -> None:
     quiet = ServerConfig(latency=0.03, parallel=6, sends_headers=False)
     with serve(quiet) as server:
@@ -406,6 +409,7 @@ def test_a_server_that_states_no_limits_gets_as_many_requests_as_it_can_work_on(
         assert 6 <= server.seen.most_in_flight <= 16
 
 
+@pytest.mark.slow
 def test_a_server_that_works_on_one_request_at_a_time_is_not_buried() -> None:
     """Thirty-two requests in the queue of a slow server would all time out."""
     with serve(ServerConfig(latency=0.02, parallel=1, sends_headers=False)) as server:
@@ -443,6 +447,7 @@ def test_progress_tells_what_was_used_against_the_limit() -> None:
     assert lines[-1].startswith("6 texts embedded in 2 requests")
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_in_drops_ends_with_the_timeout() -> None:
     with serve(ServerConfig(faults={"drip": 0.3}, seed=2)) as server:
         answers, _ = embed_batches(server, [many(2, n * 2) for n in range(6)], timeout_seconds=0.5)
@@ -450,6 +455,7 @@ def test_an_answer_that_comes_in_drops_ends_with_the_timeout() -> None:
     assert sum(len(answer.inputs) for answer in answers) == 12
 
 
+@pytest.mark.slow
 def test_what_is_no_answer_and_billed_is_not_asked_for_until_the_time_is_over() -> None:
     with serve(ServerConfig(faults={"missing": 1.0})) as server:
         with pytest.raises(ProviderUnavailable, match=r"answered 5 times .*1 vectors for 2 inputs"):
@@ -469,6 +475,7 @@ def test_a_text_whose_vector_is_useless_is_rejected_and_the_others_are_paid_once
     assert "zero" in answer.rejected[asked[20].content_hash]
 
 
+@pytest.mark.slow
 def test_a_server_whose_vectors_are_all_useless_rejects_no_text() -> None:
     """A word that is asked for as a probe gets a useless vector as well."""
     with serve(ServerConfig(useless_word="")) as server:
@@ -522,6 +529,7 @@ def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key: str) -
     assert key[3:8] not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 413, 422, 429, 500])
 @pytest.mark.parametrize("padding", [0, 285])
 def test_a_server_that_repeats_the_key_does_not_bring_it_into_an_error(status: int, padding: int) -> None:
@@ -569,6 +577,7 @@ def test_why_nobody_can_be_reached_is_told() -> None:
         embed(server, many(1), retry_seconds=0.2)
 
 
+@pytest.mark.slow
 def test_answers_that_come_faster_than_they_are_stored_do_not_pile_up() -> None:
     in_hand = most = stored = 0
     with serve(ServerConfig(tokens_per_minute=100_000_000)) as server:
@@ -596,6 +605,7 @@ def test_answers_that_come_faster_than_they_are_stored_do_not_pile_up() -> None:
     assert MAX_UNDELIVERED <= most <= 8 + MAX_UNDELIVERED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("poison", "place"), [*((poison, 20) for poison in get_args(Poison)), ("500", 0), ("drop", 40)])
 def test_a_text_that_a_server_fails_for_each_time_is_rejected_and_the_others_are_embedded(
     poison: Poison, place: int
@@ -612,6 +622,7 @@ def test_a_text_that_a_server_fails_for_each_time_is_rejected_and_the_others_are
     assert_right(answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("poison", ["500", "403", "null", "NaN"])
 def test_a_lone_text_that_a_server_fails_for_is_told_from_a_server_that_is_down(poison: Poison) -> None:
     with serve(ServerConfig(poison_word="poison", poison=poison)) as server:
@@ -629,6 +640,7 @@ def test_a_text_is_rejected_when_the_time_is_over_and_a_word_is_answered() -> No
     assert (len(answer.inputs), len(answer.rejected)) == (8, 1)
 
 
+@pytest.mark.slow
 def test_a_server_that_often_fails_rejects_no_text() -> None:
     with serve(ServerConfig(faults={"500": 0.5}, seed=5)) as server:
         answers, _ = embed_batches(server, [many(8, n * 8) for n in range(10)], retry_seconds=60.0)
@@ -636,6 +648,7 @@ def test_a_server_that_often_fails_rejects_no_text() -> None:
     assert not [key for answer in answers for key in answer.rejected]
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_down_in_the_middle_rejects_no_text() -> None:
     with serve() as server:
 

@@ -26,6 +26,8 @@ from vector_pipeline_tests.support.asking import assert_right, config, embed, ma
 from vector_pipeline_tests.support.openai_server import RunningServer, serve
 from vector_pipeline_tests.support.openai_server.embedding import vector_of
 
+pytestmark = pytest.mark.slow
+
 Speak = Callable[[socket.socket, bytes], None]
 
 

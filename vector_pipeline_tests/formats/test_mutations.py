@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import time
 
+import pytest
+
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.pool import ReaderLimits, ReaderPool
 from vector_pipeline.formats.reading import read_file
@@ -21,6 +23,7 @@ def test_every_sound_file_is_read() -> None:
             assert list(read_file(pool, io.BytesIO(data), name, ReaderOptions())), name
 
 
+@pytest.mark.slow
 def test_every_damaged_file_is_loaded_or_rejected_within_its_limits() -> None:
     reasons: set[str] = set()
     loaded = 0

@@ -17,6 +17,8 @@ from vector_pipeline.formats.pool import ReaderLimits, ReaderPool
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = Kind("hostile", (), "vector_pipeline_tests.formats.hostile:read_hostile")
 MEMORY = 200_000_000
 

@@ -101,6 +101,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path) if request.param == "folder" else str(request.getfixturevalue("bucket"))
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_said_in_a_line(base: str) -> None:
     StageFiles(base).write("chunks", "a", chunks())
     assert read_all(base) == 500

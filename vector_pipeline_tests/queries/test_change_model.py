@@ -26,6 +26,8 @@ from vector_pipeline_tests.support.corpus import embed, load
 from vector_pipeline_tests.support.openai_server import serve
 from vector_pipeline_tests.support.pipelines import Ingest
 
+pytestmark = pytest.mark.slow
+
 WORDS = "bees bread cabbage dogs engines ferries garlic hammers ink jackets kites lemons".split()
 
 

@@ -18,6 +18,8 @@ from vector_pipeline.store.search.hybrid import Mode
 from vector_pipeline.store.search.results import SearchResult
 from vector_pipeline_tests.support.pipelines import Ingest
 
+pytestmark = pytest.mark.slow
+
 PAGES = {
     "leave/연차.md": "# 연차 휴가\n\n연차휴가는 일 년에 열다섯 일입니다. 회원은 누구나 쓸 수 있습니다.",
     "leave/days.md": "# Leave\n\nEmployees take fifteen days of leave a year. Unused days lapse in March.",

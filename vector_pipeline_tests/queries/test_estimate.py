@@ -13,6 +13,7 @@ from vector_pipeline.settings import Settings
 from vector_pipeline_tests.support.pipelines import Ingest
 
 
+@pytest.mark.slow
 def test_it_foretells_what_ingest_takes_and_then_only_the_change(pipeline: Pipeline, corpus: Path, run: Ingest) -> None:
     (corpus / "copy.txt").write_text((corpus / "bees.txt").read_text())
     foretold = estimate(pipeline, str(corpus))

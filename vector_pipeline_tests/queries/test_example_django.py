@@ -14,6 +14,8 @@ import pytest
 
 from vector_pipeline_tests.support.pipelines import Ingest
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 
 PROJECT = """

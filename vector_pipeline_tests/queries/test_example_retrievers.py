@@ -14,6 +14,8 @@ from vector_pipeline import Corpus
 from vector_pipeline.settings import Settings
 from vector_pipeline_tests.support.pipelines import Ingest
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = [("how is the honey made", "bees.txt"), ("김치는 언제 익나요?", "김치.txt")]
 
 

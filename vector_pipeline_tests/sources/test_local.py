@@ -139,6 +139,7 @@ def test_what_takes_the_place_of_a_listed_file_is_neither_waited_for_nor_read(tm
     server.close()
 
 
+@pytest.mark.slow
 def test_no_link_that_comes_and_goes_leads_out(tmp_path: Path) -> None:
     """A process exchanges a folder of the source with a link to one outside, as fast as it can."""
     root, outside = tmp_path / "root", tmp_path / "outside"

@@ -40,6 +40,7 @@ def test_a_bucket_is_listed_read_and_seen_to_change(bucket: str) -> None:
         source.open("김치.txt")
 
 
+@pytest.mark.slow
 def test_each_key_of_a_bucket_is_a_file_of_its_own(bucket: str, database: Database) -> None:
     keys = [
         "a.txt",
@@ -99,6 +100,7 @@ _INFOS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(st.dictionaries(st.one_of(_NAMES.map("root/".__add__), _NAMES, st.just("root")), _INFOS, max_size=8))
 def test_no_entry_of_a_listing_ends_a_scan_or_takes_another_along(database: Database, entries: dict[str, Any]) -> None:

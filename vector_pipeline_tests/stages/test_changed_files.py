@@ -49,6 +49,7 @@ def test_a_file_that_is_what_it_was_causes_no_arrival(database: Database, folder
     assert [(result.unchanged, result.arrivals) for result in found] == [(1, [])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["of_an_editor.txt~", ".hidden.txt", ".git/index", "picture.png", "gone.txt"])
 def test_what_is_none_of_the_sources_files_is_passed_by(database: Database, folder: Path, name: str) -> None:
     if name == "picture.png":
@@ -98,6 +99,7 @@ def of_a_kind_that_is_not_read(folder: Path) -> str:
     return "bees.txt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [delete, rename, new_folder, replace_by_link, behind_a_link, leave_out, elsewhere, of_a_kind_that_is_not_read],

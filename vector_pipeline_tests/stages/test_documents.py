@@ -97,6 +97,7 @@ def test_a_broken_record_at_the_end_rejects_the_whole_file(database: Database, f
     assert f"line {records + 1}" in outcome.rejected["a.jsonl"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_large_file_is_read_whole(database: Database, folder: Path, packed: bool) -> None:
     """It goes through a temporary file, as does a packed one, whose size says nothing of what is in it."""

@@ -32,6 +32,8 @@ from vector_pipeline_tests.support.dev import wait_for
 from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 from vector_pipeline_tests.support.sleeper import ARRIVAL, ROLE, text_of
 
+pytestmark = pytest.mark.slow
+
 FILES = ("a", "b", "c")
 
 

@@ -83,6 +83,7 @@ CREATE TRIGGER refuse BEFORE {operation} ON {table} FOR EACH ROW EXECUTE FUNCTIO
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "column", "operation"),
     [
@@ -116,6 +117,7 @@ WRITING = (
 )
 
 
+@pytest.mark.slow
 def test_no_transaction_is_open_while_the_api_works(tmp_path: Path, fresh_database_url: str) -> None:
     inputs = many(30)
     with serve(ServerConfig(latency=1.0)) as server:

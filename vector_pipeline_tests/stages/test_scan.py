@@ -193,6 +193,7 @@ class Ahead:
         raise FileNotFoundError(path)
 
 
+@pytest.mark.slow
 def test_where_a_stores_clock_is_ahead_two_scans_decide_what_is_quiet(database: Database) -> None:
     options = ScanOptions(quiet_seconds=0.3)
     assert scan(database, Ahead(), options).waiting == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ def _back(connection: Connection, array: Array, element: str = "a") -> list[obje
     return [row[0] for row in connection.execute(f"SELECT {element} FROM unnest(%s) AS a".encode(), (array,))]
 
 
+@pytest.mark.slow
 def test_arrays_come_back_as_they_were(database: Database) -> None:
     with database.connect() as connection:
 

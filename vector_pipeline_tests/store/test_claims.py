@@ -8,6 +8,8 @@ from vector_pipeline.store.claims import Claims
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline_tests.support.corpus import hash_of
 
+pytestmark = pytest.mark.slow
+
 ONE, TWO, THREE = hash_of("one"), hash_of("two"), hash_of("three")
 
 

@@ -14,6 +14,8 @@ from vector_pipeline.store.connection import Database
 from vector_pipeline.store.spaces import open_space
 from vector_pipeline_tests.support.corpus import load, scalar
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1"
 
 

@@ -69,6 +69,7 @@ def test_variables_of_libpq_change_nothing_of_what_is_stored(
     assert stored == "도서관은 아홉 시에 엽니다. 🍞".encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_KR"])
 def test_a_database_of_another_encoding_is_refused(fresh_database_url: str, encoding: str) -> None:
     with psycopg.connect(fresh_database_url, autocommit=True) as admin:
@@ -97,6 +98,7 @@ def test_variables_of_libpq_do_not_reach_the_embedded_server(
             assert scalar(connection, "SELECT current_user") == connection.info.user
 
 
+@pytest.mark.slow
 def test_a_session_that_says_nothing_is_not_ended(fresh_database_url: str) -> None:
     _set(fresh_database_url, "DATABASE {}", "idle_session_timeout", "200ms")
     with Database(fresh_database_url).connect() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 
+import pytest
 from psycopg import sql
 
 from vector_pipeline.store import manifest
@@ -17,6 +18,8 @@ from vector_pipeline.store.space import active_space
 from vector_pipeline.store.spaces import drop_space, start_space
 from vector_pipeline.store.sweep import sweep
 from vector_pipeline_tests.support.corpus import embed, key_of, load, own, scalar
+
+pytestmark = pytest.mark.slow
 
 
 def assert_right(connection: Connection) -> None:

@@ -31,6 +31,8 @@ from vector_pipeline.store.sweep import sweep
 from vector_pipeline_tests.support.addresses import as_role
 from vector_pipeline_tests.support.corpus import embed, load, own, scalar, vectors_of
 
+pytestmark = pytest.mark.slow
+
 STORE = Path(vector_pipeline.store.__file__).parent
 
 # What looks like a call in SQL and is none: syntax, types, names of columns in a list.

@@ -27,6 +27,7 @@ def test_few_vectors_get_no_index_and_leave_landing(database: Database, connecti
     assert (report.indexed, report.vectors, report.landing, report.moved) == (False, 20, 0, 20)
 
 
+@pytest.mark.slow
 def test_an_index_is_built_fed_and_built_anew(database: Database, connection: Connection) -> None:
     load(connection, "A1", {"a.txt": _texts(0, 300)})
     (first,) = maintain_index(database, worth=100)
@@ -56,6 +57,7 @@ DEPENDENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DEPENDENTS)
 def test_what_somebody_built_on_the_view_keeps_standing(database: Database, connection: Connection, kind: str) -> None:
     load(connection, "A1", {"a.txt": _texts(0, 200)})
@@ -71,6 +73,7 @@ def test_landing_takes_no_room_once_it_was_brought_under_the_index(database: Dat
     assert scalar(connection, f"SELECT pg_relation_size('{space_of(connection).landing}')") == 0
 
 
+@pytest.mark.slow
 def test_an_index_full_of_holes_is_built_anew(database: Database, connection: Connection) -> None:
     load(connection, "A1", {"a.txt": _texts(0, 2_000)})
     (full,) = maintain_index(database, worth=100)
@@ -119,6 +122,7 @@ def test_what_an_interrupted_build_left_is_replaced(database: Database, connecti
     assert scalar(connection, f"SELECT to_regclass('{space_of(connection).embeddings}_new')") is None
 
 
+@pytest.mark.slow
 def test_searches_and_loads_go_on_while_the_index_is_built_and_fed(database: Database, connection: Connection) -> None:
     load(connection, "A1", {"a.txt": _texts(0, 400)})
     stop, failures = threading.Event(), list[str]()
@@ -163,6 +167,7 @@ GRANTS: dict[str, tuple[LiteralString, LiteralString]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", GRANTS)
 def test_grants_on_the_view_survive_a_new_index(database: Database, connection: Connection, to: str) -> None:
     grant, kept = GRANTS[to]

@@ -17,6 +17,8 @@ from vector_pipeline.store.run_locks import RunLocks
 from vector_pipeline_tests.support.corpus import embed, hash_of, key_of, load, own, scalar
 from vector_pipeline_tests.support.proxy import Fate, Proxy, proxy_to
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [f"text {n}, and some more words" for n in range(40)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.locks import alive, in_progress
 from vector_pipeline.store.run_locks import RunLocks
@@ -16,6 +18,7 @@ def test_what_is_held_is_seen_and_given_back(database: Database) -> None:
         assert in_progress(connection, ["20261125T000000Z-001"]) == set()
 
 
+@pytest.mark.slow
 def test_locks_are_taken_again_where_the_connection_was_lost(database: Database) -> None:
     with RunLocks(database, "lost", look_every_seconds=0.1) as locks, database.connect() as connection:
         locks.hold_run("run")

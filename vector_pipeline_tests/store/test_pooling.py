@@ -9,6 +9,8 @@ from vector_pipeline.store.connection import Database
 from vector_pipeline.store.schema import migrate
 from vector_pipeline_tests.support.pooler import pooler
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_proxy_that_pools_transactions_is_refused(fresh_database_url: str) -> None:
     with (

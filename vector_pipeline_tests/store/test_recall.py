@@ -14,6 +14,8 @@ from vector_pipeline.store.spaces import start_space
 from vector_pipeline.store.sweep import sweep
 from vector_pipeline_tests.support.corpus import embed, load, space_of
 
+pytestmark = pytest.mark.slow
+
 
 def texts(start: int, end: int) -> list[str]:
     return [f"text {number}" for number in range(start, end)]

@@ -149,6 +149,7 @@ def test_readers_see_a_file_as_it_was_or_as_it_is_while_two_runs_reload_the_same
     assert failures == []
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(versions=st.lists(st.lists(st.sampled_from("abcdefg"), max_size=8), min_size=1, max_size=4))
 def test_after_any_edits_the_table_holds_the_last_version(connection: Connection, versions: list[list[str]]) -> None:

@@ -48,6 +48,7 @@ def tenant(fresh_database_url: str) -> Iterator[Database]:
         admin.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
+@pytest.mark.slow
 def test_a_role_that_owns_only_its_schema_can_do_everything(tenant: Database) -> None:
     assert schema.migrate(tenant) == sorted(schema._files())
     assert schema.migrate(tenant) == []

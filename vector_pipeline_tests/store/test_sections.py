@@ -123,6 +123,7 @@ def test_a_paragraph_replaced_by_one_as_long_writes_that_row_alone(connection: C
     assert {text for text in after if after[text] != before.get(text)} == {"text 30"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

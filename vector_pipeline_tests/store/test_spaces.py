@@ -100,6 +100,7 @@ def test_a_view_of_somebody_elses_stands_in_the_way_and_is_named(connection: Con
     assert active.model == "test-model"
 
 
+@pytest.mark.slow
 def test_a_load_and_a_switch_at_once_leave_no_row_without_a_vector(database: Database, connection: Connection) -> None:
     """The switch looks for missing vectors where no load can add a text meanwhile."""
     load(connection, "A1", {"a.txt": ["one"]})
@@ -126,6 +127,7 @@ def test_a_load_and_a_switch_at_once_leave_no_row_without_a_vector(database: Dat
     assert scalar(connection, "SELECT count(*) FROM document_chunks") == 2
 
 
+@pytest.mark.slow
 def test_a_reader_in_a_long_transaction_delays_a_switch_and_does_not_fail_it(
     database: Database, connection: Connection
 ) -> None:

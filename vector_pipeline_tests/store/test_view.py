@@ -77,6 +77,7 @@ def test_row_policies_hold_in_a_search_by_the_reader(
     assert {source for (source,) in found} == {"open.txt"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [16, 24])
 def test_options_owner_and_grants_outlive_a_switch(
     database: Database, connection: Connection, reader: Database, dimensions: int
@@ -152,6 +153,7 @@ ORDER BY 1, 2
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [16, 24])
 def test_triggers_rules_comments_and_defaults_of_users_outlive_a_switch(
     database: Database, connection: Connection, reader: Database, dimensions: int

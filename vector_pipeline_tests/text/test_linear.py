@@ -16,6 +16,8 @@ from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline.text.readers import READERS, ReaderOptions, read_documents
 from vector_pipeline_tests.support.growing_files import GROWING
 
+pytestmark = pytest.mark.slow
+
 TOKENIZER = tokenizer_for("text-embedding-3-small")
 BYTES = 16 * 1024
 DOCUMENTS = 3

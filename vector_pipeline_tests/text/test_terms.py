@@ -112,6 +112,7 @@ def test_a_stem_is_a_beginning_of_its_word_but_for_a_last_letter(word: str) -> N
     assert word.startswith(found) or (found[-1] == "i" and word.startswith(found[:-1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "aB", "a-", "a.", "가", "ไ", "é", '"', "_", "a가"])
 def test_a_text_without_a_break_is_cut_in_time_linear_to_its_length(unit: str) -> None:
     def seconds(length: int) -> float:

@@ -30,6 +30,7 @@ def test_a_pacer_may_be_used_by_one_event_loop_after_another() -> None:
         asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_search_overtakes_those_who_wait() -> None:
     pacer = LocalPacer(Limits(60_000))
 
@@ -59,6 +60,7 @@ def test_a_wait_until_tomorrow_ends_the_run_instead() -> None:
         asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_waiting_that_is_cancelled_lets_the_next_one_through() -> None:
     pacer = LocalPacer(Limits(6_000_000))
 

@@ -203,6 +203,7 @@ def test_its_own_limits_are_held_and_its_errors_understood(server: Server) -> No
         assert "secret-of-lexis" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_its_vectors_are_stored_by_the_stage(server: Server, tmp_path: Path, fresh_database_url: str) -> None:
     settings = Settings.of(
         home=tmp_path,

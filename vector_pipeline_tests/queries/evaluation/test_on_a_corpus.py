@@ -20,6 +20,7 @@ GOLDEN = """{"question": "what do bees make?", "source": "bees.txt", "answer": "
 """
 
 
+@pytest.mark.slow
 def test_a_golden_set_is_measured_and_may_refuse_a_switch(
     pipeline: Pipeline, corpus: Path, run: Ingest, tmp_path: Path
 ) -> None:

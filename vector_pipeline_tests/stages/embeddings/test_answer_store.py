@@ -28,6 +28,8 @@ from vector_pipeline_tests.support.openai_server import RunningServer, ServerCon
 from vector_pipeline_tests.support.plans import billed, embed, missing, opened
 from vector_pipeline_tests.support.proxy import Fate, proxy_to
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def away(url: str) -> Iterator[None]:

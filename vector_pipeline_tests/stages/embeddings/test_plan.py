@@ -22,6 +22,7 @@ from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 from vector_pipeline_tests.support.plans import billed, embed, missing, opened
 
 
+@pytest.mark.slow
 def test_a_plan_is_sent_in_its_requests_without_the_texts_that_have_a_vector(
     tmp_path: Path, fresh_database_url: str
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_result_that_the_caller_gave_says_what_was_paid_before_an_error(
     assert result.seconds > 0
 
 
+@pytest.mark.slow
 def test_two_runs_that_want_the_same_texts_pay_for_them_once(tmp_path: Path, fresh_database_url: str) -> None:
     asked = many(200)
     start = threading.Barrier(2)
@@ -116,6 +118,7 @@ def test_two_runs_that_want_the_same_texts_pay_for_them_once(tmp_path: Path, fre
         assert sum(result.stored for result in results) == 200
 
 
+@pytest.mark.slow
 def test_a_plan_made_before_a_model_had_a_space_is_sent_once_another_run_made_it(
     tmp_path: Path, fresh_database_url: str
 ) -> None:
@@ -155,6 +158,7 @@ def test_only_the_first_text_of_an_unknown_model_is_not_sent_in_a_batch(tmp_path
         assert result.stopped == "59 texts wait for answers of batches; a later run loads their files"
 
 
+@pytest.mark.slow
 def test_a_text_that_was_refused_before_there_was_a_space_is_not_sent_again(
     tmp_path: Path, fresh_database_url: str
 ) -> None:

@@ -26,6 +26,8 @@ from vector_pipeline_tests.support.disks import fill, small_file_system
 from vector_pipeline_tests.support.openai_server import serve
 from vector_pipeline_tests.support.plans import embed, missing, opened
 
+pytestmark = pytest.mark.slow
+
 SPACE = "text-embedding-3-small"
 """The model's name, as before its first answer."""
 KEYS = np.frombuffer(b"".join(i.content_hash for i in many(2)), dtype="V16")

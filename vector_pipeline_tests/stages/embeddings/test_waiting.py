@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from vector_pipeline.embedding.pacing.limits import Limits
 from vector_pipeline.stages.embeddings.waiting import Rarely, Waiting
 from vector_pipeline.store.connection import Database
@@ -31,6 +33,7 @@ def test_lines_come_less_and_less_often() -> None:
     assert rarely.is_due()
 
 
+@pytest.mark.slow
 def test_nothing_is_said_while_answers_come_and_the_reason_when_none_does() -> None:
     lines: list[str] = []
     with Waiting(lines.append, lambda: "the account asked to wait", first_seconds=0.4) as waiting:

@@ -69,6 +69,7 @@ def assert_exact(connection: Connection, texts: Sequence[str]) -> None:
             assert top == pytest.approx(sorted(expected.values(), reverse=True)[:10], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_scores_are_the_textbooks_landed_or_in_segments(database: Database, connection: Connection) -> None:
     texts = corpus(2_400)
     load(connection, "A1", {"a.txt": texts[:1_200]})
@@ -111,6 +112,7 @@ def test_an_edit_lands_one_text(connection: Connection) -> None:
     assert scalar(connection, "SELECT count(*) FROM lexical_landing") == 101
 
 
+@pytest.mark.slow
 def test_texts_that_nothing_refers_to_go_with_a_merge(database: Database, connection: Connection) -> None:
     texts = corpus(3_000)
     load(connection, "A1", {"a.txt": texts[:1_500], "b.txt": texts[1_500:]})
@@ -164,6 +166,7 @@ def test_a_text_that_two_loads_brought_at_once_is_ranked_once(connection: Connec
     assert_exact(connection, texts)
 
 
+@pytest.mark.slow
 def test_chunks_from_before_the_index_are_cut_by_the_next_run(database: Database, connection: Connection) -> None:
     texts = corpus(2_500)
     load(connection, "A1", {"a.txt": texts})

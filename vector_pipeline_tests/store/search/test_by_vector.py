@@ -58,6 +58,7 @@ def test_both_places_of_a_text_are_found_where_there_is_room(connection: Connect
     assert [r.source for r in search(connection, _query("same"), 5)] == ["a.txt", "b.txt"]
 
 
+@pytest.mark.slow
 def test_a_hundred_are_found_where_nine_of_ten_vectors_are_unreferenced(
     connection: Connection, sparse: list[str]
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_hundred_are_found_where_nine_of_ten_vectors_are_unreferenced(
     assert [r.distance for r in results] == sorted(r.distance or 0 for r in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["owner", "reader"])
 def test_plain_sql_finds_a_hundred_by_the_index(
     database: Database, connection: Connection, sparse: list[str], role: str
@@ -85,6 +87,7 @@ def test_plain_sql_finds_a_hundred_by_the_index(
         assert len(found) == 100
 
 
+@pytest.mark.slow
 def test_a_glob_over_sources_leaves_k_results(connection: Connection, sparse: list[str]) -> None:
     results = search(connection, _query("question"), 30, source="3/*")
     assert {r.source for r in results} == {"3/file.txt"}
@@ -99,6 +102,7 @@ def test_a_filter_on_metadata(connection: Connection) -> None:
     assert (result.page_content, result.metadata) == ("one", {"lang": "ko"})
 
 
+@pytest.mark.slow
 def test_what_has_just_landed_is_found_beside_what_is_indexed(connection: Connection, sparse: list[str]) -> None:
     load(connection, "A2", {"new.txt": ["just landed"]})
     assert search(connection, _query("just landed"), 1)[0].source == "new.txt"
@@ -129,6 +133,7 @@ def test_a_table_that_was_never_filled_says_what_to_do(connection: Connection) -
         search(connection, _query("x"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("glob", "pattern"),
     [("docs/*.md", "docs/%.md"), ("a_b%c?", "a\\_b\\%c_"), ("**/x", "%/x"), ("back\\slash", "back\\\\slash")],

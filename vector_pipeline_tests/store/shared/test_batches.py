@@ -20,6 +20,8 @@ from vector_pipeline_tests.support.asking import config, inputs, many
 from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
 from vector_pipeline_tests.support.openai_server.embedding import vector_of
 
+pytestmark = pytest.mark.slow
+
 SPACE = "small_1536"
 
 

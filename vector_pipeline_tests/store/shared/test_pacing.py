@@ -15,6 +15,8 @@ from vector_pipeline.store.shared.pacing import PostgresPacer
 from vector_pipeline_tests.support.asking import config, embed_batches, many
 from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 
+pytestmark = pytest.mark.slow
+
 FULL = RateHeaders(6_000_000, 6_000_000, 6_000, 6_000)
 
 

@@ -29,6 +29,7 @@ def test_another_day_does_not_count(database: Database) -> None:
         assert spending.spent_today(connection) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_day_is_utcs_whatever_the_sessions_zone(database: Database) -> None:
     with database.connect() as connection:
         for zone in ("Pacific/Kiritimati", "Pacific/Niue"):

@@ -130,6 +130,7 @@ def test_text_longer_than_a_block_is_whole(text: str) -> None:
     assert decode(text.encode()).text == text
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_sentences_shuffled_are_read_right_or_rejected(data: st.DataObject) -> None:
     language = data.draw(st.sampled_from(LANGUAGES))
