@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 
 test: lint types floors covered
 
-# The same without the tests that start Dagster, kill servers or take seconds each: under a minute.
+# The same without the tests that start Dagster, kill servers or take a second or more: a minute and a half on two cores.
 quick: lint types floors
 	@$(MAKE) --no-print-directory unit PYTEST_ARGS='-m "not slow" -q $(PYTEST_ARGS)'
 

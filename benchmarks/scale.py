@@ -1,10 +1,10 @@
 """What the whole costs at several sizes: the first load by stage, changes, a tick, `status`, searches, memory and disk.
 
-    python benchmarks/scale.py [--chunks 10000 100000] [--repeats 3]
+    python benchmarks/scale.py [--chunks 10000 100000] [--repeats 3] [--keep FOLDER]
 
 Each size has a home of its own with an embedded server and the embedded model. Commands run as a user runs them, in
 processes of their own. Their time includes the start of Python; memory is the peak of the largest process. Ticks and
-searches run in this process. A file has 20 paragraphs of 60 to 180 words, drawn by Zipf's law from 50,000 made-up words,
+searches run in this process. A file has 20 paragraphs of 50 to 110 words, drawn by Zipf's law from 50,000 made-up words,
 and each paragraph is a chunk. Prints the tables of docs/benchmarks/scale.md.
 """
 
@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +61,16 @@ class Row:
     chunks: int
     figures: dict[str, str] = field(default_factory=dict)
 
+    def add(self, name: str, figure: str) -> None:
+        """Keep a figure, and print it at once: a large size takes hours."""
+        self.figures[name] = figure
+        print(f"{self.chunks:,} chunks: {name}: {figure}", file=sys.stderr, flush=True)
+
+    def add_all(self, figures: Mapping[str, str]) -> None:
+        """Keep several figures."""
+        for name, figure in figures.items():
+            self.add(name, figure)
+
 
 class Writer:
     """Makes paragraphs of made-up words."""
@@ -75,7 +84,7 @@ class Writer:
 
     def paragraph(self) -> str:
         """A paragraph that no other is equal to."""
-        drawn = np.searchsorted(self._cumulative, self._random.random(int(self._random.integers(60, 181))))
+        drawn = np.searchsorted(self._cumulative, self._random.random(int(self._random.integers(50, 111))))
         return " ".join(self.words[place] for place in drawn)
 
     def question(self) -> str:
@@ -206,40 +215,61 @@ def sizes(connection: Connection, settings: Settings) -> dict[str, str]:
     return found
 
 
-def measure(chunks: int, repeats: int) -> Row:
-    """All figures of one size."""
-    row = Row(chunks)
+@contextmanager
+def place_of(chunks: int, keep: Path | None) -> Iterator[Path]:
+    """A folder for one size: of `keep` if it is given, otherwise one that is removed at the end."""
+    if keep is not None:
+        place = keep / f"{chunks}"
+        place.mkdir(parents=True)
+        yield place
+        return
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        place.chmod(0o755)
+        place.chmod(0o755)  # under root the embedded server belongs to another user
+        yield place
+
+
+def measure(chunks: int, repeats: int, keep: Path | None) -> Row:
+    """All figures of one size."""
+    row = Row(chunks)
+    with place_of(chunks, keep) as place:
         corpora = Corpora(place, chunks)
         # Between commands the server stays, as it does while `dev` or a service uses it.
         with open_pipeline(corpora.settings) as pipeline:
-            seconds, report = corpora.run("ingest")
-            row.figures["first load, s"] = f"{seconds:.1f}"
-            row.figures["first load, chunks a second"] = f"{report['chunks'] / seconds:,.0f}"
-            for stage, spent in stage_seconds(corpora.settings).items():
-                row.figures[f"of it {stage}, s"] = f"{spent:.1f}"
-
-            def repeated(action: Callable[[int], object], *arguments: str) -> str:
-                times = []
-                for number in range(repeats):
-                    action(number)
-                    times.append(corpora.run(*arguments)[0])
-                return f"{statistics.median(times):.2f}"
-
-            row.figures["nothing changed, s"] = repeated(lambda _: None, "ingest")
-            row.figures["one paragraph edited, s"] = repeated(lambda n: edit(corpora, n), "ingest")
-            row.figures["one file deleted, s"] = repeated(lambda n: corpora.path(n + repeats).unlink(), "ingest")
-            row.figures["`status`, s"] = repeated(lambda _: None, "status")
-            row.figures["a tick, s"] = f"{tick_seconds(corpora.settings):.2f}"
+            measure_load(row, corpora)
+            measure_changes(row, corpora, repeats)
+            row.add("a tick, s", f"{tick_seconds(corpora.settings):.2f}")
             questions = [corpora.writer.question() for _ in range(QUESTIONS)]
-            row.figures |= search_times(corpora.settings, questions)
+            row.add_all(search_times(corpora.settings, questions))
             with pipeline.database.connect() as connection:
-                row.figures |= sizes(connection, corpora.settings)
-        row.figures["peak memory of a process, MiB"] = f"{corpora.peak.bytes / 2**20:,.0f}"
-        shutil.rmtree(corpora.folder)
+                row.add_all(sizes(connection, corpora.settings))
+        row.add("peak memory of a process, MiB", f"{corpora.peak.bytes / 2**20:,.0f}")
     return row
+
+
+def measure_load(row: Row, corpora: Corpora) -> None:
+    """The first load, by stage."""
+    seconds, report = corpora.run("ingest")
+    row.add("first load, s", f"{seconds:.1f}")
+    row.add("first load, chunks a second", f"{report['chunks'] / seconds:,.0f}")
+    for stage, spent in stage_seconds(corpora.settings).items():
+        row.add(f"of it {stage}, s", f"{spent:.1f}")
+
+
+def measure_changes(row: Row, corpora: Corpora, repeats: int) -> None:
+    """The medians of runs that change little or nothing."""
+
+    def repeated(action: Callable[[int], object], *arguments: str) -> str:
+        times = []
+        for number in range(repeats):
+            action(number)
+            times.append(corpora.run(*arguments)[0])
+        return f"{statistics.median(times):.2f}"
+
+    row.add("nothing changed, s", repeated(lambda _: None, "ingest"))
+    row.add("one paragraph edited, s", repeated(lambda number: edit(corpora, number), "ingest"))
+    row.add("one file deleted, s", repeated(lambda number: corpora.path(number + repeats).unlink(), "ingest"))
+    row.add("`status`, s", repeated(lambda _: None, "status"))
 
 
 def edit(corpora: Corpora, number: int) -> None:
@@ -255,9 +285,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep each size's home and texts in FOLDER")
     arguments = parser.parse_args()
     logging.getLogger("dagster").setLevel(logging.WARNING)
-    rows = [measure(chunks, arguments.repeats) for chunks in arguments.chunks]
+    rows = [measure(chunks, arguments.repeats, arguments.keep) for chunks in arguments.chunks]
     print(f"| | {' | '.join(f'{row.chunks:,} chunks' for row in rows)} |")
     print(f"| --- | {' | '.join('---:' for _ in rows)} |")
     for name in dict.fromkeys(name for row in rows for name in row.figures):

@@ -21,6 +21,7 @@ from vector_pipeline.store.grants import grant, grants_of
 from vector_pipeline.store.index_build import Progress, create_index, shown
 from vector_pipeline.store.locks import try_lock_index
 from vector_pipeline.store.recall import measure_recall, note_arrivals
+from vector_pipeline.store.reclaim import reclaim
 from vector_pipeline.store.sizes import bytes_on_disk
 from vector_pipeline.store.space import WORTH_AN_INDEX, Space, active_space, count_vectors, list_spaces
 from vector_pipeline.store.spaces import run_exclusively
@@ -116,10 +117,8 @@ def _maintain(
         moved = _move(connection, space)
     if moved > MANY * stored:
         connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(space.embeddings)))
-    if moved:
-        # Every search reads the whole landing table, and without VACUUM also the room of the rows that were moved.
-        connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(space.landing)))
     stored, landing = count_vectors(connection, space.embeddings), count_vectors(connection, space.landing)
+    reclaim(connection, space.landing, landing, log)
     report = IndexReport(
         space.name,
         vectors=stored + landing,

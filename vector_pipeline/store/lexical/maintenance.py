@@ -17,6 +17,7 @@ from vector_pipeline.store.lexical.segments import (
     merge_segments,
 )
 from vector_pipeline.store.locks import Lock, lock_in_transaction, try_lock_index
+from vector_pipeline.store.reclaim import reclaim
 from vector_pipeline.store.sizes import bytes_on_disk
 
 # Fewer landed texts than this are read completely in a millisecond or two, so they need no segment.
@@ -63,9 +64,7 @@ def maintain_lexical(database: Database, *, log: Callable[[str], None] = lambda 
             flushed += flush_landing(connection)
             log(f"{flushed:,} landed texts turned into segments of the lexical index")
         merged = _merge(connection, log)
-        if flushed:
-            # Every search reads the whole landing table, and without VACUUM also the room of the rows that left it.
-            connection.execute("VACUUM lexical_landing")
+        reclaim(connection, "lexical_landing", count_landing(connection), log)
         if flushed or merged:
             for table in ("lexical_texts", "lexical_postings"):
                 connection.execute(f"VACUUM ANALYZE {table}")
