@@ -75,12 +75,13 @@ class Row:
 class Writer:
     """Makes paragraphs of made-up words."""
 
-    def __init__(self) -> None:
+    def __init__(self, draw: int) -> None:
         self._random = np.random.default_rng(SEED)
         letters = self._random.integers(0, 26, (VOCABULARY, 9)).astype(np.uint8) + ord("a")
         self.words = [row[: 3 + i % 7].tobytes().decode() for i, row in enumerate(letters)]
         weights = 1 / (np.arange(VOCABULARY) + 2.7)
         self._cumulative = np.cumsum(weights / weights.sum())
+        self._random = np.random.default_rng((SEED, draw))
 
     def paragraph(self) -> str:
         """A paragraph that no other is equal to."""
@@ -126,11 +127,12 @@ class Corpora:
 
     def __init__(self, place: Path, chunks: int) -> None:
         self.folder, self.home = place / "texts", place / "home"
-        self.writer = Writer()
+        self.is_new = not self.folder.exists()
+        self.writer = Writer(0 if self.is_new else time.time_ns())
         self.peak = Peak()
         self.files = chunks // CHUNKS_PER_FILE
         self.settings = Settings.of(home=self.home, source=str(self.folder), chunk_strategy="paragraph")
-        for number in range(self.files):
+        for number in range(self.files if self.is_new else 0):
             path = self.path(number)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("\n\n".join(self.writer.paragraph() for _ in range(CHUNKS_PER_FILE)))
@@ -220,7 +222,7 @@ def place_of(chunks: int, keep: Path | None) -> Iterator[Path]:
     """A folder for one size: of `keep` if it is given, otherwise one that is removed at the end."""
     if keep is not None:
         place = keep / f"{chunks}"
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         yield place
         return
     with tempfile.TemporaryDirectory() as name:
@@ -236,7 +238,8 @@ def measure(chunks: int, repeats: int, keep: Path | None) -> Row:
         corpora = Corpora(place, chunks)
         # Between commands the server stays, as it does while `dev` or a service uses it.
         with open_pipeline(corpora.settings) as pipeline:
-            measure_load(row, corpora)
+            if corpora.is_new:
+                measure_load(row, corpora)
             measure_changes(row, corpora, repeats)
             row.add("a tick, s", f"{tick_seconds(corpora.settings):.2f}")
             questions = [corpora.writer.question() for _ in range(QUESTIONS)]
@@ -268,7 +271,7 @@ def measure_changes(row: Row, corpora: Corpora, repeats: int) -> None:
 
     row.add("nothing changed, s", repeated(lambda _: None, "ingest"))
     row.add("one paragraph edited, s", repeated(lambda number: edit(corpora, number), "ingest"))
-    row.add("one file deleted, s", repeated(lambda number: corpora.path(number + repeats).unlink(), "ingest"))
+    row.add("one file deleted, s", repeated(lambda _: delete(corpora), "ingest"))
     row.add("`status`, s", repeated(lambda _: None, "status"))
 
 
@@ -280,12 +283,22 @@ def edit(corpora: Corpora, number: int) -> None:
     path.write_text("\n\n".join(paragraphs))
 
 
+def delete(corpora: Corpora) -> None:
+    """Remove the last file that is left."""
+    max(corpora.folder.rglob("*.txt")).unlink()
+
+
 def main() -> None:
     """Measure each size and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep each size's home and texts in FOLDER")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="keep each size's home and texts in FOLDER; a size that is there is not loaded again",
+    )
     arguments = parser.parse_args()
     logging.getLogger("dagster").setLevel(logging.WARNING)
     rows = [measure(chunks, arguments.repeats, arguments.keep) for chunks in arguments.chunks]
