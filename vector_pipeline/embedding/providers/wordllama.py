@@ -16,8 +16,6 @@ DIMENSIONS = 256
 
 # Texts are split into tokens in groups of this many characters: a call costs more than the tokens of a short text.
 GROUP_CHARACTERS = 16 * 1024
-# Token vectors are added in groups of this many: 1 MB, which stays in a core's cache and is given back by malloc.
-GROUP_TOKENS = 1_024
 
 
 class WordLlamaModel:
@@ -50,37 +48,31 @@ class WordLlamaModel:
     def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Vectors:
         """Vectors of unit length, shape (len(texts), 256), float32; the same for each purpose.
 
-        This function sums over the concatenated tokens of all texts. The library's own function pads all texts to the
-        longest one, which takes gigabytes for one long text among short ones.
+        This function sums over one text at a time, so that the vectors of its tokens stay in a core's cache. The
+        library's own function pads all texts to the longest one, which takes gigabytes for one long text among short
+        ones.
         """
         vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
-        for begin, end in groups([len(text) for text in texts], GROUP_CHARACTERS):
-            found = [e.ids for e in self._model.tokenizer.encode_batch(texts[begin:end], add_special_tokens=False)]
-            for first, last in groups([len(ids) for ids in found], GROUP_TOKENS):
-                self._add(found[first:last], vectors[begin + first : begin + last])
+        for begin, end in groups(texts, GROUP_CHARACTERS):
+            found = self._model.tokenizer.encode_batch(texts[begin:end], add_special_tokens=False)
+            for row, encoding in zip(vectors[begin:end], found, strict=True):
+                tokens = np.asarray(encoding.ids, dtype=np.int64)
+                # "clip" is the fastest mode; every token has a row.
+                self._model.embedding.take(tokens, axis=0, mode="clip").sum(axis=0, out=row)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         # A text without any known token has no direction. It gets one, because no search finds a zero vector.
         vectors[lengths[:, 0] == 0, 0] = 1.0
         lengths[lengths == 0] = 1.0
         return np.asarray(vectors / lengths, dtype=np.float32)
 
-    def _add(self, texts: Sequence[Sequence[int]], vectors: Vectors) -> None:
-        """Set each row of `vectors`, shape (len(texts), 256), to the sum of the vectors of a text's tokens."""
-        counts = np.array([len(ids) for ids in texts])
-        full = np.flatnonzero(counts)
-        if full.size:
-            tokens = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in texts])
-            table = self._model.embedding[np.minimum(tokens, len(self._model.embedding) - 1)]
-            vectors[full] = np.add.reduceat(table, (np.cumsum(counts) - counts)[full], axis=0)
 
-
-def groups(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of places whose sizes add up to at most `limit`; each has at least one place."""
+def groups(texts: Sequence[str], characters: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of texts that have at most so many characters together; each has at least one text."""
     begin = total = 0
-    for place, size in enumerate(sizes):
-        if place > begin and total + size > limit:
+    for place, text in enumerate(texts):
+        if place > begin and total + len(text) > characters:
             yield begin, place
             begin, total = place, 0
-        total += size
-    if begin < len(sizes):
-        yield begin, len(sizes)
+        total += len(text)
+    if begin < len(texts):
+        yield begin, len(texts)
