@@ -103,6 +103,7 @@ def split(text: str) -> tuple[dict[str, Any], str, int]:
 
 
 def _parsed(matter: str) -> dict[Any, Any]:
+    matter = _with_whole_characters(matter)
     _check(matter)
     try:
         value = yaml.load(matter, _Loader)
@@ -113,6 +114,41 @@ def _parsed(matter: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
         raise Unstorable("is no mapping")
     return value
+
+
+# The escapes of halves of characters, as JSON writes characters beyond 16 bits: "\ud83d\ude00". The others are
+# matched to be passed over: in "\\ud83d" the backslash is the escaped character.
+_ESCAPE = regex.compile(
+    r"\\(?:(?:u|U0000)([dD][89abAB][0-9a-fA-F]{2})\\(?:u|U0000)([dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|((?:u|U0000)[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    regex.DOTALL,
+)
+_HALF = regex.compile(r"\\(u|U0000)[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def _with_whole_characters(matter: str) -> str:
+    """YAML whose quoted scalars have one escape for a character that is written as two halves, as JSON requires.
+
+    libyaml refuses halves. One without the other becomes an escaped NUL, which `storable` removes and counts.
+    """
+    if _HALF.search(matter) is None:
+        return matter
+    # With other escapes of the same length, to find the scalars that have escapes.
+    readable = _HALF.sub(r"\\\g<1>0041", matter)
+    parts, done = [], 0
+    for event in yaml.parse(readable, _SAFE):
+        begin, end = event.start_mark, event.end_mark
+        if isinstance(event, yaml.ScalarEvent) and event.style == '"' and begin is not None and end is not None:
+            parts += [matter[done : begin.index], _ESCAPE.sub(_whole, matter[begin.index : end.index])]
+            done = end.index
+    return "".join(parts) + matter[done:]
+
+
+def _whole(escape: regex.Match[str]) -> str:
+    first, second, alone = escape.groups()
+    if first:
+        return f"\\U{0x10000 + (int(first, 16) - 0xD800) * 0x400 + int(second, 16) - 0xDC00:08X}"
+    return r"\0" if alone else escape[0]
 
 
 def _check(matter: str) -> None:

@@ -140,7 +140,8 @@ def test_front_matter_keeps_what_json_can_hold() -> None:
     }
     assert metadata["matter-date.md"] == {"date": "2026-02-31"}
     assert metadata["matter-crlf.md"] == {"title": "T"}
-    text = {"laughs", "merges", "recursive", "deep", "deeper", "list", "broken", "python", "long", "open", "surrogates"}
+    assert metadata["matter-surrogates.md"] == {"title": "😀  ", "characters_removed": 2}
+    text = {"laughs", "merges", "recursive", "deep", "deeper", "list", "broken", "python", "long", "open"}
     for name in text:
         document = _read(f"matter-{name}.md", AWFUL[f"matter-{name}.md"].content)[0]
         assert (dict(document.metadata), document.text[:3]) == ({}, "---")
@@ -223,6 +224,37 @@ The shop is open."""
     for broken in ("a: 1\na: 2", "1: x\n'1': y"):
         text = f"---\n{broken}\n---\nText"
         assert (_read("a.md", text.encode())[0].text, _read("a.md", text.encode())[0].metadata) == (text, {})
+
+
+@pytest.mark.parametrize(
+    ("matter", "metadata"),
+    [
+        (r'{"title": "\ud83d\uDE00 a", "\ud83d\ude00": ["x\ud83d\ude00"]}', {"title": "😀 a", "😀": ["x😀"]}),
+        (r'title: "a\ud83d\ude00\ud83c\udf0a"', {"title": "a😀🌊"}),
+        (r'title: "\U0000d83d\U0000de00"', {"title": "😀"}),
+        (r'title: "half \ud83d, \ude00\ud83d"', {"title": "half , ", "characters_removed": 3}),
+        # Only quoted scalars have escapes, and a backslash may be one.
+        (r"title: \ud83d\ude00", {"title": r"\ud83d\ude00"}),
+        (r"title: '\ud83d\ude00'", {"title": r"\ud83d\ude00"}),
+        (r'title: "\\ud83d\\ude00"', {"title": r"\ud83d\ude00"}),
+        (r'title: "\\\ud83d\ude00"', {"title": "\\😀"}),
+        ('a: 한😀 # "\\ud83d\nb: "\\ud83d\n  \\ude00"', {"a": "한😀", "b": " ", "characters_removed": 2}),
+        ('a: |\n  "\\ud83d\\ude00"\nb: "\\ud83d\\ude00"', {"a": '"\\ud83d\\ude00"\n', "b": "😀"}),
+    ],
+)
+def test_halves_of_characters_in_front_matter_become_one(matter: str, metadata: dict[str, object]) -> None:
+    document = _read("a.md", f"---\n{matter}\n---\nText".encode())[0]
+    assert (document.text, document.metadata) == ("Text", metadata)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(st.characters(codec=None), max_size=20), max_size=4))
+def test_json_between_the_marks_of_front_matter_is_read_as_json(fields: dict[str, str]) -> None:
+    fields = {f"k{clean(key)[0]}": value for key, value in fields.items()}
+    # YAML wants the one control character escaped that JSON need not escape.
+    matter = json.dumps(fields).replace("/", r"\/").replace("\x7f", r"\u007f")
+    document = _read("a.md", f"---\n{matter}\n---\nText".encode())[0]
+    found = {key: value for key, value in document.metadata.items() if key.startswith("k")}
+    assert found == {key: clean(value)[0] for key, value in fields.items()}
 
 
 @given(st.dictionaries(st.text(max_size=8), st.from_regex(r"[-+]?[0-9._:eExo]{1,12}|[A-Za-z~]{1,5}", fullmatch=True)))
