@@ -93,6 +93,11 @@ for _name, _part in {
     "lines of code": "<div>x</div>",
     "readings": "<ruby>x<rt>y</ruby>",
     "formulas": "<math><mi>x</mi></math>",
+    "formulas that nest": "<math><mfrac><mi>x</mi><msup>",
+    "drawings": "<svg><g><text>x</text>",
+    "exponents": "1<sup>2</sup>",
+    "exponents that nest": "1<sup>2",
+    "visible in invisible": "<p style='visibility:hidden'>x<b style='visibility:visible'>y</b>",
     "shadows": "<a-b><template shadowrootmode=open>x<slot></slot></template>y</a-b>",
     "shadows that nest": "<a-b><template shadowrootmode=open>x",
     "templates": "<template>",
@@ -115,6 +120,10 @@ for _name, _part in {
     _text(f"{_name}.html", _part, begin="<body>x")
 
 _text("lines of code in one.html", "<span style='display:block'>x</span>", begin="<pre>", end="</pre>")
+_text("declarations.html", "display:(';", begin='<p style="', end='">x</p>')
+_text("open brackets.html", "(", begin='<p style="display:', end='">x</p>')
+_text("open comments.html", "/*", begin='<p style="display:', end='">x</p>')
+_text("parts of one formula.html", "<mo>(</mo><mi>x</mi>", begin="<math>", end="</math>")
 _text("headings in one.html", "<b>x", begin="<h1>")
 
 

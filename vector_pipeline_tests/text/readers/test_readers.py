@@ -315,8 +315,8 @@ def test_html_is_what_a_browser_shows() -> None:
       <table><tr><td><td></tr></table><h2><div>Block</div>s in a heading</h2></body>"""
     assert _read("a.html", page.encode())[0].text.split("\n\n") == [
         "found",
-        "E=mc2 a",
-        "E=mc2 b",
+        "E=mc^2 a",
+        "E=mc^2 b",
         "shown",
         "東京(とうきょう)に行［い］く",
         "OK Cancel",
