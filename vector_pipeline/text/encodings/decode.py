@@ -95,7 +95,7 @@ class TextStream:
     def lines(self) -> Iterator[str]:
         r"""Yield the lines with their ends (\n, \r\n or \r). Raises FileRejected, which names the line."""
         unfinished: list[str] = []
-        for text in self._blocks():
+        for text in self.blocks():
             first, *others = io.StringIO(text, newline="")
             unfinished.append(first)
             if not first.endswith(("\n", "\r")):
@@ -106,8 +106,8 @@ class TextStream:
         if unfinished:
             yield "".join(unfinished)
 
-    def _blocks(self) -> Iterator[str]:
-        r"""Yield the text in pieces. No piece ends between \r and \n."""
+    def blocks(self) -> Iterator[str]:
+        r"""Yield the text in pieces, of which none ends between \r and \n. Raises FileRejected, which names the line."""
         held = ""
         block = self._stream.read(BLOCK_BYTES)
         while block:

@@ -96,10 +96,10 @@ def split(text: str) -> tuple[dict[str, Any], str, int]:
     if match is None:
         return {}, text, 0
     try:
-        metadata, removed = storable(_parsed(match[1] or ""))
+        stored = storable(_parsed(match[1] or ""))
     except (yaml.YAMLError, Unstorable):
         return {}, text, 0
-    return metadata, text[match.end() :], removed
+    return stored.fields, text[match.end() :], stored.removed
 
 
 def _parsed(matter: str) -> dict[Any, Any]:

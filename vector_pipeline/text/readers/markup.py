@@ -48,8 +48,9 @@ _LABELS = {
 def read_markdown(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """The file as one document. YAML front matter becomes metadata and is not part of the text."""
     decoded = decode(stream.read())
-    metadata, text, removed = front_matter.split(decoded.text)
-    text, inline_data = without_inline_data(text)
+    # Also out of the front matter, which would be too large with a picture.
+    source, inline_data = without_inline_data(decoded.text)
+    metadata, text, removed = front_matter.split(source)
     removed += decoded.removed
     yield document(text, metadata, encoding=decoded.encoding, removed=removed, inline_data=inline_data)
 

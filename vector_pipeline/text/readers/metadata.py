@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vector_pipeline.text.documents import Document, noted, set_apart
 from vector_pipeline.text.encodings.decode import clean
+from vector_pipeline.text.readers.inline_data import without_inline_data
 
 MAX_CHARACTERS = 64 * 1024
 """The most characters of a document's metadata. Every chunk of the document has a copy."""
@@ -29,10 +30,11 @@ def document(
 ) -> Document:
     """A document with its own metadata and notes about how it was read. `text` is clean.
 
-    `inline_data` is the number of embedded files that were left out. Raises Unstorable.
+    `inline_data` is the number of embedded files that were left out of the text. Raises Unstorable.
     """
-    fields, taken_out = storable(metadata)
-    removed += taken_out
+    stored = storable(metadata)
+    removed += stored.removed
+    inline_data += stored.inline_data
     notes: dict[str, Any] = {}
     if encoding != "utf-8":
         notes["encoding"] = encoding
@@ -40,21 +42,29 @@ def document(
         notes["characters_removed"] = removed
     if inline_data:
         notes["inline_data_removed"] = inline_data
-    return Document(text, noted(set_apart(fields), notes), record, encoding, removed)
+    return Document(text, noted(set_apart(stored.fields), notes), record, encoding, removed)
 
 
-def storable(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Metadata as JSON values, and the number of characters removed from it. Values that JSON lacks become text.
+class Storable(NamedTuple):
+    """Metadata as JSON values, the number of characters removed from it, and of embedded files left out of it."""
+
+    fields: dict[str, Any]
+    removed: int
+    inline_data: int
+
+
+def storable(metadata: Mapping[str, Any]) -> Storable:
+    """Metadata as JSON values, without the content of long `data:` URLs. Values that JSON lacks become text.
 
     Raises Unstorable if it is too large or too deeply nested.
     """
     walk = _Walk()
-    return walk.mapping(metadata, 1), walk.removed
+    return Storable(walk.mapping(metadata, 1), walk.removed, walk.inline_data)
 
 
 class _Walk:
     def __init__(self) -> None:
-        self.removed = 0
+        self.removed = self.inline_data = 0
         self.left = MAX_CHARACTERS
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
@@ -87,6 +97,8 @@ class _Walk:
         return self.text(str(value))
 
     def text(self, text: str) -> str:
+        text, inline_data = without_inline_data(text)
+        self.inline_data += inline_data
         self._spend(len(text))
         cleaned, removed = clean(text)
         self.removed += removed

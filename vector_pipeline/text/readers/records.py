@@ -6,10 +6,7 @@ begins.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO
 
 from vector_pipeline.errors import FileRejected
@@ -17,6 +14,7 @@ from vector_pipeline.text.documents import Document
 from vector_pipeline.text.encodings.decode import TextStream, clean
 from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline.text.readers.inline_data import without_inline_data
+from vector_pipeline.text.readers.json_values import elements, parse_line
 from vector_pipeline.text.readers.metadata import Unstorable, document
 
 MAX_ID_CHARACTERS = 1_000
@@ -28,16 +26,15 @@ def read_jsonl(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     records = Records(options, "line")
     for number, line in enumerate(texts.lines(), 1):
         if not line.isspace():
-            value = _parsed(line.rstrip("\r\n"), f"line {number:,} ", one_line=True)
+            value = parse_line(line.rstrip("\r\n"), f"line {number:,} ")
             yield records.document(value, number, number, texts.encoding)
 
 
 def read_json(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """One document per record of a list, or one for a file that is a single record."""
     texts = TextStream(stream)
-    value = _parsed("".join(texts.lines()), "", one_line=False)
     records = Records(options, "record")
-    for number, record in enumerate(value if isinstance(value, list) else [value], 1):
+    for number, record in enumerate(elements(texts.blocks()), 1):
         yield records.document(record, number, number, texts.encoding)
 
 
@@ -132,70 +129,3 @@ class Records:
 def listed(names: Sequence[str]) -> str:
     """The first of some names, for a reason."""
     return ", ".join(f"'{clean(name[:100])[0]}'" for name in names[:8]) or "no fields"
-
-
-class _NotJson(ValueError):
-    """Something that Python's parser accepts but JSON does not have."""
-
-
-def _parsed(text: str, where: str, *, one_line: bool) -> Any:
-    try:
-        return _JSON.decode(text)
-    except json.JSONDecodeError as error:
-        place = f"column {error.colno:,}" if one_line else f"line {error.lineno:,}, column {error.colno:,}"
-        problem = f"is not JSON ({error.msg[0].lower()}{error.msg[1:]} at {place})"
-    except _NotJson as error:
-        problem = str(error)
-    except RecursionError:
-        problem = "nests deeper than can be read"
-    raise FileRejected(f"{where}{problem}; fix it, no record of the file was loaded")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        name = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _NotJson(f"has the field '{clean(name[:100])[0]}' twice in one object")
-    return found
-
-
-def _constant(name: str) -> Any:
-    raise _NotJson(f"is not JSON (it holds {name}; null is what JSON has for it)")
-
-
-def _integer(digits: str) -> int | str:
-    # Beyond 64 bits most JSON readers lose digits. Text keeps all of them.
-    return int(digits) if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits
-
-
-class _Float(float):
-    """A number that Python writes with other digits than the file. Ids use the digits of the file."""
-
-    __slots__ = ("digits",)
-    digits: str
-
-    def __str__(self) -> str:
-        return self.digits
-
-
-def _number(digits: str) -> float | str:
-    value = float(digits)
-    if repr(value) == digits:
-        return value
-    if not math.isfinite(value) or not _is_exact(value, digits):
-        return digits
-    written = _Float(value)
-    written.digits = digits
-    return written
-
-
-def _is_exact(value: float, digits: str) -> bool:
-    """Whether a double equals the number exactly when it is written again."""
-    try:
-        return len(digits) <= MAX_ID_CHARACTERS and Decimal(repr(value)) == Decimal(digits)
-    except InvalidOperation:
-        return False  # the exponent is too large
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer, parse_float=_number)

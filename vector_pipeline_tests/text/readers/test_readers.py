@@ -401,6 +401,23 @@ def test_files_written_into_a_text_are_left_out_and_counted(name: str, written: 
     assert (document.text, document.metadata) == (read, {"inline_data_removed": 1})
 
 
+@pytest.mark.parametrize("times", [1, 20])
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a.md", "---\ncover: data:image/png;base64,{}\nby: Ann\n---\ntext"),
+        ("a.md", '---\nby: Ann\ncover: "data:image/png;base64,{}"\n---\ntext'),
+        ("a.jsonl", '{{"text": "text", "cover": "data:image/png;base64,{}", "by": "Ann"}}'),
+        ("a.json", '[{{"cover": "data:image/png;base64,{}", "by": "Ann", "text": "text"}}]'),
+        ("a.csv", 'text,cover,by\ntext,"data:image/png;base64,{}",Ann\n'),
+    ],
+)
+def test_files_written_into_metadata_are_left_out_and_counted(name: str, written: str, times: int) -> None:
+    (document,) = _read(name, written.format(BLOB * times).encode())
+    expected = {"cover": "data:image/png;base64,", "by": "Ann", "inline_data_removed": 1}
+    assert (document.text, document.metadata) == ("text", expected)
+
+
 def test_base64_over_lines_is_left_out_to_its_end_and_no_further() -> None:
     lines = "\n".join([BLOB[:76]] * 20)
     document = _read("a.md", f'<img src="data:image/png;base64,\n{lines}\nQmCC==">\nProse\nfollows.'.encode())[0]
