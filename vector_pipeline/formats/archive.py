@@ -10,7 +10,7 @@ from typing import BinaryIO
 import regex
 
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.formats.inner import InnerFiles
+from vector_pipeline.formats.inner import InnerFiles, with_reasons
 from vector_pipeline.formats.kinds import kind_of
 from vector_pipeline.formats.packages import PASSWORD, open_package, part
 from vector_pipeline.text.documents import Document
@@ -32,18 +32,18 @@ def read_zip(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     names = _members(archive)
     inner = InnerFiles(options, options.depth)
     shown = _without_ids(names)
+    databases = _databases(names)
     found: list[Document] = []
     for name in names:
-        if kind_of(name) is None or archive.getinfo(name).file_size > options.max_bytes:
+        if kind_of(name) is None or name in databases or archive.getinfo(name).file_size > options.max_bytes:
             continue
         for document in inner.documents(shown[name], part(archive, name)):
             found.append(replace(document, text=_ID.sub("", document.text)) if shown[name] != name else document)
-    if found and inner.not_read:
-        noted = {**found[0].metadata, "files_not_read": inner.not_read, "files_not_read_count": inner.total_not_read}
-        found[0] = replace(found[0], metadata=noted)
-    if not found and inner.not_read:
-        raise FileRejected(f"holds no file that can be read; the first of them: {inner.not_read[0]}")
-    yield from found
+    not_read = inner.take_reasons()
+    if not found and not_read.count:
+        raise FileRejected(f"holds no file that can be read; the first of them: {not_read.first}")
+    for number, document in enumerate(found):
+        yield document if number else with_reasons(document, "files_not_read", not_read)
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:
@@ -64,3 +64,10 @@ def _without_ids(names: list[str]) -> dict[str, str]:
     for name in shown.values():
         counts[name] = counts.get(name, 0) + 1
     return {name: short if counts[short] == 1 else name for name, short in shown.items()}
+
+
+def _databases(names: list[str]) -> set[str]:
+    """The databases of Notion as tables. Their rows are pages in a folder beside them, with the same fields."""
+    folders = {_ID.sub("", name.rpartition("/")[0]) for name in names}
+    tables = {name: name.removesuffix(".csv").removesuffix("_all") for name in names if name.endswith(".csv")}
+    return {name for name, stem in tables.items() if (short := _ID.sub("", stem)) != stem and short in folders}

@@ -26,12 +26,12 @@ _MAX_LETTERS = 60
 _APART = regex.compile(r"(\p{L}+)[-\u2010] (\p{Ll}+)")
 # Bullets of Word's symbol fonts, which are in the private use area.
 _BULLETS = regex.compile(r"[\uF0B7\uF0A7\uF0D8\uF0FC\uF076\uF0A8\uF06C\uF06E\uF071]")
-_PRIVATE = regex.compile(r"[\uE000-\uF8FF\U000F0000-\U000FFFFD]")
-_BROKEN = regex.compile(r"[\uFFFD\uE000-\uF8FF\x00-\x08\x0E-\x1F\x80-\x9F]")
+# Not U+0002, which PDFium writes for a hyphen at the end of a line.
+_BROKEN = regex.compile(r"[\uFFFD\uE000-\uF8FF\x00\x01\x03-\x08\x0E-\x1F\x80-\x9F]")
 _WORD = regex.compile(r"[a-z]{3,}", regex.IGNORECASE)
 _VOWEL = regex.compile(r"[aeiouy]", regex.IGNORECASE)
 
-_BROKEN_SHARE = 0.1
+_BROKEN_SHARE = 0.3
 _VOWEL_SHARE = 0.7
 
 
@@ -62,16 +62,24 @@ def with_words_joined(text: str, broken: set[tuple[str, str]]) -> str:
     return _APART.sub(lambda match: match[1] + match[2] if (match[1], match[2]) in broken else match[0], text)
 
 
-def is_mojibake(text: str, *, suspected: bool = False) -> bool:
-    """Whether text consists of the codes of a font without a map: replacement characters, or unpronounceable words.
+def without_mojibake(text: str) -> tuple[str, int]:
+    """Text without the lines that consist of the codes of a font without a map, and the number of removed letters.
 
-    `suspected` means that the library that read it has doubts. Words of Latin letters without a vowel confirm them.
+    Such lines have many replacement characters, control characters or characters for private use.
     """
-    if _BROKEN.search(text) is not None:
-        visible = sum(not character.isspace() for character in text)
-        if len(_BROKEN.findall(_BULLETS.sub("", text))) > _BROKEN_SHARE * visible:
-            return True
-    if not suspected:
-        return False
+    if _BROKEN.search(text) is None:
+        return text, 0
+    kept, removed = [], 0
+    for line in text.split("\n"):
+        size = len("".join(line.split()))
+        if len(_BROKEN.findall(_BULLETS.sub("", line))) > _BROKEN_SHARE * size:
+            removed += size
+        else:
+            kept.append(line)
+    return "\n".join(kept), removed
+
+
+def is_unpronounceable(text: str) -> bool:
+    """Whether the words of Latin letters mostly have no vowel, as codes of a font without a map look like letters."""
     words = _WORD.findall(text)
     return len(words) >= 10 and sum(bool(_VOWEL.search(word)) for word in words) < _VOWEL_SHARE * len(words)

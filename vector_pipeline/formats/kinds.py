@@ -59,7 +59,7 @@ KINDS: tuple[Kind, ...] = (
     TEXT,
     Kind("code", CODE, by_default=False),
     Kind("data", DATA, version=READERS_VERSION, by_default=False),
-    Kind("pdf", (".pdf",), _HERE + "pdf:read_pdf", packages=("pdf_inspector", "pypdfium2")),
+    Kind("pdf", (".pdf",), _HERE + "pdf:read_pdf", version=2, packages=("pdf_inspector", "pypdfium2")),
     Kind("docx", (".docx", ".docm", ".dotx"), _HERE + "office:read_docx", packages=_OFFICE),
     Kind("pptx", (".pptx", ".pptm", ".ppsx"), _HERE + "office:read_pptx", packages=_OFFICE),
     Kind("xlsx", (".xlsx", ".xlsm", ".xlsb"), _HERE + "sheets:read_workbook", packages=_SHEETS),
@@ -72,12 +72,12 @@ KINDS: tuple[Kind, ...] = (
     Kind("rtf", (".rtf",), _HERE + "office:read_rtf", packages=_OFFICE),
     Kind("hwp", (".hwp",), _HERE + "office:read_hwp", packages=_OFFICE),
     Kind("hwpx", (".hwpx",), _HERE + "office:read_hwpx", packages=_OFFICE),
-    Kind("eml", (".eml",), _HERE + "mail:read_eml", holds_files=True),
-    Kind("mbox", (".mbox",), _HERE + "mail:read_mbox", holds_files=True),
+    Kind("eml", (".eml",), _HERE + "mail:read_eml", version=2, holds_files=True),
+    Kind("mbox", (".mbox",), _HERE + "mail:read_mbox", version=2, holds_files=True),
     Kind("msg", (".msg",), _HERE + "outlook:read_msg", packages=_OFFICE),
     Kind("epub", (".epub",), _HERE + "epub:read_epub"),
     Kind("notebook", (".ipynb",), _HERE + "notebook:read_notebook"),
-    Kind("zip", (".zip",), _HERE + "archive:read_zip", holds_files=True),
+    Kind("zip", (".zip",), _HERE + "archive:read_zip", version=2, holds_files=True),
 )
 """All kinds. If two kinds have the same suffix, the first one counts."""
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import regex
 
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.formats.inner import InnerFiles
+from vector_pipeline.formats.inner import InnerFiles, Reasons, with_reasons
 from vector_pipeline.formats.output import document
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.encodings.decode import decode
@@ -46,9 +46,18 @@ def read_mbox(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     if not starts:
         raise FileRejected("is not a mailbox (no line begins a message with 'From '); save it again, or call it .eml")
     inner = InnerFiles(options, options.depth)
+    found: list[Document] = []
+    not_read = Reasons()
     for number, start in enumerate(starts, 1):
         end = starts[number].start() if number < len(starts) else len(data)
-        yield from _message(_ESCAPED_FROM.sub(rb"\1", data[start.end() : end]), str(number), inner)
+        try:
+            found += _message(_ESCAPED_FROM.sub(rb"\1", data[start.end() : end]), str(number), inner)
+        except FileRejected as rejection:
+            not_read.add(f"message {number}", str(rejection))
+    if not found:
+        raise FileRejected(f"holds no message that can be read; the first of them: {not_read.first}")
+    yield with_reasons(found[0], "messages_not_read", not_read)
+    yield from found[1:]
 
 
 def _message(data: bytes, number: str, inner: InnerFiles) -> Iterator[Document]:
@@ -58,15 +67,14 @@ def _message(data: bytes, number: str, inner: InnerFiles) -> Iterator[Document]:
     name = inner.distinct(name) if number else ""
     body, attachments = _parts(message)
     metadata["attachments"] = [title for title, _ in attachments]
-    before = len(inner.not_read)
+    folder = f"{name}/" if name else ""
     found = [
-        replace(inside, record=f"{name}/{inside.record}" if name else inside.record, metadata=_beside(inside, metadata))
+        replace(inside, metadata=_beside(inside, metadata))
         for title, content in attachments
-        for inside in inner.documents(title, content)
+        for inside in inner.documents(title, content, folder)
     ]
-    if inner.not_read[before:]:
-        metadata["attachments_not_read"] = inner.not_read[before:]
-    yield document(text_of(metadata, body), metadata, record=name)
+    own = document(text_of(metadata, body), metadata, record=name)
+    yield with_reasons(own, "attachments_not_read", inner.take_reasons())
     yield from found
 
 
@@ -103,11 +111,8 @@ def _date(text: str) -> str:
 def _parts(message: EmailMessage) -> tuple[str, list[tuple[str, bytes]]]:
     """The text of a message, and its attachments by their name."""
     texts: list[str] = []
-    pages: list[str] = []
     attachments: list[tuple[str, bytes]] = []
-    for number, part in enumerate(_leaves(message)):
-        if number >= _MAX_PARTS:
-            raise FileRejected(f"has more than {_MAX_PARTS:,} parts; split it, or remove it from the source")
+    for part, has_plain in _leaves(message):
         kind = part.get_content_type()
         name = _file_name(part)
         if kind == "message/rfc822":
@@ -117,22 +122,37 @@ def _parts(message: EmailMessage) -> tuple[str, list[tuple[str, bytes]]]:
                     attachments.append((name or "forwarded message.eml", forwarded.as_bytes()))
         elif name or part.get_content_disposition() == "attachment":
             attachments.append((name or "attachment", _payload(part)))
-        elif kind == "text/html":
-            pages.append(_page(_payload(part)))
-        elif part.get_content_maintype() == "text":
-            texts.append(decode(_payload(part), declared=part.get_content_charset("") or "").text)
-    text = "\n\n".join(filter(str.strip, texts))
-    return text or "\n\n".join(pages), attachments
+        elif kind == "text/plain" or (kind.startswith("text/") and not has_plain):
+            texts.append(_text(part))
+    return "\n\n".join(filter(str.strip, texts)), attachments
 
 
-def _leaves(message: EmailMessage) -> Iterator[EmailMessage]:
-    waiting = [message]
+def _leaves(message: EmailMessage) -> Iterator[tuple[EmailMessage, bool]]:
+    """Yield the parts that have no parts, each with whether it has an alternative as plain text."""
+    waiting = [(message, False)]
+    count = 0
     while waiting:
-        part = waiting.pop()
+        part, has_plain = waiting.pop()
         if part.is_multipart() and part.get_content_type() != "message/rfc822":
-            waiting.extend(reversed(cast(list[EmailMessage], part.get_payload())))
-        else:
-            yield part
+            inside = cast(list[EmailMessage], part.get_payload())
+            if part.get_content_type() == "multipart/alternative":
+                has_plain = has_plain or any(map(_is_plain_text, inside))
+            waiting.extend((child, has_plain) for child in reversed(inside))
+            continue
+        count += 1
+        if count > _MAX_PARTS:
+            raise FileRejected(f"has more than {_MAX_PARTS:,} parts; split it, or remove it from the source")
+        yield part, has_plain
+
+
+def _is_plain_text(part: EmailMessage) -> bool:
+    return part.get_content_type() == "text/plain" and bool(_payload(part).strip())
+
+
+def _text(part: EmailMessage) -> str:
+    if part.get_content_type() == "text/html":
+        return _page(_payload(part))
+    return decode(_payload(part), declared=part.get_content_charset("") or "").text
 
 
 def _file_name(part: EmailMessage) -> str:

@@ -53,7 +53,9 @@ def what_is_lacking(document: Document) -> str:
     """What of a document's file could not be read though the rest was, in words; empty where nothing is lacking."""
     if isinstance(pages := document.metadata.get("pages_without_text"), list) and pages:
         return f"pages without text, which want recognising (OCR): {range_list(pages)}"
-    for name in ("files_not_read", "attachments_not_read"):
+    if isinstance(pages := document.metadata.get("pages_partly_without_text"), list) and pages:
+        return f"pages with lines whose fonts do not define letters, which want recognising (OCR): {range_list(pages)}"
+    for name in ("files_not_read", "attachments_not_read", "messages_not_read"):
         if isinstance(files := document.metadata.get(name), list) and files:
             return f"cannot be read inside it: {'; '.join(map(str, files))}"[:500]
     return ""

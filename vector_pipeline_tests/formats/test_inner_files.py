@@ -150,3 +150,52 @@ def test_a_document_is_read_the_same_inside_a_message_and_alone() -> None:
     _, inside = read(message(attachments={"a.pdf": data}).as_bytes(), "a.eml")
     (alone,) = read(data, "a.pdf")
     assert (inside.text, inside.places) == (alone.text, alone.places)
+
+
+def _box(*messages: EmailMessage | bytes) -> bytes:
+    parts = [m if isinstance(m, bytes) else m.as_bytes() for m in messages]
+    return b"".join(b"From keeper Fri Jan  2 03:04:05 2026\n" + part + b"\n\n" for part in parts)
+
+
+def test_a_message_of_unknown_encoding_is_noted_and_the_others_are_read() -> None:
+    broken = b"Subject: Bad\nContent-Type: text/plain; charset=utf-8\n\n\x80\x81\xfe\xff\x80 bad \x81\x82\n"
+    one, two = read(_box(message("One"), broken, message("Two")), "a.mbox")
+    assert (one.metadata["title"], two.metadata["title"]) == ("One", "Two")
+    (reason,) = one.metadata["messages_not_read"]
+    assert reason.startswith("message 2 ")
+    with pytest.raises(FileRejected, match="holds no message that can be read; the first of them: message 1"):
+        read(_box(broken), "a.mbox")
+
+
+def test_attachments_are_called_by_their_own_message_and_reasons_stand_with_theirs() -> None:
+    scans = {f"{number}.pdf": pdf([[Picture()]]) for number in range(25)}
+    box = _box(message("One", attachments={"a.txt": b"one", **scans}), message("Two", attachments={"a.txt": b"two"}))
+    one, _, two, inside = read(box, "a.mbox")
+    assert (len(one.metadata["attachments_not_read"]), one.metadata["attachments_not_read_count"]) == (20, 25)
+    assert (inside.record, inside.text) == (f"{two.record}/a.txt", "two")
+    assert "attachments_not_read" not in two.metadata
+
+
+def test_a_page_beside_plain_text_is_read_unless_it_is_the_same_message() -> None:
+    both = message()
+    both.add_alternative("<p>The same as a page.</p>", subtype="html")
+    assert "as a page" not in read(both.as_bytes(), "a.eml")[0].text
+    parts = (("plain", "Text of the list."), ("html", "<p>The message itself.</p>"))
+    mixed = "".join(f"--x\nContent-Type: text/{kind}\n\n{text}\n" for kind, text in parts)
+    data = f'Subject: Two parts\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="x"\n\n{mixed}--x--\n'
+    assert read(data.encode(), "a.eml")[0].text == "# Two parts\n\nText of the list.\n\nThe message itself."
+
+
+def test_databases_of_notion_are_read_as_their_pages_and_not_as_tables() -> None:
+    notion = "0123456789abcdef0123456789abcdef"
+    data = package(
+        {
+            f"Tasks {notion}.csv": "Name,Status\nPaint,Done\n",
+            f"Tasks {notion}_all.csv": "Name,Status\nPaint,Done\n",
+            f"Tasks/Paint {notion}.md": "# Paint\n\nStatus: Done",
+            "prices.csv": "text\nIsland 12\n",
+        }
+    )
+    documents = read(data, "a.zip")
+    assert [document.record for document in documents] == ["Tasks/Paint.md", "prices.csv#1"]
+    assert "files_not_read" not in documents[0].metadata

@@ -3,9 +3,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.formats.cleaning import is_mojibake, resolved
+from vector_pipeline.formats.cleaning import is_unpronounceable, resolved, without_mojibake
+from vector_pipeline.formats.pdf_pages import Page, open_pdf, read_page
+from vector_pipeline.formats.structure import with_structure
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_document
 from vector_pipeline.text.chunking.tokens import tokenizer_for
 from vector_pipeline.text.documents import Document, places_of
@@ -38,6 +42,14 @@ def _book(pages: int) -> bytes:
         author="A. Keeper",
         language="en-GB",
     )
+
+
+def _pages_with(data: bytes, marked: dict[int, str]) -> list[Page]:
+    file = open_pdf(data)
+    try:
+        return [read_page(file, number, marked.get(number, ""), suspected=False) for number in range(len(file))]
+    finally:
+        file.close()
 
 
 def test_headings_metadata_and_pages_are_read_and_page_headers_are_not() -> None:
@@ -73,6 +85,37 @@ def test_text_that_one_library_loses_is_taken_from_the_other() -> None:
     assert all(paragraph.split("\n")[-1] in text for paragraph in paragraphs)
 
 
+def test_a_page_of_plain_text_keeps_the_headings_and_tables_that_the_other_library_found() -> None:
+    plain = "Ferries\nThe ferry leaves at noon.\nPlace\nEuro\nIsland 12\nTown 7\nFerries leave."
+    marked = "# Ferries\n\nleaves\n\n| Place | Euro |\n| --- | --- |\n| Island | 12 |\n| Town | 7 |\n\n## Not on it"
+    table = "| Place | Euro |\n| --- | --- |\n| Island | 12 |\n| Town | 7 |"
+    found = with_structure(plain, marked).strip()
+    assert found == f"# Ferries\n\nThe ferry leaves at noon.\n\n{table}\n\nFerries leave."
+    assert with_structure(plain, "# Ferries leave\n\n| 7 |\n| --- |\n| Place |") == plain.replace(
+        "Ferries leave.", "\n# Ferries leave\n"
+    )
+
+
+@given(st.text("ab \n"), st.text("ab# |\n"))
+def test_no_word_of_plain_text_is_lost_for_a_heading(plain: str, marked: str) -> None:
+    headings = "\n".join(line for line in marked.split("\n") if not line.startswith("|"))
+    assert re.findall(r"\w+", with_structure(plain, headings)) == re.findall(r"\w+", plain)
+
+
+def test_a_page_that_a_library_doubts_is_read_with_its_headings() -> None:
+    contents = ["# Contents", *(f"Chapter {number} {'.' * 60} {number}" for number in range(1, 25))]
+    words = page_of(["# Ferries", sentences(1), sentences(2)])
+    text = _read(pdf([words, page_of(contents), words])).text
+    assert "# Contents" in text
+    assert "Chapter 24" in text
+
+
+def test_lines_across_columns_and_sentences_are_no_headings() -> None:
+    data = pdf([page_of(["# Ferries", sentences(1), sentences(2)])])
+    (page,) = _pages_with(data, {0: "# Ferries\n\n## Ferries noon\n\n## The ferry leaves at noon.\n\n## One • two"})
+    assert page.marked == "# Ferries\n\nFerries noon\n\nThe ferry leaves at noon.\n\nOne • two"
+
+
 def test_words_broken_over_lines_are_joined_and_ligatures_resolved() -> None:
     lines = [Line("We repeat the experi-", y=700), Line("ment on the floor.", y=686), Line(WORDS, y=672)]
     assert "We repeat the experiment on the floor" in _read(pdf([lines])).text
@@ -85,10 +128,19 @@ def test_words_broken_over_lines_are_joined_and_ligatures_resolved() -> None:
 
 
 def test_mojibake_of_a_font_without_a_map_is_told_from_text() -> None:
-    assert is_mojibake("\uf0e1\uf0e2\uf0e3 \ufffd\ufffd text")
-    assert not is_mojibake("\uf0b7 one \uf0b7 two \uf0b7 three")
-    assert is_mojibake("".join(c if c.isspace() else chr(ord(c) - 29) for c in sentences(1)), suspected=True)
-    assert not is_mojibake(sentences(1), suspected=True)
+    assert without_mojibake("one\n\uf0e1\uf0e2\uf0e3 \ufffd\ufffd text\ntwo") == ("one\ntwo", 9)
+    assert without_mojibake("\uf0b7 one \uf0b7 two \uf0b7 three")[1] == 0
+    assert is_unpronounceable("".join(c if c.isspace() else chr(ord(c) - 29) for c in sentences(1)))
+    assert not is_unpronounceable(sentences(1))
+
+
+def test_a_page_with_lines_of_mojibake_is_read_without_them_and_noted() -> None:
+    codes = "".join(chr(code) for code in (*range(3, 8), *range(14, 26))) * 2
+    pages = [page_of(["# Ferries", sentences(number)]) for number in range(3)]
+    document = _read(pdf([*pages, [*page_of(["# Fares", sentences(4)]), Line(codes, y=300)], [Line(codes)]]))
+    assert (document.metadata["pages_partly_without_text"], document.metadata["pages_without_text"]) == ([4], [5])
+    assert "# Fares" in document.text
+    assert not set(document.text) & set(codes)
 
 
 def test_a_scan_is_rejected_naming_its_pages() -> None:

@@ -1,0 +1,178 @@
+"""A page of a PDF as both libraries read it: pdf-inspector as Markdown, and PDFium as plain text."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import pdf_inspector
+import pypdfium2
+import regex
+from pypdfium2 import raw
+
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.formats.cleaning import (
+    broken_words,
+    is_unpronounceable,
+    resolved,
+    with_words_joined,
+    without_mojibake,
+)
+
+HEADING = regex.compile(r"(?m)^(#{1,6}) +(\S.*)$")
+_WORD = regex.compile(r"\w+")
+# A sentence, or text with a bullet in it.
+_NO_HEADING = regex.compile(r"(?:\S+\s+){3,}\S*\p{L}{2}[.。]|.+\s•\s.+")
+_MARKS = regex.compile(r"[*_`\\]+")
+
+# Fewer letters than this on a page with pictures are a scanner's stamp or a page number, not its text.
+_FEW_LETTERS = 16
+
+# The share of PDFium's words of a page that the marked text must contain. Below it, one of the two lacks letters or has
+# them in a wrong order, as can happen with right-to-left scripts.
+_AGREEMENT = 0.7
+
+# The most doubted pages that are read again. Each takes some hundredths of a second.
+_MAX_DOUBTED = 100
+
+
+@dataclass(slots=True)
+class Page:
+    """A page as both libraries read it. `heights` are those of its headings' letters in points, 0.0 if not found.
+
+    If it `is_garbled`, its text is codes of fonts that do not define letters. If it `lacks_lines`, that is some lines.
+    """
+
+    plain: str
+    marked: str
+    is_drawn: bool
+    is_garbled: bool
+    lacks_lines: bool
+    heights: list[float]
+
+    @property
+    def lacks_text(self) -> bool:
+        """Whether the page shows something but has no text."""
+        return self.is_garbled or (self.is_drawn and _letters(self.plain) < _FEW_LETTERS)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the marked text has most of the words of the plain one."""
+        words = set(_WORD.findall(self.plain.lower()))
+        return not words or len(words & set(_WORD.findall(self.marked.lower()))) >= _AGREEMENT * len(words)
+
+
+_UNREADABLE = Page("", "", is_drawn=True, is_garbled=False, lacks_lines=False, heights=[])
+
+
+def open_pdf(data: bytes) -> pypdfium2.PdfDocument:
+    """The file, opened by PDFium. Raises FileRejected if it needs a password, is damaged or has no pages."""
+    try:
+        file = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise FileRejected("is protected by a password; save it without one") from error
+        if "security" in str(error).lower():
+            raise FileRejected("is encrypted in a way that cannot be read; save it without encryption") from error
+        raise FileRejected("is not a whole PDF document; save it again, or fetch it again") from error
+    if not len(file):
+        file.close()
+        raise FileRejected("is a PDF document without pages; save it again, or remove it from the source")
+    return file
+
+
+def inspect(data: bytes, file: pypdfium2.PdfDocument) -> tuple[dict[int, str], set[int]]:
+    """The pages as Markdown by their number from 0, and those that may be garbled; none if it cannot read the file."""
+    try:
+        found = pdf_inspector.extract_pages_markdown_bytes(data)
+    except ValueError:
+        return {}, set()
+    suspected = {of.page - 1 for of in found.ocr_reasons_by_page if any("garbled" in why for why in of.reasons)}
+    marked = {page.page: page.markdown for page in found.pages if not page.needs_ocr}
+    doubted = [page.page for page in found.pages if page.needs_ocr][:_MAX_DOUBTED]
+    trusted = next(iter(marked), None)
+    if trusted is not None:
+        marked |= {number: _inspect_again(file, number, trusted) for number in doubted}
+    return marked, suspected
+
+
+def _inspect_again(file: pypdfium2.PdfDocument, doubted: int, trusted: int) -> str:
+    """A page as Markdown that the library doubts, such as a table of contents.
+
+    It returns such a page only if it is asked for that one, in a file with others that it trusts. To open a file of two
+    pages takes far less time than to open the whole one again.
+    """
+    two = pypdfium2.PdfDocument.new()
+    try:
+        two.import_pages(file, [doubted, trusted])
+        data = io.BytesIO()
+        two.save(data)
+        return pdf_inspector.process_pdf_bytes(data.getvalue(), pages=[1]).markdown or ""
+    except (ValueError, pypdfium2.PdfiumError):
+        return ""
+    finally:
+        two.close()
+
+
+def read_page(file: pypdfium2.PdfDocument, number: int, marked: str, *, suspected: bool) -> Page:
+    """The page with a number from 0, whose Markdown is known, and which may be garbled."""
+    try:
+        page = file[number]
+    except pypdfium2.PdfiumError:
+        return _UNREADABLE
+    try:
+        text = page.get_textpage()
+        plain, codes = without_mojibake(text.get_text_range().replace("\r\n", "\n").replace("\r", "\n"))
+        marked = _without_false_headings(without_mojibake(marked)[0], plain)
+        headings = HEADING.findall(marked)
+        heights = [_height(text, _MARKS.sub("", title)) for _, title in headings]
+        text.close()
+        broken = broken_words(plain)
+        return Page(
+            resolved(plain),
+            with_words_joined(resolved(marked), broken),
+            is_drawn=raw.FPDFPage_CountObjects(page) > 0,
+            is_garbled=codes > _letters(plain) or (suspected and is_unpronounceable(plain)),
+            lacks_lines=codes >= _FEW_LETTERS,
+            heights=heights,
+        )
+    except pypdfium2.PdfiumError:
+        return _UNREADABLE
+    finally:
+        page.close()
+
+
+def _without_false_headings(marked: str, plain: str) -> str:
+    """Markdown in which headings are no sentences or lists and have words that stand together on the page too.
+
+    Lines that run across two columns can be taken for headings because of the larger letters of one of them.
+    """
+    if not HEADING.search(marked):
+        return marked
+    whole = _squeezed(plain)
+
+    def mark(match: regex.Match[str]) -> str:
+        is_text = _NO_HEADING.fullmatch(match[2]) is not None
+        return match[2] if is_text or _squeezed(match[2]) not in whole else match[0]
+
+    return HEADING.sub(mark, marked)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(_WORD.findall(text.lower()))
+
+
+def _height(text: pypdfium2.PdfTextPage, title: str) -> float:
+    """The height of the letters of a heading; 0.0 if it cannot be found on its page."""
+    words = title.split()
+    search = text.search(" ".join(words[:3]), match_case=True)
+    found = search.get_next()
+    search.close()
+    if found is None:
+        return 0.0
+    _, bottom, _, top = text.get_charbox(found[0], loose=True)
+    return float(abs(top - bottom))
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
