@@ -62,28 +62,90 @@ class RemoteSource:
             ) from error
         except ValueError as error:
             raise ConfigurationError(f"source '{url}' cannot be used: {error}") from error
-        return cls(root=url.rstrip("/"), filesystem=filesystem, prefix=str(prefix).rstrip("/"))
+        source = cls(root=url.rstrip("/"), filesystem=filesystem, prefix=str(prefix).rstrip("/"))
+        if source.is_s3:
+            from vector_pipeline.sources.s3 import read_times_quickly
+
+            read_times_quickly(filesystem)
+        return source
 
     @property
     def reads_cheaply(self) -> bool:
         """False: to compare bytes they would have to be downloaded."""
         return False
 
+    @property
+    def is_s3(self) -> bool:
+        """Whether the store has the API of S3."""
+        protocols = self.filesystem.protocol
+        return "s3" in ((protocols,) if isinstance(protocols, str) else protocols)
+
     def walk(self, wanted: Callable[[str], bool]) -> Iterator[ListedFile | PassedOver]:
-        """Files in path order. The store's own listing is held in memory: about 1 KB a file."""
-        try:
-            self.filesystem.invalidate_cache()
-            found = self.filesystem.find(self.prefix, detail=True)
-            if not found and not self.filesystem.exists(self.prefix):
-                raise SourceError(f"source '{self.root}' does not exist")
-        except SourceError:
-            raise
-        except Exception as error:
-            raise SourceError(f"source '{self.root}' cannot be listed: {_one_line(error)}") from error
-        for full in sorted(map(str, found)):
-            entry = self._entry(full, found[full], wanted)
+        """Files in path order, once the store has listed all of them.
+
+        A listing of S3 is made in parallel and kept in a temporary file. Those of other stores are held in memory: about
+        1 KB a file.
+        """
+        is_empty = True
+        for full, info in self._listed():
+            is_empty = False
+            entry = self._entry(full, info, wanted)
             if entry is not None:
                 yield entry
+        if is_empty:
+            self.check()
+
+    def check(self) -> None:
+        """Raise SourceError if the store cannot be reached, or lacks the root."""
+        try:
+            self.filesystem.invalidate_cache()
+            if self.filesystem.exists(self.prefix):
+                return
+        except Exception as error:
+            raise self._cannot_be_listed(error) from error
+        raise SourceError(f"source '{self.root}' does not exist")
+
+    def check_bucket(self) -> None:
+        """Raise SourceError if the bucket of S3 cannot be listed, or does not exist."""
+        from vector_pipeline.sources.s3 import Bucket
+
+        try:
+            Bucket.of(self.filesystem, self.prefix).page(at_most=1)
+        except Exception as error:
+            raise self._cannot_be_listed(error) from error
+
+    def _listed(self) -> Iterator[tuple[str, Any]]:
+        """The complete names of all files in order, with what the store says of each. Raises SourceError."""
+        try:
+            if self.is_s3:
+                # This imports what only S3 needs.
+                from vector_pipeline.sources.s3 import Bucket
+
+                yield from Bucket.of(self.filesystem, self.prefix).files()
+                return
+            self.filesystem.invalidate_cache()
+            found = self.filesystem.find(self.prefix, detail=True)
+        except Exception as error:
+            raise self._cannot_be_listed(error) from error
+        for full in sorted(map(str, found)):
+            yield full, found[full]
+
+    def _cannot_be_listed(self, error: Exception) -> SourceError:
+        return SourceError(f"source '{self.root}' cannot be listed: {_one_line(error)}")
+
+    def look_at(self, path: str) -> ListedFile | PassedOver:
+        """A file as `walk` would list it, found by its path. Raises FileNotFoundError or another OSError."""
+        if (reason := _why_not_named(path)) is not None:
+            return PassedOver(printable(path), reason)
+        with _as_os_errors():
+            self.filesystem.invalidate_cache()
+            info = self.filesystem.info(f"{self.prefix}/{path}")
+        if info.get("type") == "directory":
+            raise FileNotFoundError(path)
+        found = self._entry(f"{self.prefix}/{path}", info, lambda _: True)
+        if found is None:
+            raise FileNotFoundError(path)  # a name that `walk` leaves out
+        return found
 
     def _entry(self, full: str, info: Any, wanted: Callable[[str], bool]) -> ListedFile | PassedOver | None:
         """One entry of a listing, whose path stands for its name and no other; None if it is not wanted."""
