@@ -11,7 +11,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import httpx2
@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 
 from vector_pipeline.embedding.endpoint import Endpoint, Moved, Reply, most_bytes
+from vector_pipeline.embedding.evidence import Failures, control_for, suspected
 from vector_pipeline.embedding.pacing.clock import Clock
 from vector_pipeline.embedding.pacing.pacer import Pacer, RateHeaders, Ticket
 from vector_pipeline.embedding.providers.base import (
@@ -40,12 +41,6 @@ MAX_BACKOFF_SECONDS = 30.0
 
 # A request whose answers are unusable but billed is sent at most this often.
 MAX_BILLED_ATTEMPTS = 5
-
-# After this many failures of the same kind a request is split, if the server answers other requests. If each failure is
-# billed, it is split after fewer. A single text cannot be split and is rejected; that takes more failures.
-ALIKE = 3
-ALIKE_AND_BILLED = 2
-ALIKE_ALONE = 5
 
 # If the server answers this, it is not down: it fails because of a text.
 WORD = EmbeddingInput("word", 1, b"")
@@ -86,6 +81,7 @@ class EmbeddingClient:
         self.clock = clock or Clock()
         self.in_flight = 0
         self._answered_at = self._probed_at = -math.inf
+        self._control = _Control()
         self._probing = asyncio.Lock()
         self._without: frozenset[str] = frozenset()
         self._most_inputs = config.provider.limits.max_inputs
@@ -117,12 +113,13 @@ class EmbeddingClient:
         before an error are paid and valid.
         """
         todo: list[tuple[Sequence[EmbeddingInput], str | None]] = [(inputs, None)]
+        most_inputs = self._most_inputs
         while todo:
-            part, suspected = todo.pop()
+            part, signature = todo.pop()
             if len(part) > self._most_inputs:
-                todo.extend(((part[self._most_inputs :], suspected), (part[: self._most_inputs], suspected)))
+                todo.extend(((part[self._most_inputs :], signature), (part[: self._most_inputs], signature)))
                 continue
-            answer = await self._persist(part, urgent, ticket, suspected)
+            answer = await self._persist(part, urgent, ticket, signature)
             ticket = None
             if isinstance(answer, Answer):
                 yield answer
@@ -134,6 +131,9 @@ class EmbeddingClient:
                 yield self._rejection(part, answer)
             elif len(part) == 1:
                 await self._require_that_it_is_the_text(part[0], answer, urgent)
+                if answer.whole:
+                    # The text was too large, and not the number of texts.
+                    self._most_inputs = max(self._most_inputs, most_inputs)
                 yield self._rejection(part, answer)
             else:
                 if answer.whole:
@@ -165,15 +165,15 @@ class EmbeddingClient:
                 )
 
     async def _persist(
-        self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None, suspected: str | None = None
+        self, inputs: Sequence[EmbeddingInput], urgent: bool, ticket: Ticket | None, signature: str | None = None
     ) -> Answer | Problem:
         """Send one request, and again while that may help; returns the answer, or the reason to split the request.
 
-        `suspected` is the signature of the failure with which a larger request with these texts ended.
+        `signature` is that of the failure with which a larger request with these texts ended.
         """
         deadline = self.clock.now() + self.config.retry_seconds
         seen: Counter[Kind] = Counter()
-        failures = _Failures(suspected)
+        failures = Failures(signature)
         while True:
             ticket = ticket or await self.reserve(inputs, urgent=urgent)
             outcome, ticket = await self._request(inputs, ticket), None
@@ -183,35 +183,73 @@ class EmbeddingClient:
             failures.add(outcome, self.clock.now())
             pause = _backoff(seen.total(), outcome.wait_seconds)
             over = self.clock.now() + pause > deadline
-            if failures.point_at_a_text(len(inputs), over) and await self._answers_others(failures, inputs, urgent):
-                return _suspected(outcome)
-            self._raise_if_hopeless(outcome, seen)
+            if await self._is_of_a_text(outcome, failures, inputs, over, urgent):
+                return suspected(outcome)
+            await self._raise_if_hopeless(outcome, seen, failures, urgent)
             self.usage.retries += 1
             if outcome.kind is Kind.WITHOUT:
                 continue
-            if over:
-                asked = f", which asks to wait {outcome.wait_seconds:,.0f} s" if outcome.wait_seconds else ""
-                raise ProviderUnavailable(
-                    f"{self.config.where} did not answer within {self.config.retry_seconds:,.0f} s ({outcome.message}"
-                    f"{asked}); what it answered before is stored, and the next run continues from there"
-                )
-            if outcome.kind is Kind.RATE_LIMITED:
-                self.usage.rate_limited += 1
-                # Without a stated wait the limit may be one of concurrent requests, so only this request waits.
-                if outcome.wait_seconds is not None:
-                    await self.pacer.pause(pause)
+            # While controls are answered, the number of contrasts decides soon.
+            if over and not failures.contrasts:
+                raise self._unavailable(outcome)
+            await self._wait(outcome, failures, inputs, pause, urgent)
+
+    def _unavailable(self, problem: Problem) -> ProviderUnavailable:
+        asked = f", which asks to wait {problem.wait_seconds:,.0f} s" if problem.wait_seconds else ""
+        return ProviderUnavailable(
+            f"{self.config.where} did not answer within {self.config.retry_seconds:,.0f} s ({problem.message}"
+            f"{asked}); what it answered before is stored, and the next run continues from there"
+        )
+
+    async def _wait(
+        self, problem: Problem, failures: Failures, inputs: Sequence[EmbeddingInput], pause: float, urgent: bool
+    ) -> None:
+        """Wait before the next attempt. If a text may be the reason, a control is sent in the middle of two waits."""
+        if problem.kind is Kind.RATE_LIMITED:
+            self.usage.rate_limited += 1
+            # Without a stated wait the limit may be one of concurrent requests, so only this request waits. It also
+            # waits alone if a text is suspected.
+            if problem.wait_seconds is not None and not failures.is_suspected:
+                await self.pacer.pause(pause)
+        await self.clock.wait(pause)
+        if problem.asks_to_wait and failures.is_worth_a_control and not urgent:
+            failures.add_control(await self._answers_control(inputs, failures.last_at))
+            # The control may have used what the account had left, so the request gets a wait of its own.
             await self.clock.wait(pause)
 
-    async def _answers_others(self, failures: _Failures, inputs: Sequence[EmbeddingInput], urgent: bool) -> bool:
-        """Whether the server answers other requests while this one fails. If there were none, one word is sent."""
+    async def _answers_control(self, inputs: Sequence[EmbeddingInput], since: float) -> bool:
+        """Whether the server answers a request without these texts that was sent after the time `since`."""
+        control = control_for(inputs)
+        async with self._probing:
+            last = self._control
+            if last.sent_at > since and (last.tokens >= control.tokens or not last.answered):
+                # Requests that fail at the same time share a control.
+                return last.answered
+            ticket = await self.reserve([control])
+            sent_at = self.clock.now()
+            outcome = await self._request([control], ticket)
+            self._forget_word(outcome)
+            self._control = _Control(sent_at, control.tokens, isinstance(outcome, Answer))
+            return self._control.answered
+
+    async def _is_of_a_text(
+        self, problem: Problem, failures: Failures, inputs: Sequence[EmbeddingInput], over: bool, urgent: bool
+    ) -> bool:
+        """Whether one of the texts is the reason for the failures."""
+        if problem.asks_to_wait:
+            return failures.contrasts_point_at_a_text(len(inputs))
+        if not failures.point_at_a_text(len(inputs), over):
+            return False
         if len(inputs) > 1 and failures.is_suspected:
             # The larger request had this evidence, and a text that is rejected in the end needs its own.
             return True
         # To reject a text takes newer evidence than to split a request.
         since = failures.last_at if len(inputs) == 1 else failures.since
-        if failures.useless:
-            # This request was answered and billed. Any good vector, however old, shows that the model works.
-            since = -math.inf
+        # A useless answer was billed. Any good vector, however old, shows that the model works.
+        return await self._answers_others(-math.inf if failures.useless else since, urgent)
+
+    async def _answers_others(self, since: float, urgent: bool) -> bool:
+        """Whether the server has answered a request after the time `since`. If there was none, one word is sent."""
         async with self._probing:
             if self._answered_at > since:
                 return True
@@ -228,12 +266,15 @@ class EmbeddingClient:
         if isinstance(word, Answer):
             self.usage.inputs -= len(word.inputs)
 
-    def _raise_if_hopeless(self, outcome: Problem, seen: Counter[Kind]) -> None:
+    async def _raise_if_hopeless(self, outcome: Problem, seen: Counter[Kind], failures: Failures, urgent: bool) -> None:
         if outcome.kind is Kind.QUOTA:
             raise QuotaExhausted(f"the account has no quota left ({outcome.message}); see its billing page")
         # Each option is left out once. If the server still refuses it, it means something else.
         again = outcome.kind is Kind.WITHOUT and outcome.option in self._without
-        if outcome.kind is Kind.REFUSED or again:
+        refused = outcome.kind is Kind.REFUSED and not (
+            outcome.may_be_of_text and await self._answers_others(failures.since, urgent)
+        )
+        if refused or again:
             raise ProviderRefused(f"{self.config.where} refuses ({outcome.message}); {self._advice(outcome)}")
         self._without |= {outcome.option} if outcome.kind is Kind.WITHOUT else set()
         if seen[Kind.BROKEN] + seen[Kind.USELESS] >= MAX_BILLED_ATTEMPTS:
@@ -296,7 +337,8 @@ class EmbeddingClient:
         if isinstance(error, BrokenAnswer):
             return Problem(Kind.BROKEN, str(error))
         if isinstance(error, Moved):
-            return Problem(Kind.REFUSED, self.config.cleaned(str(error)))
+            # A firewall may send one text to a page of its own.
+            return Problem(Kind.REFUSED, self.config.cleaned(str(error)), repeatable=True)
         if isinstance(error, WrongDimensions):
             # If the model has answered others correctly, the fault lies with these texts.
             answered = self._answered_at > -math.inf
@@ -350,63 +392,13 @@ class EmbeddingClient:
         return Answer([inputs[n] for n in good], found.vectors[good], tokens, found.model)
 
 
-@dataclass(slots=True)
-class _Failures:
-    """The failures of one request so far. They show whether one of its texts may be the reason."""
+@dataclass(frozen=True, slots=True)
+class _Control:
+    """The last control: when it was sent, how long it was, and whether it was answered."""
 
-    suspected: str | None
-    alike: int = 0
-    """The number of failures of the last kind."""
-    since: float = 0.0
-    """The time of the first failure of that kind."""
-    last_at: float = 0.0
-    _last: Problem | None = None
-    _all_may_be: bool = True
-
-    def add(self, problem: Problem, now: float) -> None:
-        """Count a failure."""
-        if problem.kind is Kind.RATE_LIMITED:
-            return
-        self._all_may_be = self._all_may_be and problem.may_be_of_text
-        if self._last is None or self._last.signature != problem.signature:
-            self.alike, self.since = 0, now
-        self.alike += 1
-        self._last, self.last_at = problem, now
-
-    @property
-    def is_suspected(self) -> bool:
-        """Whether the larger request ended in the same way."""
-        return self._last is not None and self._last.signature == self.suspected
-
-    @property
-    def useless(self) -> bool:
-        """Whether the last answer had vectors, but no good one."""
-        return self._last is not None and self._last.kind is Kind.USELESS
-
-    def point_at_a_text(self, inputs: int, over: bool) -> bool:
-        """Whether one of the texts is now the likely reason. `over` means that there is no time for another attempt."""
-        last = self._last
-        if last is None or not last.may_be_of_text:
-            return False
-        if last.kind is Kind.REFUSED:
-            return True
-        billed = last.kind in (Kind.BROKEN, Kind.USELESS)
-        if inputs > 1 or self.useless:
-            enough = 1 if self.is_suspected else ALIKE_AND_BILLED if billed else ALIKE
-        else:
-            enough = ALIKE_ALONE
-        return self.alike >= enough or (over and self._all_may_be)
-
-
-def _suspected(problem: Problem) -> Problem:
-    """What to do about a request that fails while the server answers others: one of its texts is the reason."""
-    again = "" if problem.kind is Kind.REFUSED else ", again and again"
-    return replace(
-        problem,
-        kind=Kind.USELESS if problem.kind is Kind.USELESS else Kind.SPLIT,
-        message=f"{problem.message}{again}, while others are answered",
-        repeated=problem.signature,
-    )
+    sent_at: float = -math.inf
+    tokens: int = 0
+    answered: bool = False
 
 
 def _weight(asked: EmbeddingInput) -> int:

@@ -606,7 +606,15 @@ def test_answers_that_come_faster_than_they_are_stored_do_not_pile_up() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("poison", "place"), [*((poison, 20) for poison in get_args(Poison)), ("500", 0), ("drop", 40)])
+@pytest.mark.parametrize(
+    ("poison", "place"),
+    [
+        # What asks to wait is in test_evidence.
+        *((poison, 20) for poison in get_args(Poison) if poison not in ("503 and wait", "429", "429 and wait")),
+        ("500", 0),
+        ("drop", 40),
+    ],
+)
 def test_a_text_that_a_server_fails_for_each_time_is_rejected_and_the_others_are_embedded(
     poison: Poison, place: int
 ) -> None:
@@ -623,7 +631,7 @@ def test_a_text_that_a_server_fails_for_each_time_is_rejected_and_the_others_are
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("poison", ["500", "403", "null", "NaN"])
+@pytest.mark.parametrize("poison", ["500", "503 and wait", "429 and wait", "401", "403", "404", "null", "NaN"])
 def test_a_lone_text_that_a_server_fails_for_is_told_from_a_server_that_is_down(poison: Poison) -> None:
     with serve(ServerConfig(poison_word="poison", poison=poison)) as server:
         answer = embed(server, inputs("a text full of poison"), retry_seconds=60.0)

@@ -108,6 +108,9 @@ class Problem:
     """Whether the request exceeds the account's limit, and not one of the API's."""
     doubtful: bool = False
     """Whether a refusal (Kind.REFUSED) may mean one of the texts, as of a content filter, and not the account."""
+    repeatable: bool = False
+    """Whether a refusal may mean one of the texts if it is repeated while others are answered. A gateway may refuse a
+    text with any status."""
     unseen: bool = False
     """Whether the server never saw the request, so that no text can be the reason."""
     repeated: str | None = None
@@ -122,9 +125,13 @@ class Problem:
     def may_be_of_text(self) -> bool:
         """Whether one of the texts may be the reason for a failure whose message does not say so."""
         if self.kind is Kind.REFUSED:
-            return self.doubtful
-        asked_to_wait = self.wait_seconds is not None
-        return self.kind in (Kind.RETRY, Kind.BROKEN, Kind.USELESS) and not self.unseen and not asked_to_wait
+            return self.doubtful or self.repeatable
+        return self.kind in (Kind.RETRY, Kind.BROKEN, Kind.USELESS) and not self.unseen and not self.asks_to_wait
+
+    @property
+    def asks_to_wait(self) -> bool:
+        """Whether the server asks to wait, as under load or at the account's limit."""
+        return self.kind is Kind.RATE_LIMITED or (self.kind is Kind.RETRY and self.wait_seconds is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,9 @@ _TOO_LARGE = regex.compile(
     regex.IGNORECASE,
 )
 
+# Codes of refusals that concern every text.
+_OF_SETTINGS = ("model_not_found", "invalid_api_key")
+
 # With these a content filter or a firewall refuses a request for what one of its texts says.
 _OF_FILTERS = (403, 405, 406, 415, 418, 451)
 
@@ -146,7 +149,8 @@ class OpenAI:
             return Problem(Kind.RETRY, shown, wait_named(headers, message))
         if status in (400, 413, 422):
             return _judge_input(status, message, f"{message} {kind} {code}", code, shown)
-        return Problem(Kind.REFUSED, shown, doubtful=status in _OF_FILTERS)
+        certain = code in _OF_SETTINGS
+        return Problem(Kind.REFUSED, shown, doubtful=status in _OF_FILTERS, repeatable=not certain)
 
     def rate(self, headers: Mapping[str, str], message: str) -> RateHeaders:
         """See Provider."""

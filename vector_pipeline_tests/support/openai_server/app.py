@@ -23,6 +23,20 @@ from vector_pipeline_tests.support.openai_server.limiter import Limiter, Refusal
 from vector_pipeline_tests.support.openai_server.refusals import FIELDS, error, no_quota, refusal
 from vector_pipeline_tests.support.openai_server.state import Seen
 
+_SOON = {"retry-after": "0.05"}
+
+# The status and the headers of a gateway's page.
+_PAGES: dict[Poison, tuple[int, dict[str, str]]] = {
+    "503 and wait": (503, _SOON),
+    "429": (429, {}),
+    "429 and wait": (429, _SOON),
+    "401": (401, {}),
+    "403": (403, {}),
+    "404": (404, {}),
+    "302": (302, {"location": "https://blocked.invalid/"}),
+    "413": (413, {}),
+}
+
 
 class Application:
     """State and endpoints of one server."""
@@ -83,7 +97,7 @@ class Application:
         if poisoned and (failure := await self._poisoned()) is not None:
             return failure
         fault = self._draw()
-        if fault in ("500", "hang", "429"):
+        if fault in ("500", "hang", "429", "503"):
             return await self._fail_before_work(fault)
         tokens = sum(counts)
         weight = tokens if config.counts == "tokens" else sum(len(text.encode()) for text in texts) // 4
@@ -110,8 +124,10 @@ class Application:
         if self.config.poison == "500 and id":
             message = f"The server had an error. Please include the request ID req_{self._random.randbytes(12).hex()}"
             return _json(*error(500, message, "server_error"))
-        if self.config.poison == "403":
-            return HTMLResponse("<html><h1>Sorry, you have been blocked</h1></html>", 403)
+        if self.config.poison in _PAGES:
+            status, headers = _PAGES[self.config.poison]
+            says = "413 Request Entity Too Large" if status == 413 else f"Sorry, {status}"
+            return HTMLResponse(f"<html><h1>{says}</h1></html>", status, headers)
         if self.config.poison == "filter":
             message = "The response was filtered due to the prompt triggering the content management policy."
             return _json(*error(400, message, code="content_filter"))
@@ -141,6 +157,8 @@ class Application:
     async def _fail_before_work(self, fault: Fault) -> Response:
         if fault == "500":
             return HTMLResponse("<html><h1>502 Bad Gateway</h1></html>", 502)
+        if fault == "503":
+            return HTMLResponse("<html><h1>503 Service Unavailable</h1></html>", 503, _SOON)
         if fault == "hang":
             await asyncio.sleep(self.config.hang_seconds)
             return HTMLResponse("", 504)

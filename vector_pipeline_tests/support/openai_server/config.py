@@ -10,6 +10,7 @@ Fault = Literal[
     "reset",  # the connection breaks in the middle of the answer: worked and billed, never received
     "hang",  # no answer for `hang_seconds`, then the connection closes; nothing is billed
     "429",  # a rate limit that is none, naming a wait of 0.2 s
+    "503",  # a server under load, naming a wait of 0.05 s
     "truncated",  # a 200 whose JSON is cut short
     "missing",  # a vector fewer than inputs
     "extra",  # one more
@@ -22,7 +23,14 @@ Fault = Literal[
 Poison = Literal[
     "500",  # an error after the work, as of a model whose vector for the text is NaN
     "500 and id",  # the same with an id of its own in each message, as OpenAI's API writes them
+    "503 and wait",  # a gateway that names a wait of 0.05 s
+    "429",  # a rate limit that names no wait
+    "429 and wait",  # a rate limit that names a wait of 0.05 s
+    "401",  # a gateway that takes the text for a wrong key
     "403",  # a page of a firewall that takes the text for an attack
+    "404",  # a gateway that takes the text for a wrong path
+    "302",  # a firewall that sends the text to a page of its own
+    "413",  # a gateway that finds the request too large
     "filter",  # a 400 of a filter of contents
     "reset",  # the connection breaks before an answer
     "hang",  # no answer for `hang_seconds`
