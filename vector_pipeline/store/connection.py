@@ -5,6 +5,7 @@ A Database is a value: the URL of Postgres and the pipeline's schema. It holds n
 
 from __future__ import annotations
 
+import uuid
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -70,10 +71,14 @@ IDLE_IN_TRANSACTION_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A run that took over an arrival. Each such run has a higher number, and only the last one may write."""
+    """A run that took over an arrival. Each such run has a higher number, and only the last one may write.
+
+    The nonce is random. It is None if only the number is known.
+    """
 
     arrival: str
     number: int
+    nonce: uuid.UUID | None = None
 
 
 class Connection(psycopg.Connection[Any]):

@@ -10,7 +10,7 @@ from typing import Literal
 from psycopg.rows import class_row
 
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.fencing import numbered
+from vector_pipeline.store.fencing import OWNED, numbered
 
 Failure = Literal["passing", "account", "other"]
 """What can be done about a failure: `passing` is temporary, `account` is a refused key, model or quota, and for
@@ -51,7 +51,7 @@ def fail_attempt(
             "failed_at = pg_catalog.clock_timestamp(), retry_at = pg_catalog.clock_timestamp() + "
             "least(%(longest)s::float8, "
             "pg_catalog.power(2::float8, (least(greatest(attempts, 1), 12) - 1)::float8)) * interval '1 minute' "
-            "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
+            f"WHERE key = %(arrival)s AND {OWNED}",
             {
                 "error": error,
                 "failure": failure,

@@ -19,7 +19,7 @@ from psycopg.rows import class_row
 
 from vector_pipeline.store import rejected_texts
 from vector_pipeline.store.connection import Connection, Owner
-from vector_pipeline.store.fencing import STILL_OWNED, numbered
+from vector_pipeline.store.fencing import OWNED, STILL_OWNED, numbered
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 
 Status = Literal["pending", "loaded", "rejected", "deleted"]
@@ -330,7 +330,7 @@ def finish_attempt(connection: Connection, arrival: str) -> int:
         connection.execute(
             "UPDATE arrivals SET finished_at = pg_catalog.now(), error = NULL, retry_at = NULL, attempts = 0, "
             "failed_at = NULL, failed_run = NULL, failure = NULL "
-            "WHERE key = %(arrival)s AND (%(number)s::bigint IS NULL OR owner_number = %(number)s)",
+            f"WHERE key = %(arrival)s AND {OWNED}",
             numbered(connection, arrival),
         )
     return pending
@@ -343,7 +343,7 @@ def finished_arrivals(connection: Connection, older_than_days: float) -> list[Ow
     the number of its last run.
     """
     query = (
-        "SELECT key, owner_number FROM arrivals a WHERE NOT stages_removed AND "
+        "SELECT key, owner_number, owner_nonce FROM arrivals a WHERE NOT stages_removed AND "
         "coalesce(finished_at, created_at) < pg_catalog.now() - %s::float8 * interval '1 day' AND NOT "
         "EXISTS (SELECT FROM source_files s WHERE s.arrival = a.key AND s.status = 'pending') ORDER BY key"
     )
@@ -354,9 +354,13 @@ def note_stages_removed(connection: Connection, arrivals: Sequence[Owner]) -> No
     """Note that the Parquet stages of arrivals are gone, unless a run has taken one up again since."""
     connection.execute(
         "UPDATE arrivals a SET stages_removed = true "
-        "FROM unnest(%s::text[], %s::bigint[]) AS r (key, number) "
-        "WHERE a.key = r.key AND a.owner_number = r.number",
-        ([owner.arrival for owner in arrivals], [owner.number for owner in arrivals]),
+        "FROM unnest(%s::text[], %s::bigint[], %s::uuid[]) AS r (key, number, nonce) "
+        "WHERE a.key = r.key AND a.owner_number = r.number AND a.owner_nonce IS NOT DISTINCT FROM r.nonce",
+        (
+            [owner.arrival for owner in arrivals],
+            [owner.number for owner in arrivals],
+            [owner.nonce for owner in arrivals],
+        ),
     )
 
 

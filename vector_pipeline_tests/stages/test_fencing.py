@@ -10,8 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from vector_pipeline.errors import TakenOver
 from vector_pipeline.pipeline.model import client_config
@@ -21,13 +25,16 @@ from vector_pipeline.sources.local import LocalSource
 from vector_pipeline.stages.embeddings.plan import embed_plan
 from vector_pipeline.store import vectors
 from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.failed_arrivals import fail_attempt
+from vector_pipeline.store.fencing import is_current
 from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.manifest import finish_attempt, reject_files
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.run_locks import RunLocks
 from vector_pipeline.store.shared.spending import spent_today
 from vector_pipeline.store.space import active_space
 from vector_pipeline_tests.support.asking import inputs
-from vector_pipeline_tests.support.corpus import embed, load, own, rows_of
+from vector_pipeline_tests.support.corpus import embed, key_of, load, own, rows_of
 from vector_pipeline_tests.support.dev import wait_for
 from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 from vector_pipeline_tests.support.sleeper import ARRIVAL, ROLE, text_of
@@ -228,3 +235,48 @@ def test_a_successor_waits_for_a_transaction_that_is_writing_and_for_one_that_wa
         with database.owned_by(first.owner(ARRIVAL)).connect() as late, pytest.raises(TakenOver):
             load_sources(late, ARRIVAL, [rows_of("a", ["text"])])
     assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (0,)
+
+
+def test_two_owners_that_were_given_the_same_number_by_two_servers_are_told_apart(
+    database: Database, connection: Connection, database_url: str
+) -> None:
+    """A copy of the database from before a run took over stands for a server that lacks that transaction."""
+    own(connection, ARRIVAL, ["a"])
+    embed(connection, ["text"])
+    connection.close()
+    name = f"{urlsplit(database.url).path[1:]}_copy"
+    with psycopg.connect(database_url, autocommit=True) as server:
+        server.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(name.removesuffix("_copy"))
+            )
+        )
+        try:
+            url = urlsplit(database.url)._replace(path=f"/{name}").geturl()
+            _write_as_both_owners(database, replace(database, url=url))
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _write_as_both_owners(database: Database, restored: Database) -> None:
+    with RunLocks(database, "first", look_every_seconds=60) as locks:
+        locks.hold_arrival(ARRIVAL)
+        first = locks.owner(ARRIVAL)
+    with RunLocks(restored, "second") as locks:
+        locks.hold_arrival(ARRIVAL)
+        second = locks.owner(ARRIVAL)
+        assert second.number == first.number
+        with restored.connect() as connection:
+            assert is_current(connection, second)
+            assert not is_current(connection, first)
+            before = everything(connection)
+            with restored.owned_by(first).connect() as late:
+                with pytest.raises(TakenOver):
+                    load_sources(late, ARRIVAL, [rows_of("a", ["text"])])
+                fail_attempt(late, ARRIVAL, "a reason")
+                reject_files(late, ARRIVAL, {(UUID(bytes=key_of("a")), "1"): "a reason"})
+                finish_attempt(late, ARRIVAL)
+            assert everything(connection) == before
+            with restored.owned_by(second).connect() as owner:
+                load_sources(owner, ARRIVAL, [rows_of("a", ["text"])])
+            assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (1,)
