@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from vector_pipeline import Corpus, Names, Settings, build_definitions
 from vector_pipeline.local.instance import open_instance
 from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.manifest import source_key
 from vector_pipeline.store.search.hybrid import Mode
 
 CHUNKS_PER_FILE = 20
@@ -42,6 +44,12 @@ FILES_PER_FOLDER = 1_000
 VOCABULARY = 50_000
 SEED = 7
 QUESTIONS = 100
+WATCHED_EDITS = 20
+GIVE_UP_SECONDS = 120.0
+FOUND = (
+    "SELECT FROM document_chunks WHERE id IN (SELECT id FROM chunks WHERE source_key = %s) AND page_content = %s "
+    "AND embedding IS NOT NULL"
+)
 MODES: tuple[Mode, ...] = ("words", "meaning", "hybrid")
 COMMAND = str(Path(sys.executable).with_name("vector-pipeline"))
 
@@ -141,16 +149,27 @@ class Corpora:
         """The file with a number."""
         return self.folder / f"{number // FILES_PER_FOLDER:04}" / f"{number:07}.txt"
 
-    def run(self, *arguments: str) -> tuple[float, dict[str, Any]]:
-        """Run a command; returns the seconds and what it printed as JSON."""
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[psutil.Popen]:
+        """A command as a process, with its memory watched; it is interrupted if it still runs at the end."""
         environment = os.environ | {
             "VECTOR_PIPELINE_HOME": str(self.home),
             "VECTOR_PIPELINE_SOURCE": str(self.folder),
             "VECTOR_PIPELINE_CHUNK_STRATEGY": "paragraph",
         }
-        began = time.perf_counter()
         process = psutil.Popen([COMMAND, *arguments, "--json"], env=environment, stdout=subprocess.PIPE)
         with self.peak.watched(process):
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                    process.communicate(timeout=60)
+
+    def run(self, *arguments: str) -> tuple[float, dict[str, Any]]:
+        """Run a command; returns the seconds and what it printed as JSON."""
+        began = time.perf_counter()
+        with self.started(*arguments) as process:
             output, _ = process.communicate()
         if process.returncode:
             raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}: {output.decode()}")
@@ -181,6 +200,28 @@ def tick_seconds(settings: Settings) -> float:
             seconds = time.perf_counter() - began
             cursor = getattr(found, "cursor", None) or cursor
         return seconds
+
+
+def watch_seconds(corpora: Corpora, connection: Connection, edits: int) -> Iterator[float]:
+    """Yield the seconds from the write of a file until the view has its new paragraph, under `ingest --watch`."""
+    with corpora.started("ingest", "--watch"):
+        edited(corpora, connection, 100)  # this one is found once the command watches
+        for number in range(edits):
+            time.sleep(number % 5)  # with and without the maintenance that follows a few quiet seconds
+            yield edited(corpora, connection, 101 + number)
+
+
+def edited(corpora: Corpora, connection: Connection, number: int) -> float:
+    """Edit a file; returns the seconds until the view has its new paragraph with a vector."""
+    path = corpora.path(number)
+    paragraph = edit(corpora, number)
+    began = time.perf_counter()
+    key = source_key(str(corpora.folder), path.relative_to(corpora.folder).as_posix())
+    while connection.execute(FOUND, (key, paragraph)).fetchone() is None:
+        time.sleep(0.01)
+        if time.perf_counter() - began > GIVE_UP_SECONDS:
+            raise SystemExit(f"an edit was not found within {GIVE_UP_SECONDS:.0f} s")
+    return time.perf_counter() - began
 
 
 def search_times(settings: Settings, questions: Sequence[str]) -> dict[str, str]:
@@ -245,6 +286,9 @@ def measure(chunks: int, repeats: int, keep: Path | None) -> Row:
             questions = [corpora.writer.question() for _ in range(QUESTIONS)]
             row.add_all(search_times(corpora.settings, questions))
             with pipeline.database.connect() as connection:
+                times = list(watch_seconds(corpora, connection, WATCHED_EDITS))
+                p50, p95 = np.percentile(times, (50, 95))
+                row.add("an edit under `--watch`, p50 / p95 s", f"{p50:.2f} / {p95:.2f}")
                 row.add_all(sizes(connection, corpora.settings))
         row.add("peak memory of a process, MiB", f"{corpora.peak.bytes / 2**20:,.0f}")
     return row
@@ -275,12 +319,13 @@ def measure_changes(row: Row, corpora: Corpora, repeats: int) -> None:
     row.add("`status`, s", repeated(lambda _: None, "status"))
 
 
-def edit(corpora: Corpora, number: int) -> None:
-    """Replace one paragraph of a file."""
+def edit(corpora: Corpora, number: int) -> str:
+    """Replace one paragraph of a file; returns the new one."""
     path = corpora.path(number)
     paragraphs = path.read_text().split("\n\n")
-    paragraphs[number % CHUNKS_PER_FILE] = corpora.writer.paragraph()
+    paragraphs[number % CHUNKS_PER_FILE] = paragraph = corpora.writer.paragraph()
     path.write_text("\n\n".join(paragraphs))
+    return paragraph
 
 
 def delete(corpora: Corpora) -> None:
