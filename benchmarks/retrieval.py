@@ -10,7 +10,7 @@ figures are those of `vector-pipeline evaluate`, from the same code. A way's dif
 - bm25s over our terms is exact BM25: the limit of the lexical index. `overlap` is the share of its results that `words`
   has too.
 
-    python -m benchmarks.retrieval [--tokens 400] [-k 5] [--context none] [--peers FOLDER]
+    python -m benchmarks.retrieval [--tokens 400] [-k 5] [--context none] [--model wordllama-256] [--peers FOLDER]
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vector_pipeline.local.ingest import ingest
 from vector_pipeline.pipeline.pipeline import open_pipeline
 from vector_pipeline.queries.evaluation.evaluate import ChunkKey, Figures, Wanted, measure, wanted_chunks
 from vector_pipeline.queries.evaluation.metrics import interval
-from vector_pipeline.settings import Settings
+from vector_pipeline.settings import EMBEDDED_MODELS, Settings
 from vector_pipeline.store.search.hybrid import Mode
 from vector_pipeline.text.terms import frequencies, parse_query
 
@@ -185,7 +185,9 @@ def overlap(exact: Search, found: Search, questions: Sequence[str]) -> float:
 
 def run(arguments: argparse.Namespace, folder: Path) -> None:
     """Load the labelled set, ask everything, and print."""
-    settings = Settings.of(home=folder / "home", chunk_tokens=arguments.tokens, context=arguments.context)
+    settings = Settings.of(
+        home=folder / "home", chunk_tokens=arguments.tokens, context=arguments.context, model=arguments.model
+    )
     with open_pipeline(settings) as pipeline:
         ingest(pipeline, [str(LABELLED_SET)])
         with psycopg.connect(pipeline.database.url, autocommit=True) as connection:
@@ -217,6 +219,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=400)
     parser.add_argument("-k", type=int, default=5)
     parser.add_argument("--context", choices=("none", "headings", "title"), default="none")
+    parser.add_argument("--model", choices=EMBEDDED_MODELS, default=EMBEDDED_MODELS[0])
     parser.add_argument("--peers", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

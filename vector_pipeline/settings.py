@@ -46,7 +46,7 @@ FOREIGN_VARIABLES = {
 
 
 # Models that run in this process and need no key, by names that no API has. The first one is the default.
-EMBEDDED_MODELS = ("wordllama-256", "multilingual-e5-small-q4")
+EMBEDDED_MODELS = ("wordllama-256", "multilingual-e5-small-q4", "wordllama-korean-640")
 
 
 def _identifier(value: str) -> str:
@@ -137,7 +137,7 @@ class Settings(BaseModel):
 
     # The model
     model: str = Field(default="text-embedding-3-small", min_length=1)
-    """Embedding model, by the API's name for it; or multilingual-e5-small-q4, which runs in this process."""
+    """Embedding model, by the API's name for it; or one of EMBEDDED_MODELS, which run in this process."""
     dimensions: PositiveInt | None = Field(default=None, le=4_000)
     """Dimensions of a vector. Unset: the model's own. pgvector indexes at most 4,000 (halfvec)."""
     query_prefix: Annotated[str, _AS_IT_IS, AfterValidator(_utf8)] | None = None
@@ -237,7 +237,7 @@ class Settings(BaseModel):
             raise ValueError(
                 f"{variable('model')} is {self.model!r}, but neither {variable('openai_api_key')} nor "
                 f"{variable('openai_base_url')} is set: set one of them, or unset {variable('model')} to use the "
-                f"embedded model, or set it to {EMBEDDED_MODELS[1]}"
+                f"embedded model, or set it to {EMBEDDED_MODELS[1]} or {EMBEDDED_MODELS[2]}"
             )
         if "model" not in self.model_fields_set and self.provider_name not in ("openai", "embedded"):
             raise ValueError(

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from vector_pipeline.embedding.providers.base import KnownModel
-from vector_pipeline.embedding.providers.embedded import EMBEDDED_DIMENSIONS, EMBEDDED_MODEL, MULTILINGUAL_MODEL
+from vector_pipeline.embedding.providers.embedded import (
+    EMBEDDED_DIMENSIONS,
+    EMBEDDED_MODEL,
+    KOREAN_MODEL,
+    MULTILINGUAL_MODEL,
+)
 from vector_pipeline.embedding.providers.registry import known_model
 from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.settings import EMBEDDED_MODELS
@@ -19,6 +24,7 @@ __all__ = [
     "BATCH_DISCOUNT",
     "EMBEDDED_DIMENSIONS",
     "EMBEDDED_MODEL",
+    "KOREAN_MODEL",
     "MULTILINGUAL_MODEL",
     "TIERS",
     "KnownModel",

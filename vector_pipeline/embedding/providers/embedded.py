@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from vector_pipeline.embedding.providers import multilingual_e5, wordllama
+from vector_pipeline.embedding.providers import multilingual_e5, wordllama, wordllama_korean
 from vector_pipeline.embedding.providers.base import KnownModel, Purpose, Question
 from vector_pipeline.embedding.providers.multilingual_e5 import MultilingualE5Model
 from vector_pipeline.embedding.providers.openai import OpenAI
 from vector_pipeline.embedding.providers.wordllama import WordLlamaModel
+from vector_pipeline.embedding.providers.wordllama_korean import WordLlamaKoreanModel
 from vector_pipeline.embedding.requests import RequestLimits
 from vector_pipeline.settings import EMBEDDED_MODELS
 
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     # Imported only when a model is loaded, because the tables of this module are needed earlier.
     import httpx2
 
-EMBEDDED_MODEL, MULTILINGUAL_MODEL = EMBEDDED_MODELS
+EMBEDDED_MODEL, MULTILINGUAL_MODEL, KOREAN_MODEL = EMBEDDED_MODELS
 EMBEDDED_DIMENSIONS = wordllama.DIMENSIONS
 
 # A request to multilingual-e5-small-q4 takes a few seconds: answers are stored, and a run is stopped, that often.
 MODELS: Mapping[str, KnownModel] = MappingProxyType(
     {
         EMBEDDED_MODEL: KnownModel(EMBEDDED_DIMENSIONS, False, 0.0),
+        KOREAN_MODEL: KnownModel(wordllama_korean.DIMENSIONS, False, 0.0),
         MULTILINGUAL_MODEL: KnownModel(
             multilingual_e5.DIMENSIONS,
             takes_dimensions=False,
@@ -57,8 +59,10 @@ BUSY_SECONDS = 3_600.0
 PURPOSE = "input_type"
 
 
-_CLASSES: Mapping[str, type[WordLlamaModel | MultilingualE5Model]] = MappingProxyType(
-    {EMBEDDED_MODEL: WordLlamaModel, MULTILINGUAL_MODEL: MultilingualE5Model}
+Model = WordLlamaModel | WordLlamaKoreanModel | MultilingualE5Model
+
+_CLASSES: Mapping[str, type[Model]] = MappingProxyType(
+    {EMBEDDED_MODEL: WordLlamaModel, KOREAN_MODEL: WordLlamaKoreanModel, MULTILINGUAL_MODEL: MultilingualE5Model}
 )
 
 
@@ -121,7 +125,7 @@ class Embedded(OpenAI):
 
 
 @cache
-def embedded_model(name: str) -> WordLlamaModel | MultilingualE5Model:
+def embedded_model(name: str) -> Model:
     """A model, which never changes once it is loaded. Raises ConfigurationError if it is not installed."""
     return _CLASSES[name]()
 
