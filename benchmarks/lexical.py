@@ -4,7 +4,10 @@ Texts are drawn from a vocabulary of 500,000 made-up words by Zipf's law, 60 to 
 that is in a tenth to a third of all texts, two medium ones and two rare ones; or common words alone. The library ranks
 the same terms; install it with `pip install bm25s`, or leave it out with --no-library.
 
-    python -m benchmarks.lexical [--texts 100000] [--questions 100] [--no-library]
+With --folder the texts are those of the files there (natural text, .md, .rst and .txt), and only the room that the index
+takes is printed: by table, beside that of the text itself.
+
+    python -m benchmarks.lexical [--texts 100000] [--questions 100] [--no-library] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +57,35 @@ def texts(count: int, vocabulary: list[str]) -> Iterator[str]:
         for size in sizes:
             yield " ".join([vocabulary[i] for i in drawn[start : start + size]])
             start += size
+
+
+def natural_texts(folder: Path, characters: int) -> Iterator[str]:
+    """Paragraphs of files, as many together as come to so many characters."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in (".md", ".mdx", ".rst", ".txt"):
+            continue
+        text = ""
+        for paragraph in path.read_text("utf-8", errors="ignore").replace("\0", "").split("\n\n"):
+            for start in range(0, len(paragraph), characters):
+                piece = paragraph[start : start + characters]
+                if text and len(text) + len(piece) > characters:
+                    yield text
+                    text = ""
+                text = f"{text}\n\n{piece}" if text else piece
+        if text.strip():
+            yield text
+
+
+def sizes(connection: Connection, corpus: list[str]) -> str:
+    """The room of the index, by table, beside that of the text."""
+    found = connection.execute(
+        "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname LIKE 'lexical%' AND relkind = 'r' "
+        "ORDER BY 2 DESC"
+    ).fetchall()
+    of_text = sum(len(text.encode()) for text in corpus)
+    total = sum(size for _, size in found)
+    tables = ", ".join(f"{name} {size / 2**20:.1f}" for name, size in found)
+    return f"text {of_text / 2**20:.1f} MiB, index {total / 2**20:.1f} MiB, {total / of_text:.2f} of it: {tables}"
 
 
 def load(connection: Connection, corpus: list[str]) -> float:
@@ -137,13 +170,18 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--no-library", action="store_true")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--characters", type=int, default=1_600, help="of a natural text")
     arguments = parser.parse_args()
     vocabulary = words()
-    corpus = list(texts(arguments.texts, vocabulary))
+    if arguments.folder:
+        corpus = list(dict.fromkeys(islice(natural_texts(arguments.folder, arguments.characters), arguments.texts)))
+    else:
+        corpus = list(texts(arguments.texts, vocabulary))
     began = time.perf_counter()
     for text in corpus[:5_000]:
         frequencies(text)
-    print(f"cutting: {(time.perf_counter() - began) / 5_000 * 1e6:.0f} us a text")
+    print(f"cutting: {(time.perf_counter() - began) / len(corpus[:5_000]) * 1e6:.0f} us a text")
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedServer.start(Path(folder))
         try:
@@ -153,13 +191,9 @@ def main() -> None:
                 print(f"landing: {load(connection, corpus) / len(corpus) * 1e6:.0f} us a text, cutting included")
                 began = time.perf_counter()
                 print(maintain_lexical(database), f"{time.perf_counter() - began:.1f} s")
-                sizes = connection.execute(
-                    "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname LIKE 'lexical%' "
-                    "AND relkind = 'r' ORDER BY 2 DESC"
-                ).fetchall()
-                total = sum(size for _, size in sizes)
-                text_bytes = sum(len(text.encode()) for text in corpus)
-                print(f"text {text_bytes / 2**20:.0f} MiB, index {total / 2**20:.0f} MiB:", sizes)
+                print(sizes(connection, corpus))
+                if arguments.folder:
+                    return
                 asked = questions(arguments.questions, vocabulary, corpus)
                 report(connection, corpus, asked, not arguments.no_library)
         finally:

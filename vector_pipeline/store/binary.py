@@ -37,6 +37,7 @@ COPY_TAIL = b"\xff\xff"
 _UUID, _UUIDS = 2950, 2951
 _INT4, _INT4S = 23, 1007
 _TEXT, _TEXTS = 25, 1009
+_BYTEA = 17
 
 # int2 dimensions, int2 unused: the head of pgvector's binary form.
 _VECTOR_HEAD_BYTES = 4
@@ -87,6 +88,16 @@ class TextArray(Array):
         encoded = [text.encode() for text in texts]
         items = b"".join([part for text in encoded for part in (_LENGTH.pack(len(text)), text)])
         super().__init__(_TEXT, len(encoded), items)
+
+
+class ByteaArray(Array):
+    """Bytes as a value of type bytea[] in a COPY."""
+
+    __slots__ = ()
+
+    def __init__(self, values: Sequence[bytes]) -> None:
+        items = b"".join([part for value in values for part in (_LENGTH.pack(len(value)), value)])
+        super().__init__(_BYTEA, len(values), items)
 
 
 class _ArrayDumper(Dumper):

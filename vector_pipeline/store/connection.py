@@ -6,11 +6,13 @@ A Database is a value: the URL of Postgres and the pipeline's schema. It holds n
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
+import numpy as np
 import psycopg
 from psycopg import sql
 
@@ -92,6 +94,8 @@ class Connection(psycopg.Connection[Any]):
     """The run that it writes for, which `fencing` checks in every transaction; None outside of runs."""
     pgvector: str = "public"
     """The schema of pgvector's types and operators."""
+    segment_lengths: Mapping[int, np.ndarray[tuple[int], np.dtype[np.uint16]]] = MappingProxyType({})
+    """The lengths of texts in segments of the lexical index, which never change: two bytes a text."""
 
     @property
     def distance(self) -> sql.Composed:

@@ -100,6 +100,20 @@ def has_phrase(text: str, phrase: str) -> bool:
     return _in_order(phrase, phrase=True) in _in_order(text, phrase=False)
 
 
+def terms_of_phrase(phrase: str) -> set[str]:
+    """Terms that every text has which contains a phrase (`has_phrase`).
+
+    A run shorter than an n-gram may be a part of a longer one, so it requires no term.
+    """
+    found: set[str] = set()
+    for token in _TOKEN.findall(_normal(phrase)):
+        if not _RUN.match(token):
+            found.update(map(_term, _JOINT.split(token)))
+        elif len(token) >= _gram_size(token):
+            found.update(_terms_of(token))
+    return found
+
+
 def stem(word: str) -> str:
     """An English word in lower case without its ending: steps 1 and 5a of Porter's algorithm, which do most of the work.
 
@@ -153,7 +167,7 @@ def _tokens_of(text: str) -> list[str]:
 def _terms_of(token: str) -> Iterator[str]:
     """Yield the terms of one token: the n-grams of a run, or a name and its parts."""
     if _RUN.match(token):
-        size = 2 if _BIGRAM_RUN.match(token) else 3
+        size = _gram_size(token)
         yield from (token[i : i + size] for i in range(max(1, len(token) - size + 1)))
         return
     yield _term(token)
@@ -165,6 +179,10 @@ def _terms_of(token: str) -> Iterator[str]:
         parts = _HUMP.split(word) if len(word) <= MAX_TERM_CHARACTERS else ()
         if len(parts) > 1:
             yield from map(_term, parts)
+
+
+def _gram_size(run: str) -> int:
+    return 2 if _BIGRAM_RUN.match(run) else 3
 
 
 def _term(word: str) -> str:

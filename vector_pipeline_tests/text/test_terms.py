@@ -16,6 +16,7 @@ from vector_pipeline.text.terms import (
     has_phrase,
     parse_query,
     stem,
+    terms_of_phrase,
 )
 
 HANGUL = st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3), min_size=1, max_size=12)
@@ -122,3 +123,21 @@ def test_a_text_without_a_break_is_cut_in_time_linear_to_its_length(unit: str) -
 
     seconds(1_000)
     assert seconds(800_000) < 16 * max(seconds(100_000), 0.02)
+
+
+# One sign each of what is split otherwise: cases and endings, joints, scripts, separators.
+PHRASED = "aeingsdyABsS01._-' ,éßΣжЖ가나각東京カไทยขຂ。ﬁ①"
+
+
+@given(st.text(PHRASED, max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_a_text_with_a_phrase_has_its_terms(text: str, start: int, length: int) -> None:
+    for phrase in (text, text[start : start + length], text.upper(), "Err_4012"):
+        if has_phrase(text, phrase):
+            assert terms_of_phrase(phrase) <= frequencies(text).keys()
+
+
+def test_a_phrase_shorter_than_an_n_gram_requires_no_term() -> None:
+    assert has_phrase("연차휴가", "차")
+    assert terms_of_phrase("차") == set()
+    assert terms_of_phrase("연차휴가 규정") == {"연차", "차휴", "휴가", "규정"}
+    assert terms_of_phrase("ERR-4012 failed") == {"err", "4012", "fail"}

@@ -1,4 +1,4 @@
-"""BM25, and postings in the form of the table. There is no SQL here.
+"""BM25, and the postings of a new segment. There is no SQL here.
 
 score(text) = sum over the question's terms of idf * tf / (tf + K1 * (1 - B + B * length / mean length)), with
 idf = ln(1 + (N - df + 0.5) / (df + 0.5)) (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009; the idf
@@ -18,15 +18,11 @@ import numpy as np
 
 K1, B = 1.2, 0.75
 
-# A posting has four bytes: an ordinal, and a frequency in the lowest byte.
+# A posting in memory has four bytes: an ordinal, and a frequency in the lowest byte.
 FREQUENCY_BITS = 8
 MAX_FREQUENCY = (1 << FREQUENCY_BITS) - 1
 MAX_TEXTS_IN_SEGMENT = 1 << (32 - FREQUENCY_BITS)
 MAX_LENGTH = (1 << 16) - 1
-
-# A term in more than this share of a segment's texts is stored as one byte for each text. That takes the same space
-# in total, and it is summed many times as fast.
-FREQUENT_SHARE = 1 / 16
 
 Packed = np.ndarray[tuple[int], np.dtype[np.uint32]]
 Int32s = np.ndarray[tuple[int], np.dtype[np.int32]]
@@ -50,22 +46,6 @@ def packed(ordinals: np.ndarray[Any, Any], frequencies: np.ndarray[Any, Any]) ->
 def norms(lengths: Lengths, mean: float) -> Floats:
     """The part of BM25's denominator that depends on the length of each text, shape (texts,)."""
     return np.asarray(K1 * (1 - B) + (K1 * B / mean) * lengths.astype(np.float32), dtype=np.float32)
-
-
-def dense(postings: Packed, texts: int) -> bytes | None:
-    """The frequency of a term as one byte for each text of a segment; None if the term is not frequent."""
-    if len(postings) <= texts * FREQUENT_SHARE:
-        return None
-    frequencies = np.zeros(texts, dtype=np.uint8)
-    frequencies[postings >> FREQUENCY_BITS] = postings & MAX_FREQUENCY
-    return frequencies.tobytes()
-
-
-def of_dense(data: bytes) -> Packed:
-    """The postings from a result of `dense`."""
-    frequencies = np.frombuffer(data, dtype=np.uint8)
-    ordinals = np.flatnonzero(frequencies)
-    return packed(ordinals, frequencies[ordinals])
 
 
 class SegmentBuilder:

@@ -29,7 +29,7 @@ MAX_SEGMENTS_OF_SIZE = 4
 # If more than this share of texts is unreferenced, segments are merged without them.
 MAX_UNREFERENCED_SHARE = 0.1
 BACKLOG_AT_ONCE = 1_000
-TABLES = ("lexical_landing", "lexical_segments", "lexical_texts", "lexical_postings")
+TABLES = ("lexical_landing", "lexical_segments", "lexical_texts", "lexical_postings", "lexical_blocks")
 # Smaller than any id.
 FIRST = uuid.UUID(int=0)
 
@@ -66,7 +66,7 @@ def maintain_lexical(database: Database, *, log: Callable[[str], None] = lambda 
         merged = _merge(connection, log)
         reclaim(connection, "lexical_landing", count_landing(connection), log)
         if flushed or merged:
-            for table in ("lexical_texts", "lexical_postings"):
+            for table in ("lexical_texts", "lexical_postings", "lexical_blocks"):
                 connection.execute(f"VACUUM ANALYZE {table}")
         segments = list_segments(connection)
         texts = sum(segment.texts for segment in segments)

@@ -5,7 +5,7 @@ The postings of the question's terms are summed here, in numpy: what Postgres do
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,8 @@ from psycopg import sql
 from vector_pipeline.store.binary import TextArray, UuidArray
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.lexical import bm25
-from vector_pipeline.store.lexical.bm25 import Floats
-from vector_pipeline.store.lexical.segments import Segment
+from vector_pipeline.store.lexical.bm25 import Lengths
+from vector_pipeline.store.lexical.scoring import SegmentScores
 
 MAX_TERMS = 256
 """The number of terms of a question that count: the first ones."""
@@ -36,45 +36,69 @@ class _Landed:
         return sum(weight * count / (count + norm) for weight, count in pairs if count)
 
 
+@dataclass(frozen=True, slots=True)
 class WordRanking:
     """The BM25 scores of all texts for the terms of a question. No score can exceed `ideal`."""
 
-    def __init__(
-        self, connection: Connection, scores: dict[int, Floats], landed: dict[bytes, float], ideal: float
-    ) -> None:
-        self._connection = connection
-        self._scores = scores
-        self._landed = landed
-        self.ideal = ideal
+    connection: Connection
+    terms: Sequence[str]
+    segments: dict[int, SegmentScores]
+    landed: dict[bytes, tuple[_Landed, float]]
+    """Texts in no segment yet, with their scores."""
+    ideal: float
 
     def best(self, count: int) -> list[tuple[bytes, float]]:
         """The texts with the highest scores above 0, by hash, highest first; equal ones in the order of their hashes."""
-        found = dict(self._best_of_segments(count))
-        # A text that two loads wrote at the same time may be in both.
-        found |= self._landed
-        return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count]
+        found = [(key, *scores.best(count)) for key, scores in self.segments.items()]
+        return self._together(found, self.landed, count)
 
-    def _best_of_segments(self, count: int) -> Iterator[tuple[bytes, float]]:
-        places = [(key, ordinal) for key, scores in self._scores.items() for ordinal in _highest(scores, count)]
-        rows = self._connection.execute(
-            "SELECT pg_catalog.uuid_send(content_hash), segment, ordinal FROM lexical_texts "
-            "JOIN unnest(%s::int[], %s::int[]) AS u (segment, ordinal) USING (segment, ordinal)",
-            ([key for key, _ in places], [ordinal for _, ordinal in places]),
-        )
-        for content_hash, key, ordinal in rows:
-            yield content_hash, float(self._scores[key][ordinal])
+    def holding(self, terms: Collection[str]) -> list[tuple[bytes, float]]:
+        """All texts that hold all of some terms of the question, like `best`."""
+        wanted = [term for term in self.terms if term in terms]
+        found = []
+        for key, scores in self.segments.items():
+            ordinals = scores.holding(wanted)
+            found.append((key, ordinals, scores.of(ordinals)))
+        places = [place for place, term in enumerate(self.terms) if term in terms]
+        landed = {h: one for h, one in self.landed.items() if all(one[0].frequencies[place] for place in places)}
+        return self._together(found, landed, sum(len(ordinals) for _, ordinals, _ in found) + len(landed))
 
     def of(self, hashes: Collection[bytes]) -> dict[bytes, float]:
         """The scores of some texts; 0 for one that has no term of the question."""
         found = dict.fromkeys(hashes, 0.0)
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             "SELECT pg_catalog.uuid_send(content_hash), segment, ordinal FROM lexical_texts "
             "WHERE content_hash = ANY(%s) AND segment = ANY(%s)",
-            (UuidArray(hashes), list(self._scores)),
+            (UuidArray(hashes), list(self.segments)),
+        ).fetchall()
+        for key, scores in self.segments.items():
+            placed = [(row[0], row[2]) for row in rows if row[1] == key]
+            ordinals = np.array([ordinal for _, ordinal in placed], dtype=np.int64)
+            found |= zip([h for h, _ in placed], scores.of(ordinals).tolist(), strict=True)
+        return found | {h: self.landed[h][1] for h in found.keys() & self.landed.keys()}
+
+    def _together(
+        self,
+        found: Iterable[tuple[int, np.ndarray, np.ndarray]],
+        landed: dict[bytes, tuple[_Landed, float]],
+        count: int,
+    ) -> list[tuple[bytes, float]]:
+        """The best of several segments and of the landed texts. A text that two loads wrote at once may be in both."""
+        places = [
+            (score, key, ordinal)
+            for key, ordinals, scores in found
+            for ordinal, score in zip(ordinals.tolist(), scores.tolist(), strict=True)
+        ]
+        places = sorted(places, key=lambda place: -place[0])[: count + len(landed)]
+        rows = self.connection.execute(
+            "SELECT pg_catalog.uuid_send(content_hash), segment, ordinal FROM lexical_texts "
+            "JOIN unnest(%s::int[], %s::int[]) AS u (segment, ordinal) USING (segment, ordinal)",
+            ([key for _, key, _ in places], [ordinal for _, _, ordinal in places]),
         )
-        for content_hash, key, ordinal in rows:
-            found[content_hash] = float(self._scores[key][ordinal])
-        return found | {h: self._landed[h] for h in found.keys() & self._landed.keys()}
+        hashes = {(key, ordinal): content_hash for content_hash, key, ordinal in rows}
+        best = {hashes[key, ordinal]: score for score, key, ordinal in places if (key, ordinal) in hashes}
+        best |= {h: score for h, (_, score) in landed.items()}
+        return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:count]
 
 
 def rank_words(connection: Connection, terms: Sequence[str]) -> WordRanking:
@@ -86,60 +110,40 @@ def rank_words(connection: Connection, terms: Sequence[str]) -> WordRanking:
         totals = connection.execute(
             "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(length), 0) FROM lexical_landing"
         )
-        found = connection.execute("SELECT segment, texts, length, lengths FROM lexical_segments", binary=True)
-        postings = [_Postings(*row) for row in stored]
+        segments = connection.execute("SELECT segment, texts, length FROM lexical_segments").fetchall()
+        postings = stored.fetchall()
         landed = [_Landed(*row) for row in landing]
         landed_texts, landed_length = totals.fetchone() or (0, 0)
-        segments = [(Segment(*row[:3]), np.frombuffer(row[3], dtype="<u2")) for row in found]
-    texts = sum(segment.texts for segment, _ in segments) + landed_texts
-    length = sum(segment.length for segment, _ in segments) + int(landed_length)
-    mean = max(1.0, length / max(1, texts))
-    holding = [sum(1 for text in landed if text.frequencies[place]) for place in range(len(terms))]
-    places = {term: place for place, term in enumerate(terms)}
-    for found_postings in postings:
-        holding[places[found_postings.term]] += found_postings.texts
-    weights = {term: bm25.idf(texts, count) for term, count in zip(terms, holding, strict=True)}
-    scores = {segment.key: np.zeros(segment.texts, dtype=np.float32) for segment, _ in segments}
-    norms = {segment.key: bm25.norms(lengths, mean) for segment, lengths in segments}
-    for one in postings:
-        one.add(scores[one.segment], norms[one.segment], weights[one.term])
-    of_landed = {text.content_hash: text.score(list(weights.values()), mean) for text in landed}
-    return WordRanking(connection, scores, of_landed, sum(weights.values()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Postings:
-    """A row of lexical_postings."""
-
-    term: str
-    segment: int
-    frequent: int | None
-    data: bytes
-
-    @property
-    def texts(self) -> int:
-        """The number of texts of the segment with the term."""
-        return len(self.data) // 4 if self.frequent is None else self.frequent
-
-    def add(self, scores: Floats, norms: Floats, weight: float) -> None:
-        """Add the term's score to each text. The arrays have the shape (texts of the segment,)."""
-        if self.frequent is None:
-            packed = np.frombuffer(self.data, dtype="<u4")
-            ordinals = packed >> bm25.FREQUENCY_BITS
-            frequencies = (packed & bm25.MAX_FREQUENCY).astype(np.float32)
-            scores[ordinals] += np.float32(weight) * frequencies / (frequencies + norms[ordinals])
-        else:
-            every = np.frombuffer(self.data, dtype=np.uint8).astype(np.float32)
-            below = every + norms
-            np.divide(every, below, out=every)
-            every *= np.float32(weight)
-            scores += every
+    texts = sum(row[1] for row in segments) + landed_texts
+    mean = max(1.0, (sum(row[2] for row in segments) + int(landed_length)) / max(1, texts))
+    holding = {term: sum(1 for text in landed if text.frequencies[place]) for place, term in enumerate(terms)}
+    for term, _, count, _ in postings:
+        holding[term] += count
+    weights = {term: bm25.idf(texts, count) for term, count in holding.items()}
+    lengths = _lengths(connection, {row[1] for row in postings}, {row[0] for row in segments})
+    return WordRanking(
+        connection,
+        terms,
+        {
+            key: SegmentScores(found, mean, [(term, weights[term], data) for term, s, _, data in postings if s == key])
+            for key, found in lengths.items()
+        },
+        {text.content_hash: (text, text.score(list(weights.values()), mean)) for text in landed},
+        sum(weights.values()),
+    )
 
 
 def _select_postings(connection: Connection, terms: Sequence[str]) -> psycopg.Cursor[tuple[str, int, int, bytes]]:
+    """Select (term, segment, number of texts, postings) of some terms."""
     return connection.execute(
-        "SELECT term, segment, frequent, postings FROM lexical_postings WHERE term = ANY(%s)",
-        (TextArray(terms),),
+        "SELECT term, segment, texts, postings FROM lexical_postings WHERE term = ANY(%(terms)s) UNION ALL "
+        "SELECT t.term, s.segment, b.texts[p.place], b.postings[p.place] "
+        "FROM lexical_segments s CROSS JOIN unnest(%(terms)s) AS t (term) "
+        "CROSS JOIN LATERAL (SELECT b.terms, b.texts, b.postings FROM lexical_blocks b WHERE b.segment = s.segment "
+        "AND b.first_term <= t.term ORDER BY b.first_term DESC LIMIT 1) AS b "
+        "CROSS JOIN LATERAL (SELECT pg_catalog.array_position(b.terms, t.term)) AS p (place) "
+        "WHERE p.place IS NOT NULL",
+        {"terms": TextArray(terms)},
         binary=True,
     )
 
@@ -152,9 +156,14 @@ def _select_landing(connection: Connection, terms: Sequence[str]) -> psycopg.Cur
     return connection.execute(query, (TextArray(terms),), binary=True)
 
 
-def _highest(scores: Floats, count: int) -> list[int]:
-    """The positions of the highest scores above 0, in no order."""
-    places = np.flatnonzero(scores)
-    if len(places) > count:
-        places = places[np.argpartition(scores[places], -count)[-count:]]
-    return [int(place) for place in places]
+def _lengths(connection: Connection, wanted: Collection[int], standing: Collection[int]) -> dict[int, Lengths]:
+    """The lengths of the texts of some segments. The connection keeps those of `standing`: a segment never changes."""
+    kept = {key: lengths for key, lengths in connection.segment_lengths.items() if key in standing}
+    unknown = [key for key in wanted if key not in kept]
+    if unknown:
+        rows = connection.execute(
+            "SELECT segment, lengths FROM lexical_segments WHERE segment = ANY(%s)", (unknown,), binary=True
+        )
+        kept |= {key: np.frombuffer(data, dtype="<u2") for key, data in rows}
+    connection.segment_lengths = kept
+    return {key: kept[key] for key in wanted}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from struct import Struct
 
@@ -11,16 +11,25 @@ import numpy as np
 import orjson
 
 from vector_pipeline.errors import DatabaseError
-from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, UuidArray
+from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, ByteaArray, Int4Array, TextArray, UuidArray
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.lexical import bm25
 from vector_pipeline.store.lexical.bm25 import Int32s, Lengths, Packed, SegmentBuilder, TermPostings
+from vector_pipeline.store.lexical.postings import Encoded, decoded_packed, encoded
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 
 # The number of landed texts for one segment and transaction. Their postings take about 100 MB of memory.
 LANDED_AT_ONCE = 50_000
 TERMS_FETCHED = 5_000
 COPIED_BYTES = 4 << 20
+
+# A term of its own row takes some 80 bytes beside its postings. In a block, which is compressed, it takes about ten.
+# Half of the terms of natural text occur once.
+MAX_BYTES_IN_BLOCK = 120
+# Before compression. A search reads a block for each term that it looks for.
+BLOCK_BYTES = 6_000
+# Of an element of an array in Postgres.
+ELEMENT_OVERHEAD_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,7 @@ def merge_segments(connection: Connection, segments: Sequence[Segment]) -> int:
         if hashes:
             lengths = np.concatenate([found.lengths[found.kept] for found in placed])
             _write(connection, hashes, lengths, _merged(connection, dict(zip(keys, placed, strict=True))))
-        for table in ("lexical_postings", "lexical_texts", "lexical_segments"):
+        for table in ("lexical_postings", "lexical_blocks", "lexical_texts", "lexical_segments"):
             connection.execute(f"DELETE FROM {table} WHERE segment = ANY(%s)", (keys,))
         gone = [h for found in placed for h in found.gone]
         if gone:
@@ -141,12 +150,14 @@ def _stored(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[str, 
     with connection.cursor(name="lexical_merge", binary=True) as cursor:
         cursor.itersize = TERMS_FETCHED
         cursor.execute(
-            "SELECT term, segment, frequent IS NOT NULL, postings FROM lexical_postings WHERE segment = ANY(%s) "
+            "SELECT term, segment, postings FROM lexical_postings WHERE segment = ANY(%(keys)s) UNION ALL "
+            "SELECT u.term, b.segment, u.postings FROM lexical_blocks b "
+            "CROSS JOIN LATERAL unnest(b.terms, b.postings) AS u (term, postings) WHERE b.segment = ANY(%(keys)s) "
             "ORDER BY term, segment",
-            (list(keys),),
+            {"keys": list(keys)},
         )
-        for term, key, frequent, data in cursor:
-            yield term, key, bm25.of_dense(data) if frequent else np.frombuffer(data, dtype="<u4")
+        for term, key, data in cursor:
+            yield term, key, decoded_packed(data)
 
 
 def _write(connection: Connection, hashes: Sequence[bytes], lengths: Lengths, postings: Iterable[TermPostings]) -> None:
@@ -155,17 +166,11 @@ def _write(connection: Connection, hashes: Sequence[bytes], lengths: Lengths, po
         (len(hashes), int(lengths.sum(dtype=np.int64)), lengths.astype("<u2").tobytes()),
     ).fetchone()
     assert row is not None
-    key: int = row[0]
-    _write_texts(connection, hashes, key)
-    waiting: list[bytes] = []
-    size = 0
-    for term, found in postings:
-        waiting.append(_posting_row(term, found, key, len(hashes)))
-        size += len(waiting[-1])
-        if size > COPIED_BYTES:
-            _copy(connection, waiting)
-            waiting, size = [], 0
-    _copy(connection, waiting)
+    _write_texts(connection, hashes, row[0])
+    written = _Written(connection, row[0])
+    for one in encoded(postings, len(hashes)):
+        written.add(one)
+    written.end()
 
 
 def _write_texts(connection: Connection, hashes: Sequence[bytes], segment: int) -> None:
@@ -189,23 +194,73 @@ def _write_texts(connection: Connection, hashes: Sequence[bytes], segment: int) 
         copy.write(COPY_TAIL)
 
 
-def _copy(connection: Connection, rows: Sequence[bytes]) -> None:
-    statement = b"COPY lexical_postings (segment, frequent, term, postings) FROM STDIN (FORMAT BINARY)"
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(b"".join((COPY_HEAD, *rows, COPY_TAIL)))
+@dataclass(slots=True)
+class _Written:
+    """The terms of a new segment on their way into its tables, in their order."""
+
+    connection: Connection
+    segment: int
+    rows: list[bytes] = field(default_factory=list)
+    blocks: list[bytes] = field(default_factory=list)
+    size: int = 0
+    """Bytes of `rows` and `blocks`."""
+    block: list[Encoded] = field(default_factory=list)
+    block_size: int = 0
+
+    def add(self, one: Encoded) -> None:
+        """Add a term: one with few postings to a block, another one as a row of its own."""
+        if len(one.data) <= MAX_BYTES_IN_BLOCK:
+            self.block.append(one)
+            self.block_size += len(one.term.encode()) + len(one.data) + 2 * ELEMENT_OVERHEAD_BYTES
+            if self.block_size > BLOCK_BYTES:
+                self._end_block()
+        else:
+            self.rows.append(_row(self.segment, one))
+            self.size += len(self.rows[-1])
+        if self.size > COPIED_BYTES:
+            self._copy()
+
+    def end(self) -> None:
+        """Write what is left."""
+        self._end_block()
+        self._copy()
+
+    def _end_block(self) -> None:
+        if self.block:
+            self.blocks.append(_block_row(self.segment, self.block))
+            self.size += len(self.blocks[-1])
+            self.block, self.block_size = [], 0
+
+    def _copy(self) -> None:
+        for columns, rows in (
+            ("lexical_postings (segment, texts, term, postings)", self.rows),
+            ("lexical_blocks (segment, first_term, terms, texts, postings)", self.blocks),
+        ):
+            if rows:
+                statement = f"COPY {columns} FROM STDIN (FORMAT BINARY)".encode()
+                with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
+                    copy.write(b"".join((COPY_HEAD, *rows, COPY_TAIL)))
+        self.rows, self.blocks, self.size = [], [], 0
 
 
-# Each field of a row follows its length; -1 stands for NULL.
-_FREQUENT_HEAD = Struct(">hiiiii")
-_HEAD = Struct(">hiiii")
+# Each field of a row follows its length.
+_HEAD = Struct(">hiiiii")
+_BLOCK_HEAD = Struct(">hiii")
 _LENGTH = Struct(">i")
 
 
-def _posting_row(term: str, postings: Packed, segment: int, texts: int) -> bytes:
-    name, data = term.encode(), bm25.dense(postings, texts)
-    if data is None:
-        data = postings.tobytes()
-        head = _HEAD.pack(4, 4, segment, -1, len(name))
-    else:
-        head = _FREQUENT_HEAD.pack(4, 4, segment, 4, len(postings), len(name))
-    return b"".join((head, name, _LENGTH.pack(len(data)), data))
+def _row(segment: int, one: Encoded) -> bytes:
+    name = one.term.encode()
+    head = _HEAD.pack(4, 4, segment, 4, one.texts, len(name))
+    return b"".join((head, name, _LENGTH.pack(len(one.data)), one.data))
+
+
+def _block_row(segment: int, block: Sequence[Encoded]) -> bytes:
+    first = block[0].term.encode()
+    arrays = (
+        TextArray([one.term for one in block]).data,
+        Int4Array([one.texts for one in block]).data,
+        ByteaArray([one.data for one in block]).data,
+    )
+    fields = [part for array in arrays for part in (_LENGTH.pack(len(array)), array)]
+    return b"".join((_BLOCK_HEAD.pack(5, 4, segment, len(first)), first, *fields))

@@ -11,7 +11,7 @@ from psycopg import sql
 from vector_pipeline.errors import ConfigurationError, DatabaseError
 from vector_pipeline.store.binary import UuidArray
 from vector_pipeline.store.connection import Connection
-from vector_pipeline.store.search.filters import Filter
+from vector_pipeline.store.search.filters import Filter, Passing, passing
 from vector_pipeline.store.search.results import Found, SearchResult, results_of
 from vector_pipeline.store.space import CANDIDATES_TRIED, Space, active_space
 from vector_pipeline.store.vectors import as_parameter
@@ -42,7 +42,9 @@ def search(
     limits = Filter(source=source, where=where)
     found = [
         Found(content_hash, 1 - distance, distance)
-        for content_hash, distance in nearest(connection, require_space(connection), query, k, limits)
+        for content_hash, distance in nearest(
+            connection, require_space(connection), query, k, passing(connection, limits)
+        )
     ]
     return results_of(connection, found, k, limits)
 
@@ -61,12 +63,12 @@ def require_space(connection: Connection) -> Space:
     return space
 
 
-def nearest(connection: Connection, space: Space, query: Vector, k: int, limits: Filter) -> list[tuple[bytes, float]]:
+def nearest(connection: Connection, space: Space, query: Vector, k: int, passes: Passing) -> list[tuple[bytes, float]]:
     """The k nearest texts that pass a filter, by hash, and their cosine distances, nearest first."""
-    few = limits.few_texts(connection) if limits.limits else None
-    if few is not None:
-        found = distances(connection, space, query, few)
+    if passes.few is not None:
+        found = distances(connection, space, query, passes.few)
         return sorted(found.items(), key=lambda item: (item[1], item[0]))[:k]
+    limits = passes.limits
     values = {"query": as_parameter(space, query), "k": k, **limits.values}
     rows = _by_index(connection, space, limits, values)
     if len(rows) < k:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -10,12 +10,14 @@ from psycopg import sql
 from vector_pipeline.store.binary import UuidArray
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.lexical.ranking import WordRanking, rank_words
-from vector_pipeline.store.search.filters import Filter
-from vector_pipeline.text.terms import Query, has_phrase
+from vector_pipeline.store.search.filters import Passing
+from vector_pipeline.text.terms import Query, has_phrase, terms_of_phrase
 
 # Texts that are checked first for each result: some belong to deleted files or do not pass the filter.
 AHEAD = 4
 FURTHER = 8
+# The texts of so many candidates are read at a time and searched for a phrase.
+READ_AT_ONCE = 2_000
 
 
 @dataclass(slots=True)
@@ -24,7 +26,7 @@ class WordSearch:
 
     connection: Connection
     query: Query
-    limits: Filter
+    passes: Passing
     ranking: WordRanking = field(init=False)
 
     def __post_init__(self) -> None:
@@ -34,7 +36,7 @@ class WordSearch:
         """The k best texts with a score above 0, by hash, that pass the filter and contain the phrases in quotes."""
         required = self.query.phrases if phrases else ()
         found: list[tuple[bytes, float]] = []
-        for candidates in self._candidates(k):
+        for candidates in self._candidates(k, required):
             passing = self._passing([content_hash for content_hash, _ in candidates], required)
             found += [(h, self._share(score)) for h, score in candidates if h in passing]
             if len(found) >= k:
@@ -48,13 +50,19 @@ class WordSearch:
     def _share(self, score: float) -> float:
         return score / self.ranking.ideal if self.ranking.ideal else 0.0
 
-    def _candidates(self, k: int) -> Iterator[list[tuple[bytes, float]]]:
-        """Yield all texts with a score, highest first, in growing portions."""
-        few = self.limits.few_texts(self.connection) if self.limits.limits else None
-        if few is not None:
-            scored = [(h, score) for h, score in self.ranking.of(few).items() if score]
-            yield sorted(scored, key=lambda item: (-item[1], item[0]))
-            return
+    def _candidates(self, k: int, phrases: Collection[str]) -> Iterator[list[tuple[bytes, float]]]:
+        """Yield all texts with a score that may contain some phrases, highest first, in growing portions."""
+        # Those of the first MAX_TERMS are ranked.
+        terms = {term for phrase in phrases for term in terms_of_phrase(phrase)} & set(self.ranking.terms)
+        if self.passes.few is not None:
+            scored = [(h, score) for h, score in self.ranking.of(self.passes.few).items() if score]
+            yield from _portions(sorted(scored, key=lambda item: (-item[1], item[0])), AHEAD * k)
+        elif terms:
+            yield from _portions(self.ranking.holding(terms), AHEAD * k)
+        else:
+            yield from self._all_candidates(k)
+
+    def _all_candidates(self, k: int) -> Iterator[list[tuple[bytes, float]]]:
         seen, count = 0, AHEAD * k
         while True:
             best = self.ranking.best(count)
@@ -65,13 +73,23 @@ class WordSearch:
 
     def _passing(self, hashes: Collection[bytes], phrases: Collection[str]) -> set[bytes]:
         """The texts that belong to a file, pass the filter and contain the phrases."""
+        if self.passes.few is not None and not phrases:
+            return set(hashes)  # these are the few
         content = "pg_catalog.min(c.page_content)" if phrases else "NULL"
         rows = self.connection.execute(
             sql.SQL(
                 "SELECT pg_catalog.uuid_send(c.content_hash), {} FROM chunks "
                 "c WHERE c.content_hash = ANY(%(hashes)s) {} "
                 "GROUP BY c.content_hash"
-            ).format(sql.SQL(content), self.limits.condition),
-            {"hashes": UuidArray(hashes), **self.limits.values},
+            ).format(sql.SQL(content), self.passes.limits.condition),
+            {"hashes": UuidArray(hashes), **self.passes.limits.values},
         )
         return {row[0] for row in rows if all(has_phrase(row[1], phrase) for phrase in phrases)}
+
+
+def _portions(candidates: Sequence[tuple[bytes, float]], first: int) -> Iterator[list[tuple[bytes, float]]]:
+    """Yield candidates in growing portions, of which none is so large that its texts take much memory."""
+    start, count = 0, first
+    while start < len(candidates):
+        yield list(candidates[start : start + count])
+        start, count = start + count, min(count * FURTHER, max(first, READ_AT_ONCE))

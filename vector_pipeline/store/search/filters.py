@@ -60,13 +60,35 @@ class Filter:
             conditions.append(sql.SQL("AND c.metadata @> %(where)s"))
         return sql.SQL(" ").join(conditions)
 
-    def few_texts(self, connection: Connection) -> list[bytes] | None:
-        """The hashes of all texts that pass, if they have few chunks; None if they have many."""
-        query = sql.SQL("SELECT pg_catalog.uuid_send(c.content_hash) FROM chunks c WHERE true {} LIMIT {}").format(
-            self.condition, sql.Literal(FEW + 1)
-        )
-        rows = connection.execute(query, self.values).fetchall()
-        return None if len(rows) > FEW else list({row[0] for row in rows})
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """A filter with the texts that pass it, if they are few."""
+
+    limits: Filter
+    few: list[bytes] | None
+    """The hashes of all texts that pass; None if they have more than FEW chunks, or all pass."""
+
+    @property
+    def none(self) -> bool:
+        """Whether no text passes."""
+        return self.few is not None and not self.few
+
+
+def passing(connection: Connection, limits: Filter) -> Passing:
+    """Find the texts that pass a filter, if they are few."""
+    if not limits.limits:
+        return Passing(limits, None)
+    # As one value: thousands of rows would take longer on their way than to find.
+    query = sql.SQL(
+        "SELECT CASE WHEN pg_catalog.count(*) <= {few} THEN coalesce(pg_catalog.string_agg(f.hash, ''), '') END FROM "
+        "(SELECT pg_catalog.uuid_send(c.content_hash) AS hash FROM chunks c WHERE true {condition} LIMIT {few} + 1) AS f"
+    ).format(few=sql.Literal(FEW), condition=limits.condition)
+    row = connection.execute(query, limits.values, binary=True).fetchone()
+    hashes: bytes | None = row[0] if row else None
+    if hashes is None:
+        return Passing(limits, None)
+    return Passing(limits, list({hashes[start : start + 16] for start in range(0, len(hashes), 16)}))
 
 
 def like_pattern(glob: str) -> str:

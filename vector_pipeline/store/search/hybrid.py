@@ -22,7 +22,7 @@ from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.lexical.maintenance import has_backlog
 from vector_pipeline.store.search.by_vector import Vector, distances, nearest, require_k, require_space
 from vector_pipeline.store.search.by_words import WordSearch
-from vector_pipeline.store.search.filters import Filter
+from vector_pipeline.store.search.filters import Filter, Passing, passing
 from vector_pipeline.store.search.results import Found, SearchResult, results_of
 from vector_pipeline.store.space import Space, get_space
 from vector_pipeline.text.terms import Query, parse_query
@@ -60,18 +60,19 @@ def search(connection: Connection, question: Question, embed: Callable[[Space], 
     query = parse_query(question.text)
     if question.mode == "words" or (question.mode == "auto" and query.exact):
         with snapshot(connection):
-            found = _by_words(connection, query, question)
+            found = _by_words(connection, query, question, passing(connection, question.limits))
             if len(found) >= question.k or question.mode == "words" or (found and query.phrases):
                 return results_of(connection, found, question.k, question.limits, question.context)
     vector = embed(space)
     with snapshot(connection):
+        passes = passing(connection, question.limits)
         if question.mode == "meaning" or not query.terms:
             found = [
                 Found(h, 1 - distance, distance)
-                for h, distance in nearest(connection, space, vector, question.k, question.limits)
+                for h, distance in nearest(connection, space, vector, question.k, passes)
             ]
         else:
-            found = _by_both(connection, space, vector, query, question)
+            found = _by_both(connection, space, vector, query, question, passes)
         return results_of(connection, found, question.k, question.limits, question.context)
 
 
@@ -85,10 +86,10 @@ def snapshot(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _by_words(connection: Connection, query: Query, question: Question) -> list[Found]:
-    if not query.terms:
+def _by_words(connection: Connection, query: Query, question: Question, passes: Passing) -> list[Found]:
+    if not query.terms or passes.none:
         return []
-    found = WordSearch(connection, query, question.limits).best(question.k)
+    found = WordSearch(connection, query, passes).best(question.k)
     if not found and has_backlog(connection):
         raise DatabaseError(
             "the words of what was loaded by an earlier version are not indexed yet; run `vector-pipeline ingest`, "
@@ -97,11 +98,15 @@ def _by_words(connection: Connection, query: Query, question: Question) -> list[
     return [Found(content_hash, score) for content_hash, score in found]
 
 
-def _by_both(connection: Connection, space: Space, vector: Vector, query: Query, question: Question) -> list[Found]:
+def _by_both(
+    connection: Connection, space: Space, vector: Vector, query: Query, question: Question, passes: Passing
+) -> list[Found]:
+    if passes.none:
+        return []
     count = max(CANDIDATES, question.k)
-    words = WordSearch(connection, query, question.limits)
+    words = WordSearch(connection, query, passes)
     by_words = dict(words.best(count, phrases=False))
-    by_meaning = dict(nearest(connection, space, vector, count, question.limits))
+    by_meaning = dict(nearest(connection, space, vector, count, passes))
     # Each side also scores what the other one found.
     by_words |= words.shares(by_meaning.keys() - by_words.keys())
     by_meaning |= distances(connection, space, vector, by_words.keys() - by_meaning.keys())

@@ -91,6 +91,8 @@ def results_of(
     connection: Connection, found: Sequence[Found], k: int, limits: Filter, context: int = 0
 ) -> list[SearchResult]:
     """One result per text, in the given order. Other places of a text are added only if there is room."""
+    if not found:
+        return []
     query = sql.SQL(_PLACES).format(condition=limits.condition, copies=sql.Literal(MAX_COPIES))
     rows = connection.execute(
         query, {"hashes": UuidArray(text.content_hash for text in found), **limits.values}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.lexical.maintenance import maintain_lexical
 from vector_pipeline.store.search.by_words import WordSearch
-from vector_pipeline.store.search.filters import Filter
+from vector_pipeline.store.search.filters import Filter, Passing
 from vector_pipeline.store.search.hybrid import Question, search
 from vector_pipeline.text.terms import frequencies, parse_query
 from vector_pipeline_tests.support.corpus import load, vectors_of
@@ -41,7 +41,7 @@ def test_words_are_scored_alike_in_sql(database: Database, connection: Connectio
     maintain_lexical(database)
     load(connection, "A2", {"b.txt": texts[1_200:]})
     for question in ("word0x word30x 연차", "err-4012", "word0x word1x", "none at all", "queue"):
-        expected = dict(WordSearch(connection, parse_query(question), Filter()).best(2_000))
+        expected = dict(WordSearch(connection, parse_query(question), Passing(Filter(), None)).best(2_000))
         query = "SELECT uuid_send(content_hash), share FROM lexical_shares(lexical_terms(%s), 10000)"
         assert dict(connection.execute(query, (question,)).fetchall()) == pytest.approx(expected, rel=1e-4)
         # Frequent words add to the scores of what the others find, which are the best ones.
