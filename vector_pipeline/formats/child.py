@@ -23,6 +23,7 @@ from vector_pipeline.formats.kinds import KINDS, load_reader
 from vector_pipeline.formats.packages import PASSWORD
 from vector_pipeline.formats.sniffing import sniffed
 from vector_pipeline.text.documents import Document
+from vector_pipeline.text.readers import NO_TEXT
 from vector_pipeline.text.readers.base import ReaderOptions
 from vector_pipeline.text.readers.markup import read_html
 
@@ -73,6 +74,9 @@ def _read(request: dict[str, Any], answers: BinaryIO) -> dict[str, Any]:
 
 def documents_of(stream: BinaryIO, reader: str, options: ReaderOptions) -> Iterator[Document]:
     """The documents of a file. If it is of another kind than its name says, it is read as what it is."""
+    if not stream.read(1):
+        raise FileRejected(NO_TEXT)
+    stream.seek(0)
     found = sniffed(stream)
     if found == "encrypted":
         raise FileRejected(PASSWORD)

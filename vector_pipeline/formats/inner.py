@@ -79,6 +79,10 @@ class InnerFiles:
             record = self.distinct(f"{folder}{name}#{document.record}" if document.record else f"{folder}{name}")
             yield replace(document, record=record)
 
+    def beside(self) -> InnerFiles:
+        """The same with reasons of its own, for a message inside a message."""
+        return InnerFiles(self.options, self.depth, self.names)
+
     def take_reasons(self) -> Reasons:
         """The reasons for the files that could not be read since the last call."""
         taken, self._reasons = self._reasons, Reasons()

@@ -49,7 +49,7 @@ class Kind:
 _HERE = "vector_pipeline.formats."
 
 _OFFICE = ("kreuzberg", "dochan")
-_SHEETS = ("python_calamine",)
+_SHEETS = ("python_calamine", "dochan")
 
 _ASKED_FOR = frozenset((*CODE, *DATA))
 
@@ -60,21 +60,21 @@ KINDS: tuple[Kind, ...] = (
     Kind("code", CODE, by_default=False),
     Kind("data", DATA, version=READERS_VERSION, by_default=False),
     Kind("pdf", (".pdf",), _HERE + "pdf:read_pdf", version=2, packages=("pdf_inspector", "pypdfium2")),
-    Kind("docx", (".docx", ".docm", ".dotx"), _HERE + "office:read_docx", packages=_OFFICE),
-    Kind("pptx", (".pptx", ".pptm", ".ppsx"), _HERE + "office:read_pptx", packages=_OFFICE),
+    Kind("docx", (".docx", ".docm", ".dotx"), _HERE + "office:read_docx", version=2, packages=_OFFICE),
+    Kind("pptx", (".pptx", ".pptm", ".ppsx"), _HERE + "office:read_pptx", version=2, packages=_OFFICE),
     Kind("xlsx", (".xlsx", ".xlsm", ".xlsb"), _HERE + "sheets:read_workbook", packages=_SHEETS),
-    Kind("doc", (".doc",), _HERE + "office:read_doc", packages=_OFFICE),
-    Kind("ppt", (".ppt",), _HERE + "office:read_ppt", packages=_OFFICE),
-    Kind("xls", (".xls",), _HERE + "sheets:read_workbook", packages=_SHEETS),
+    Kind("doc", (".doc",), _HERE + "office:read_doc", version=2, packages=_OFFICE),
+    Kind("ppt", (".ppt",), _HERE + "office:read_ppt", version=2, packages=_OFFICE),
+    Kind("xls", (".xls",), _HERE + "sheets:read_workbook", version=2, packages=_SHEETS),
     Kind("odt", (".odt", ".ott"), _HERE + "odf:read_odt"),
     Kind("odp", (".odp",), _HERE + "odf:read_odp"),
     Kind("ods", (".ods",), _HERE + "sheets:read_workbook", packages=_SHEETS),
-    Kind("rtf", (".rtf",), _HERE + "office:read_rtf", packages=_OFFICE),
-    Kind("hwp", (".hwp",), _HERE + "office:read_hwp", packages=_OFFICE),
-    Kind("hwpx", (".hwpx",), _HERE + "office:read_hwpx", packages=_OFFICE),
+    Kind("rtf", (".rtf",), _HERE + "office:read_rtf", version=2, packages=_OFFICE),
+    Kind("hwp", (".hwp",), _HERE + "office:read_hwp", version=2, packages=_OFFICE),
+    Kind("hwpx", (".hwpx",), _HERE + "office:read_hwpx", version=2, packages=_OFFICE),
     Kind("eml", (".eml",), _HERE + "mail:read_eml", version=2, holds_files=True),
     Kind("mbox", (".mbox",), _HERE + "mail:read_mbox", version=2, holds_files=True),
-    Kind("msg", (".msg",), _HERE + "outlook:read_msg", packages=_OFFICE),
+    Kind("msg", (".msg",), _HERE + "outlook:read_msg", version=2, packages=_OFFICE, holds_files=True),
     Kind("epub", (".epub",), _HERE + "epub:read_epub"),
     Kind("notebook", (".ipynb",), _HERE + "notebook:read_notebook"),
     Kind("zip", (".zip",), _HERE + "archive:read_zip", version=2, holds_files=True),

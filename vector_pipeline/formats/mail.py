@@ -69,7 +69,7 @@ def _message(data: bytes, number: str, inner: InnerFiles) -> Iterator[Document]:
     metadata["attachments"] = [title for title, _ in attachments]
     folder = f"{name}/" if name else ""
     found = [
-        replace(inside, metadata=_beside(inside, metadata))
+        replace(inside, metadata=beside(inside, metadata))
         for title, content in attachments
         for inside in inner.documents(title, content, folder)
     ]
@@ -78,9 +78,10 @@ def _message(data: bytes, number: str, inner: InnerFiles) -> Iterator[Document]:
     yield from found
 
 
-def _beside(inside: Document, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The metadata of an attachment, with the message that it belongs to."""
-    return {**inside.metadata, "message": metadata.get("title", ""), "from": metadata.get("from", "")}
+def beside(inside: Document, metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata of an attachment, with the message that it belongs to. A message inside keeps its own fields."""
+    of_message = {"message": metadata.get("title", ""), "from": metadata.get("from", "")}
+    return {**{name: value for name, value in of_message.items() if value}, **inside.metadata}
 
 
 def _stated(message: EmailMessage) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def _is_plain_text(part: EmailMessage) -> bool:
 
 def _text(part: EmailMessage) -> str:
     if part.get_content_type() == "text/html":
-        return _page(_payload(part))
+        return html_text(cast(BinaryIO, io.BytesIO(_payload(part))))
     return decode(_payload(part), declared=part.get_content_charset("") or "").text
 
 
@@ -168,8 +169,9 @@ def _payload(part: EmailMessage) -> bytes:
     return payload if isinstance(payload, bytes) else b""
 
 
-def _page(data: bytes) -> str:
-    return next(read_html(cast(BinaryIO, io.BytesIO(data)), ReaderOptions())).text
+def html_text(stream: BinaryIO) -> str:
+    """The text of a page."""
+    return next(read_html(stream, ReaderOptions())).text
 
 
 def text_of(metadata: dict[str, Any], body: str) -> str:

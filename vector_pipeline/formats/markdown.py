@@ -7,8 +7,10 @@ import regex
 _FENCED = regex.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*[ \t]*$|\Z)")
 _COMMENT = regex.compile(r"(?s)<!--.*?-->")
 _PICTURE = regex.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
-# The description that programs give a picture if a person gave none.
-_NO_DESCRIPTION = regex.compile(r"(?i)(?:picture|image|graphic|그림|bild|img)?[ _-]*\d*(?:\.\w{3,4})?")
+# The description that programs give a picture if a person gave none. Hangul's names the file, its size and its date.
+_NO_DESCRIPTION = regex.compile(
+    r"(?i)(?:picture|image|graphic|그림|이미지|bild|img)?[ _-]*\d*(?:\.\w{3,4})?|그림입니다\.?(?:\s*원본 그림의 .*)?"
+)
 _STRONG = regex.compile(r"\*\*\*?|(?<!\w)__(?=\S)|(?<=\S)__(?!\w)")
 _EMPHASIS = regex.compile(r"(?<![\w*\\])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*\\])\*(?![\w*])")
 _ESCAPED = regex.compile(r"\\([!-/:-@\[-`{}~])")

@@ -17,6 +17,7 @@ import regex
 from vector_pipeline.errors import FileRejected, one_line
 from vector_pipeline.formats.cleaning import resolved
 from vector_pipeline.formats.markdown import plainer
+from vector_pipeline.formats.ole import ole_properties
 from vector_pipeline.formats.output import document
 from vector_pipeline.formats.packages import PASSWORD, as_file, has_macros, open_package, properties
 from vector_pipeline.text.documents import Document
@@ -51,16 +52,17 @@ def read_docx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 def read_doc(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """A document of Word 97 to 2003."""
-    yield from _old(stream.read(), "doc")
+    data = stream.read()
+    yield from _old(data, "doc", ole_properties(data))
 
 
 def read_rtf(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """A document in Rich Text Format."""
-    yield from _old(stream.read(), "rtf")
+    data = stream.read()
+    yield from _old(data, "rtf", _kreuzberg_metadata(data, "rtf"))
 
 
-def _old(data: bytes, kind: str) -> Iterator[Document]:
-    metadata = _kreuzberg_metadata(data, kind)
+def _old(data: bytes, kind: str, metadata: dict[str, Any]) -> Iterator[Document]:
     text = _first(lambda: _AUTHOR.sub("", _by_dochan(data, f".{kind}")), lambda: _by_kreuzberg(data, kind))
     yield _made(text, metadata)
 
@@ -75,12 +77,13 @@ def read_pptx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 def read_ppt(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """A presentation of PowerPoint 97 to 2003."""
     data = stream.read()
-    yield _slides(data, "ppt", _kreuzberg_metadata(data, "ppt"))
+    yield _slides(data, "ppt", ole_properties(data))
 
 
 def read_hwp(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """A document of Hangul (한글) from version 3 on."""
-    yield _made(_by_dochan(stream.read(), ".hwp"), {})
+    data = stream.read()
+    yield _made(_by_dochan(data, ".hwp"), ole_properties(data))
 
 
 def read_hwpx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import python_calamine
 
 from vector_pipeline.errors import FileRejected, one_line
+from vector_pipeline.formats.ole import ole_properties
 from vector_pipeline.formats.output import document, table
 from vector_pipeline.formats.packages import PASSWORD, has_macros, open_package, properties
 from vector_pipeline.formats.sniffing import ZIP_MARK
@@ -21,7 +22,7 @@ def read_workbook(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document
     """Yield the sheets of a workbook (XLSX, XLSB, XLS, ODS) that are not empty, under their names."""
     data = stream.read()
     package = open_package(data, options.max_bytes, "workbook") if data.startswith(ZIP_MARK) else None
-    metadata = properties(package) if package is not None else {}
+    metadata = properties(package) if package is not None else ole_properties(data)
     book = _opened(data)
     found = False
     for name in book.sheet_names:

@@ -11,6 +11,7 @@ from email.message import EmailMessage
 
 from .made import Picture, page_of, pdf, sentences
 from .made_office import docx, hwpx, odp, odt, package, pptx, xlsx
+from .made_ole import compound, hwp, msg
 
 _TABLE = [["Place", "Euro"], ["Island", "12"], ["Town", "7"]]
 _BLOCKS = ["# Ferries", "The ferry leaves at noon.", _TABLE]
@@ -46,6 +47,8 @@ def seeds() -> dict[str, bytes]:
         "a.rtf": rb"{\rtf1\ansi{\fonttbl{\f0 Arial;}}\f0 The ferry \b leaves\b0  at noon.\par}",
         "a.eml": mail.as_bytes(),
         "a.mbox": b"From a Fri Jan  2 03:04:05 2026\n" + mail.as_bytes(),
+        "a.msg": compound(msg("Ferries", "The ferry leaves.", attachments={"a.docx": docx(_BLOCKS), "b.txt": b"12"})),
+        "a.hwp": hwp(["배는 정오에 떠난다.", "섬까지 12 유로"], title="도선 안내"),
         "a.epub": package(_BOOK),
         "a.ipynb": json.dumps(notebook).encode(),
         "a.zip": package({"a.md": "# Ferries", "b/a.docx": docx(_BLOCKS)}),

@@ -10,6 +10,7 @@ from vector_pipeline.text.readers.base import ReaderOptions
 
 from .made import Picture, page_of, pdf
 from .made_office import docx, package
+from .made_ole import Tree, compound, msg
 from .reading import read
 
 
@@ -199,3 +200,40 @@ def test_databases_of_notion_are_read_as_their_pages_and_not_as_tables() -> None
     documents = read(data, "a.zip")
     assert [document.record for document in documents] == ["Tasks/Paint.md", "prices.csv#1"]
     assert "files_not_read" not in documents[0].metadata
+
+
+def test_a_message_of_outlook_is_read_like_other_mail_with_its_attachments() -> None:
+    forwarded = msg("Forwarded", "The text inside.", attachments={"b.txt": b"deep " * 1_000}, inside=True)
+    files: Tree = {"fares.docx": docx(["# Fares", "Island: 12"]), "scan.pdf": pdf([[Picture()]]), "old": forwarded}
+    mail, fares, old, deep = read(compound(msg("Ferry fares", "The ferry costs 12 Euro.", attachments=files)), "a.msg")
+    assert mail.text == (
+        "# Ferry fares\n\nFrom: A. Keeper <keeper@example.org>\nTo: Town <town@example.org>\n"
+        "Date: 2026-01-02T03:04:05+00:00\n\nThe ferry costs 12 Euro."
+    )
+    assert mail.metadata["attachments"] == ["fares.docx", "scan.pdf", "old"]
+    assert mail.metadata["attachments_not_read"][0].startswith("scan.pdf has no text on its page")
+    assert (fares.record, fares.text, fares.metadata["message"]) == (
+        "fares.docx",
+        "# Fares\n\nIsland: 12",
+        "Ferry fares",
+    )
+    assert (old.record, old.metadata["title"], old.metadata["from"]) == (
+        "old",
+        "Forwarded",
+        "A. Keeper <keeper@example.org>",
+    )
+    assert (deep.record, deep.metadata["message"]) == ("old/b.txt", "Forwarded")
+
+
+@pytest.mark.parametrize("code_page", [949, 65001])
+def test_a_message_of_outlook_is_decoded_as_its_code_page_says(code_page: int) -> None:
+    (mail,) = read(compound(msg("운임 안내", "배는 정오에 떠난다.", code_page=code_page)), "a.msg")
+    assert mail.metadata["title"] == "운임 안내"
+    assert mail.text.endswith("배는 정오에 떠난다.")
+
+
+def test_a_message_of_outlook_that_is_a_page_is_read_as_one_and_a_damaged_one_is_rejected() -> None:
+    (mail,) = read(compound(msg("Fares", "", html=b"<h2>Fares</h2><p>12 Euro</p>")), "a.msg")
+    assert mail.text.endswith("## Fares\n\n12 Euro")
+    with pytest.raises(FileRejected, match="is damaged"):
+        read(compound(msg("Fares", "text"))[:700], "a.msg")

@@ -3,10 +3,13 @@ from __future__ import annotations
 import pytest
 
 from vector_pipeline.errors import FileRejected
+from vector_pipeline.formats.markdown import plainer
+from vector_pipeline.formats.ole import ole_properties
 from vector_pipeline.text.readers.base import ReaderOptions
 
 from .made import page_of, pdf, sentences
 from .made_office import docx, hwpx, odp, odt, package, pptx, xlsx
+from .made_ole import SUMMARY, compound, hwp, properties
 from .reading import read
 
 BLOCKS = [
@@ -29,6 +32,34 @@ def test_hangul_has_headings_and_tables() -> None:
     (document,) = read(hwpx(["# 도선 안내", "배는 정오에 떠난다.", [["곳", "원"], ["섬", "12"]]]), "a.hwpx")
     assert document.text == "# 도선 안내\n\n배는 정오에 떠난다.\n\n| 곳 | 원 |\n| --- | --- |\n| 섬 | 12 |"
     assert dict(document.metadata) == {"title": "Ferries", "author": "A. Keeper", "language": "ko"}
+
+
+def test_hangul_in_its_older_format_has_what_it_states_of_itself() -> None:
+    (document,) = read(hwp(["배는 정오에 떠난다.", "둘째 문단"], title="도선 안내", author="등대지기"), "a.hwp")
+    assert document.text == "배는 정오에 떠난다.\n\n둘째 문단"
+    assert dict(document.metadata) == {
+        "title": "도선 안내",
+        "author": "등대지기",
+        "created": "2026-01-02T03:04:05+00:00",
+    }
+
+
+def test_descriptions_of_pictures_that_programs_wrote_are_left_out() -> None:
+    made = "그림입니다. 원본 그림의 이름: a.jpg 원본 그림의 크기: 가로 1200pixel, 세로 153pixel"
+    assert plainer(f"![{made}](a.jpg) ![이미지](b.jpg) ![그림입니다](c) ![The harbour](d.jpg)").split() == [
+        "The",
+        "harbour",
+    ]
+
+
+def test_properties_in_an_unknown_code_page_are_left_out() -> None:
+    assert ole_properties(compound({SUMMARY: properties("운임", "A. Keeper", code_page=949)})) == {
+        "title": "운임",
+        "author": "A. Keeper",
+        "created": "2026-01-02T03:04:05+00:00",
+    }
+    assert ole_properties(compound({SUMMARY: properties("운임", "x", code_page=949)[:70]})) == {}
+    assert ole_properties(b"no compound file") == {}
 
 
 def test_slides_are_places_of_their_text() -> None:
@@ -95,7 +126,7 @@ MACROS = {"word/vbaProject.bin": b"\0" * 100}
     ("data", "name", "reason"),
     [
         (docx(BLOCKS)[:400], "a.docx", "not a whole DOCX file"),
-        (b"", "a.docx", "not a whole DOCX file"),
+        (b"", "a.docx", "holds no text"),
         (OLE + bytes(600) + "EncryptedPackage\0".encode("utf-16-le"), "a.docx", "protected by a password"),
         (docx([], extra=MACROS), "a.docm", "holds macros and no text"),
         (docx(["x"], extra={"word/media/a.png": bytes(3_000_000)}), "a.docx", "uncompresses to 3,00"),

@@ -164,7 +164,7 @@ def test_a_few_scanned_pages_among_many_are_noted_and_the_rest_is_read() -> None
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not a whole PDF"),
+        (b"", "holds no text"),
         (b"%PDF-1.7\n%%EOF", "not a whole PDF"),
         (_book(3)[:300], "not a whole PDF"),
         (pdf([]), "not a whole PDF|without pages"),

@@ -19,6 +19,9 @@ from vector_pipeline.text.readers.plain import read_text
 from vector_pipeline.text.readers.records import read_json, read_jsonl
 from vector_pipeline.text.readers.tables import read_csv, read_tsv
 
+NO_TEXT = "holds no text; add some, or remove it from the source"
+"""The reason for a file in which nothing is found."""
+
 READERS_VERSION = 3
 """Part of the fingerprint of the rules that a file was loaded with. Raise it when a reader returns other text."""
 
@@ -99,7 +102,7 @@ def with_text(documents: Iterable[Document], counts: ReadCounts) -> Iterator[Doc
         counts.removed += document.removed
         yield document
     if not counts.documents:
-        raise FileRejected("holds no text; add some, or remove it from the source")
+        raise FileRejected(NO_TEXT)
 
 
 def _suffix(name: str) -> str:
@@ -109,6 +112,7 @@ def _suffix(name: str) -> str:
 
 
 __all__ = [
+    "NO_TEXT",
     "READERS",
     "READERS_VERSION",
     "ReadCounts",
