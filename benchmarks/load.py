@@ -295,11 +295,13 @@ def measure_corpus(server: EmbeddedServer, rows: int, dimensions: int, only: Seq
 
 
 SEARCHES = {
-    "flat table": "SELECT {hash} source, page_content FROM flat ORDER BY embedding <=> %s LIMIT 10",
-    "`document_chunks`": "SELECT {hash} source, page_content FROM document_chunks ORDER BY embedding <=> %s LIMIT 10",
+    "flat table": "SELECT {hash} source, page_content FROM flat ORDER BY embedding <=> %s::vector LIMIT 10",
+    "`document_chunks`": (
+        "SELECT {hash} source, page_content FROM document_chunks ORDER BY embedding <=> %s::vector LIMIT 10"
+    ),
     "`document_chunks`, with places": (
         "SELECT {hash} source, page_content, chunk_index, start_char, end_char FROM document_chunks "
-        "ORDER BY embedding <=> %s LIMIT 10"
+        "ORDER BY embedding <=> %s::vector LIMIT 10"
     ),
 }
 

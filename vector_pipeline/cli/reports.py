@@ -211,7 +211,7 @@ def show_spaces(spaces: list[dict[str, Any]]) -> None:
     for space in spaces:
         missing = f", {space['missing']:,} missing" if space["missing"] is not None else ""
         recall = f", recall@10 {space['recall']:.3f}" if space["recall"] is not None else ""
-        sizes = f"{_mib(space['bytes'])}, index {_mib(space['index_bytes'])}"
+        sizes = f"{_mib(space['bytes'])}, {space['index_type']} index {_mib(space['index_bytes'])}"
         sent = [(space["query_prefix"], "questions"), (space["document_prefix"], "texts")]
         sizes += "".join(f"; {prefix!r} with {what}" for prefix, what in sent if prefix)
         vectors = f"{counted(space['vectors'], 'vector')}{missing}"

@@ -201,7 +201,7 @@ def targets(connection: Connection, settings: Settings) -> Sequence[Target]:
     roles = roles_wanted(settings, (active, filling))
     if dimensions is None and active is None:
         return [Target(model_name(settings), None, roles)]
-    active = open_space(connection, model_name(settings), dimensions, roles)
+    active = open_space(connection, model_name(settings), dimensions, roles, settings.index_type)
     spaces = [space for space in (active, filling) if space is not None]
     for space in spaces:
         note_query_role(connection, space, roles_in_space(settings, space).query)

@@ -32,7 +32,7 @@ def start(pipeline: Pipeline) -> dict[str, Any]:
         roles = roles_to_start(pipeline.settings, active)
         if active is not None and active.holds(model, dimensions, roles.document):
             _refuse_queries_only(active, roles)
-        space = start_space(connection, model, dimensions, roles)
+        space = start_space(connection, model, dimensions, roles, pipeline.settings.index_type)
         # The files are loaded once more. Their texts get vectors in both spaces, and their rows do not change.
         manifest.mark_stale_pending(connection, current=())
         return {"name": space.name, "model": model, "dimensions": dimensions}
@@ -57,7 +57,7 @@ def switch(pipeline: Pipeline, name: str, *, worth: int = WORTH_AN_INDEX, anyway
     with pipeline.database.connect(role="space") as connection:
         require_complete(connection, get_space(connection, name))
         # Move what has landed since the last run under the index. `switch_space` makes the decisive test of recall.
-        maintain_index(pipeline.database, worth=worth, recall=least)
+        maintain_index(pipeline.database, worth=worth, recall=least, index_type=pipeline.settings.index_type)
         if pipeline.settings.golden_set is not None and not anyway:
             require_no_worse(pipeline, name)
         return switch_space(connection, name, least, worth=worth)

@@ -119,6 +119,7 @@ def spaces_json(connection: Connection, *, count_retired: bool = True) -> list[d
                 "vectors": vectors,
                 "missing": _missing(connection, space, count_retired),
                 "landing": landing,
+                "index_type": space.index_type,
                 "recall": space.recall,
                 "ef_search": space.ef_search,
                 "bytes": sizes.bytes_on_disk(connection, space.embeddings, space.landing) - index_bytes,

@@ -44,7 +44,7 @@ COLUMNS = (
     Column("token_count", "integer", "its exact number of tokens", "c.token_count"),
     Column("content_hash", "uuid", "BLAKE2b-128 of its text; the key of its vector", "c.content_hash"),
     Column("section", "uuid", "the part of a long document that its places count from"),
-    Column("embedding", "vector", "from the active space, in the view document_chunks", "e.embedding", written=False),
+    Column("embedding", "vector", "from the active space, in the index's type", "e.embedding", written=False),
     Column("created_at", "timestamptz", "when the chunk first appeared", "c.created_at", written=False),
     Column("updated_at", "timestamptz", "when its row last changed", _UPDATED, written=False),
     Column("root", "text", "the folder or URL that the file was found under", _ROOT, written=False),

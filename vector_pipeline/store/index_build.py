@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from vector_pipeline.store.connection import Connection, Database
+from vector_pipeline.store.embedded.machine import free_memory_mb, processors
 from vector_pipeline.store.space import Space
 
 Progress = Callable[[str, int], None]
@@ -21,17 +22,20 @@ TO_INDEX, INDEXED = "vectors to index", "vectors indexed"
 
 # pgvector's defaults (https://github.com/pgvector/pgvector#hnsw).
 LINKS, CANDIDATES = 16, 64
-# Bytes of the graph per vector during a build, without the vector: in total 1.4 KB were measured for 256 dimensions and
-# 8 KB for 1,536.
+# Bytes of the graph per vector during a build, without the vector (docs/benchmarks/index.md).
 GRAPH_OVERHEAD_BYTES = 400
 MIN_BUILD_MEMORY_MB = 64
 # The most memory that a build uses unless maintenance_work_mem is higher, even if the server's settings suggest more.
 MAX_BUILD_MEMORY_MB = 4_096
+# On the machine of the embedded server it is known what is free: a build takes this share of it at most.
+SHARE_OF_FREE_MEMORY = 0.5
 # One more process for each of this many vectors, up to the number of cores.
 VECTORS_PER_WORKER = 10_000
 
 LOOK_EVERY_SECONDS = 1.0
 LOG_EVERY_SECONDS = 10.0
+# The rate is that of the last minute: a graph that no longer fits into the memory grows many times more slowly.
+RATE_SECONDS = 60.0
 
 
 def create_index(
@@ -45,11 +49,12 @@ def create_index(
     concurrently: bool = False,
 ) -> None:
     """Build an HNSW index with memory and processes that suit its size. Call it outside a transaction."""
-    statement = sql.SQL("CREATE INDEX {} {} ON {} USING hnsw (embedding {}) WITH (m = {}, ef_construction = {})").format(
+    statement = sql.SQL("CREATE INDEX {} {} ON {} USING hnsw ({} {}) WITH (m = {}, ef_construction = {})").format(
         sql.SQL("CONCURRENTLY" if concurrently else ""),
         sql.Identifier(name),
         sql.Identifier(table),
-        sql.Identifier(connection.pgvector, f"{space.element_type}_cosine_ops"),
+        space.indexed(connection),
+        sql.Identifier(connection.pgvector, f"{space.index_type}_cosine_ops"),
         sql.Literal(LINKS),
         sql.Literal(CANDIDATES),
     )
@@ -58,6 +63,13 @@ def create_index(
     workers = build_workers(connection, vectors)
     connection.execute("SELECT pg_catalog.set_config('max_parallel_maintenance_workers', %s, false)", (str(workers),))
     log(f"building with {workers + 1:,} processes and {memory:,} MB")
+
+    def tell(notice: psycopg.errors.Diagnostic) -> None:
+        # pgvector says so once: "hnsw graph no longer fits into maintenance_work_mem after 123 tuples".
+        if "no longer fits" in (notice.message_primary or ""):
+            log(f"{notice.message_primary}: the other vectors are indexed many times more slowly")
+
+    connection.add_notice_handler(tell)
     try:
         connection.execute(statement)
     except psycopg.errors.DiskFull as error:
@@ -69,6 +81,7 @@ def create_index(
         connection.execute("SET max_parallel_maintenance_workers = 0")
         connection.execute(statement)
     finally:
+        connection.remove_notice_handler(tell)
         if not connection.closed:
             connection.execute("RESET maintenance_work_mem")
             connection.execute("RESET max_parallel_maintenance_workers")
@@ -77,7 +90,8 @@ def create_index(
 def build_workers(connection: Connection, vectors: int) -> int:
     """The number of extra processes for the build of an index: none for few vectors, and at most one a core.
 
-    Of a server elsewhere the cores cannot be asked; its max_parallel_maintenance_workers says what may be taken.
+    The process that builds is one more. Of a server elsewhere the cores cannot be asked; its
+    max_parallel_maintenance_workers, which a role may set, says what may be taken.
     """
     here = connection.info.host.startswith("/")
     row = connection.execute(
@@ -85,7 +99,7 @@ def build_workers(connection: Connection, vectors: int) -> int:
         "pg_catalog.current_setting('max_parallel_workers')::int"
     ).fetchone()
     assert row is not None
-    allowed = min((os.cpu_count() or 1) - 1, row[1]) if here else row[0]
+    allowed = min(processors() - 1, row[1]) if here else row[0]
     return int(min(vectors // VECTORS_PER_WORKER, allowed))
 
 
@@ -93,9 +107,10 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
     """The memory in MB for the build of an index: the size of its graph, at most the server's estimated memory.
 
     A server cannot be asked for its memory, but its settings are a hint: `shared_buffers` is usually a quarter of it and
-    `effective_cache_size` half or more. `maintenance_work_mem`, also one set for the role, is a permission.
+    `effective_cache_size` half or more. `maintenance_work_mem`, also one set for the role, is a permission. The embedded
+    server runs on this machine, so a build may also take half of what is free here.
     """
-    entry = space.dimensions * (4 if space.element_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES
+    entry = space.dimensions * (4 if space.index_type == "vector" else 2) + GRAPH_OVERHEAD_BYTES
     needed = max(MIN_BUILD_MEMORY_MB, (vectors * entry >> 20) * 5 // 4)
     row = connection.execute(
         "SELECT greatest(pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')), "
@@ -105,11 +120,15 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
         (MAX_BUILD_MEMORY_MB,),
     ).fetchone()
     allowed = int(row[0]) if row else MIN_BUILD_MEMORY_MB
+    if connection.database.embedded:
+        allowed = max(allowed, int(free_memory_mb() * SHARE_OF_FREE_MEMORY))
+        advice = "It fits if more memory is free, or with fewer dimensions"
+    else:
+        advice = f"If the server has more, run ALTER ROLE CURRENT_USER SET maintenance_work_mem = '{needed}MB'"
     if needed > allowed:
         log(
-            f"the index of {vectors:,} vectors needs about {needed:,} MB to build at full speed, and the server's "
-            f"settings allow {allowed:,} MB: the part that does not fit is built slowly. If the server has more, run "
-            f"ALTER ROLE CURRENT_USER SET maintenance_work_mem = '{needed}MB'"
+            f"the index of {vectors:,} vectors needs about {needed:,} MB to build at full speed, and {allowed:,} MB may "
+            f"be used: the part that does not fit is built slowly. {advice}"
         )
     return min(needed, allowed)
 
@@ -139,8 +158,8 @@ def _watch(
     progress: Progress | None,
     done: threading.Event,
 ) -> None:
-    began = logged = time.monotonic()
-    indexed = 0
+    logged = time.monotonic()
+    pace = Pace(vectors)
     if progress:
         progress(TO_INDEX, vectors)
     with database.connect(role="vector index progress") as connection:
@@ -148,23 +167,51 @@ def _watch(
             row = connection.execute(
                 "SELECT tuples_done FROM pg_catalog.pg_stat_progress_create_index WHERE pid = %s", (pid,)
             ).fetchone()
-            now = time.monotonic()
+            # In the phases before it rows are copied and keys sorted.
             if not row or not row[0]:
-                began = now  # the phases before it copy rows and sort keys at another speed
                 continue
+            now = time.monotonic()
+            new = pace.note(row[0], now)
             if progress:
-                progress(INDEXED, row[0] - indexed)
-            indexed = row[0]
+                progress(INDEXED, new)
             if now - logged >= LOG_EVERY_SECONDS:
                 logged = now
-                log(describe_progress(indexed, vectors, now - began))
-    if progress and vectors > indexed:
-        progress(INDEXED, vectors - indexed)
+                log(str(pace))
+    if progress and vectors > pace.indexed:
+        progress(INDEXED, vectors - pace.indexed)
 
 
-def describe_progress(indexed: int, vectors: int, seconds: float) -> str:
-    """'index: 120,000 of 1,000,000 vectors, 400 a second, about 37 min left'."""
-    rate = indexed / max(seconds, 1e-3)
-    left = max(0, vectors - indexed) / max(rate, 1e-3)
-    time_left = f"{left / 60:,.0f} min" if left >= 90 else f"{left:,.0f} s"
-    return f"index: {indexed:,} of {vectors:,} vectors, {rate:,.0f} a second, about {time_left} left"
+class Pace:
+    """How far a build is: the vectors indexed, their rate in the last minute, and the time left.
+
+    Its text is 'index: 120,000 of 1,000,000 vectors (12 %), 400 a second, about 37 min left'.
+    """
+
+    def __init__(self, vectors: int) -> None:
+        self.indexed = 0
+        self._vectors = vectors
+        self._looks: deque[tuple[float, int]] = deque()
+
+    def note(self, indexed: int, now: float) -> int:
+        """Note the number of vectors indexed at a time in seconds; returns how many are new."""
+        new, self.indexed = indexed - self.indexed, indexed
+        self._looks.append((now, indexed))
+        while now - self._looks[0][0] > RATE_SECONDS:
+            self._looks.popleft()
+        return new
+
+    @property
+    def rate(self) -> float:
+        """Vectors a second in the last minute; 0 before the second look."""
+        (first, before), (last, after) = self._looks[0], self._looks[-1]
+        return (after - before) / (last - first) if last > first else 0.0
+
+    def __str__(self) -> str:
+        share = f"index: {self.indexed:,} of {self._vectors:,} vectors ({self.indexed / max(1, self._vectors):.0%})"
+        if self.indexed >= self._vectors:
+            return f"{share}, being written to disk"
+        if not self.rate:
+            return share
+        left = (self._vectors - self.indexed) / self.rate
+        time_left = f"{left / 60:,.0f} min" if left >= 90 else f"{left:,.0f} s"
+        return f"{share}, {self.rate:,.0f} a second, about {time_left} left"

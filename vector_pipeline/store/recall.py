@@ -95,6 +95,31 @@ def measure_recall(
     return found
 
 
+def recall_of_type(connection: Connection, space: Space) -> float:
+    """The recall@10 that the type of the index allows: of the stored nearest vectors, the order in that type decides.
+
+    It is below 1 where rounding puts another vector among the ten nearest.
+    """
+    row = connection.execute(
+        sql.SQL(
+            "SELECT pg_catalog.sum(n.kept), pg_catalog.sum(least(%(nearest)s, pg_catalog.array_length(q.distances, 1))) "
+            "FROM recall_queries q JOIN {table} e ON e.content_hash = q.query CROSS JOIN LATERAL ("
+            "SELECT pg_catalog.count(*) AS kept FROM ("
+            "SELECT k.d FROM unnest(q.neighbours, q.distances) AS k (n, d) JOIN {table} v ON v.content_hash = k.n "
+            "ORDER BY {of_neighbour} {to} {of_query} LIMIT %(nearest)s) AS f "
+            "WHERE f.d <= q.distances[least(%(nearest)s, pg_catalog.array_length(q.distances, 1))]) AS n "
+            "WHERE q.space = %(space)s"
+        ).format(
+            to=connection.distance,
+            table=sql.Identifier(space.embeddings),
+            of_neighbour=space.indexed(connection, "v.embedding"),
+            of_query=space.indexed(connection, "e.embedding"),
+        ),
+        {"nearest": NEAREST, "space": space.name},
+    ).fetchone()
+    return float(row[0] / row[1]) if row and row[1] else 1.0
+
+
 def note_arrivals(connection: Connection, space: Space, hashes: Sequence[Any]) -> None:
     """Add vectors that entered the indexed table to the stored results, in the same transaction."""
     if not hashes:
@@ -218,8 +243,13 @@ def _queries(connection: Connection, space: Space) -> list[_Query]:
 def _by_index(connection: Connection, space: Space, queries: Sequence[_Query], candidates: int) -> Recall:
     """Search by the index. A vector as near as the tenth nearest counts as found, because equal ones have no order."""
     statement = sql.SQL(
-        "SELECT embedding {to} %s FROM {table} WHERE content_hash <> %s ORDER BY embedding {to} %s LIMIT %s"
-    ).format(to=connection.distance, table=sql.Identifier(space.embeddings))
+        "SELECT embedding {to} %s FROM {table} WHERE content_hash <> %s ORDER BY {indexed} {to} %s::{type} LIMIT %s"
+    ).format(
+        to=connection.distance,
+        table=sql.Identifier(space.embeddings),
+        indexed=space.indexed(connection),
+        type=sql.Identifier(connection.pgvector, space.element_type),
+    )
     found = exact = 0
     times = [0.0] if not queries else []
     with connection.transaction():

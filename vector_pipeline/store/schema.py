@@ -181,9 +181,13 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
 def _seen_space(connection: Connection) -> Space | None:
     """The space that the view shows, by the columns that every version of the table has."""
     row = connection.execute(
-        "SELECT name, model, dimensions, element_type, state FROM spaces WHERE state = 'active'"
+        "SELECT name, model, dimensions, element_type, state, "
+        "coalesce(pg_catalog.to_jsonb(s) ->> 'index_type', element_type) FROM spaces s WHERE state = 'active'"
     ).fetchone()
-    return Space(*row) if row else None
+    if row is None:
+        return None
+    name, model, dimensions, element_type, state, index_type = row
+    return Space(name, model, dimensions, element_type, state, index_type=index_type)
 
 
 def _is_shared(file: str) -> bool:

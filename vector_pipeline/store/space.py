@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -28,6 +28,8 @@ WORTH_AN_INDEX = 10_000
 CANDIDATES_TRIED = (100, 200, 400, 1_000)
 
 State = Literal["active", "filling", "retired"]
+ElementType = Literal["vector", "halfvec"]
+"""pgvector's types: float32 and float16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Space:
     name: str
     model: str
     dimensions: int
-    element_type: Literal["vector", "halfvec"]
+    element_type: ElementType
+    """The type of its stored vectors."""
     state: State
     recall: float | None = None
     """The last measured recall@10 of its index."""
@@ -47,6 +50,17 @@ class Space:
     document_parameter: str = ""
     query_prefix: str = ""
     query_parameter: str = ""
+    index_type: ElementType = "vector"
+    """The type of the vectors in its index. The view shows vectors in this type, because Postgres uses the index only
+    for the expression that it holds."""
+
+    def indexed(self, connection: Connection, column: LiteralString = "embedding") -> sql.Composable:
+        """The expression that its index holds, of a column with its vectors."""
+        if self.index_type == self.element_type:
+            return sql.SQL(column)
+        return sql.SQL("({}::{}({}))").format(
+            sql.SQL(column), sql.Identifier(connection.pgvector, self.index_type), sql.Literal(self.dimensions)
+        )
 
     @property
     def roles(self) -> Roles:
@@ -86,7 +100,7 @@ def select_spaces(connection: Connection) -> psycopg.Cursor[Space]:
     """Select all spaces, oldest first. In pipeline mode, fetching from the cursor waits for them."""
     return connection.cursor(row_factory=class_row(Space)).execute(
         "SELECT name, model, dimensions, element_type, state, recall, ef_search, document_prefix, document_parameter, "
-        "query_prefix, query_parameter FROM spaces ORDER BY created_at"
+        "query_prefix, query_parameter, index_type FROM spaces ORDER BY created_at"
     )
 
 

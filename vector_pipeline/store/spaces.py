@@ -6,7 +6,6 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import psycopg
 from psycopg import sql
@@ -18,6 +17,7 @@ from vector_pipeline.store.counts import set_rows
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 from vector_pipeline.store.space import (
     WORTH_AN_INDEX,
+    ElementType,
     Space,
     State,
     active_space,
@@ -33,6 +33,10 @@ from vector_pipeline.store.view import replace_view
 MAX_VECTOR_DIMENSIONS = 2_000
 MAX_HALFVEC_DIMENSIONS = 4_000
 
+# The index of a new space with more dimensions holds halves: the same recall in half the memory and disk. With fewer
+# dimensions the links between vectors take as much as the vectors, so less is saved (docs/benchmarks/index.md).
+MAX_DIMENSIONS_IN_FULL = 512
+
 # Vectors are written once and never updated, so they are stored inside their row. That halves the time of an exact
 # search and takes the least space. A page holds one row of at most this size.
 INLINE_BYTES = 8_160
@@ -42,8 +46,16 @@ LOCK_TIMEOUT = "2s"
 LOCK_ATTEMPTS = 15
 
 
-def open_space(connection: Connection, model: str, dimensions: int | None, roles: Roles = NO_ROLES) -> Space:
+def open_space(
+    connection: Connection,
+    model: str,
+    dimensions: int | None,
+    roles: Roles = NO_ROLES,
+    index_type: ElementType | None = None,
+) -> Space:
     """The active space; it is created if there is none. Without `roles` nothing is sent beside the texts.
+
+    `index_type` is that of a space that is created; None leaves it to the dimensions.
 
     Raises SpaceMismatch if the active space has another model, other dimensions or another role of documents, and
     ConfigurationError if the dimensions cannot be indexed.
@@ -52,7 +64,7 @@ def open_space(connection: Connection, model: str, dimensions: int | None, roles
     if active is None:
         if dimensions is None:
             raise ConfigurationError(f"the dimensions of {model} are not known; set VECTOR_PIPELINE_DIMENSIONS")
-        return _create(connection, model, dimensions, roles, "active")
+        return _create(connection, model, dimensions, roles, "active", index_type)
     if not active.holds(model, dimensions, roles.document):
         filling = filling_space(connection)
         if filling and filling.holds(model, dimensions, roles.document):
@@ -84,7 +96,13 @@ def note_query_role(connection: Connection, space: Space, query: Role) -> None:
         )
 
 
-def start_space(connection: Connection, model: str, dimensions: int, roles: Roles = NO_ROLES) -> Space:
+def start_space(
+    connection: Connection,
+    model: str,
+    dimensions: int,
+    roles: Roles = NO_ROLES,
+    index_type: ElementType | None = None,
+) -> Space:
     """Start a new space that fills beside the active one, or resume a retired one with the same kind of vectors.
 
     Raises ConfigurationError if another space is filling, or if the active space has that model, those dimensions and
@@ -101,7 +119,7 @@ def start_space(connection: Connection, model: str, dimensions: int, roles: Role
         if same:
             connection.execute("UPDATE spaces SET state = 'filling' WHERE name = %s", (space.name,))
             return space
-    return _create(connection, model, dimensions, roles, "filling")
+    return _create(connection, model, dimensions, roles, "filling", index_type)
 
 
 def switch_space(connection: Connection, name: str, min_recall: float, *, worth: int = WORTH_AN_INDEX) -> Space:
@@ -167,6 +185,14 @@ def require_complete(connection: Connection, space: Space) -> None:
         )
 
 
+def set_index_type(connection: Connection, space: Space) -> None:
+    """Record the type of the vectors that a space's index holds from now on. The view is to show it too."""
+    connection.execute(
+        "UPDATE spaces SET index_type = %(type)s WHERE name = %(name)s AND index_type <> %(type)s",
+        {"type": space.index_type, "name": space.name},
+    )
+
+
 def drop_space(connection: Connection, name: str) -> None:
     """Drop a space that is not active, with its vectors."""
     space = get_space(connection, name)
@@ -184,15 +210,26 @@ def drop_space(connection: Connection, name: str) -> None:
     run_exclusively(connection, drop)
 
 
-def _create(connection: Connection, model: str, dimensions: int, roles: Roles, state: State) -> Space:
+def _create(
+    connection: Connection,
+    model: str,
+    dimensions: int,
+    roles: Roles,
+    state: State,
+    index_type: ElementType | None,
+) -> Space:
     if dimensions > MAX_HALFVEC_DIMENSIONS:
         raise ConfigurationError(
             f"{model} has {dimensions:,} dimensions; pgvector indexes at most {MAX_HALFVEC_DIMENSIONS:,}: set "
             "VECTOR_PIPELINE_DIMENSIONS for fewer, or choose another model"
         )
-    element_type: Literal["vector", "halfvec"] = "vector" if dimensions <= MAX_VECTOR_DIMENSIONS else "halfvec"
+    element_type: ElementType = "vector" if dimensions <= MAX_VECTOR_DIMENSIONS else "halfvec"
+    if element_type == "halfvec" or (index_type is None and dimensions > MAX_DIMENSIONS_IN_FULL):
+        index_type = "halfvec"
+    index_type = index_type or "vector"
     sent = (roles.document.prefix, roles.document.parameter, roles.query.prefix, roles.query.parameter)
-    space = Space(_name(model, dimensions, roles.document), model, dimensions, element_type, state, None, None, *sent)
+    name = _name(model, dimensions, roles.document)
+    space = Space(name, model, dimensions, element_type, state, None, None, *sent, index_type)
     with connection.transaction():
         lock_in_transaction(connection, Lock.SPACES)
         existing = next((s for s in list_spaces(connection) if s.name == space.name or s.state == state), None)
@@ -212,8 +249,8 @@ def _create(connection: Connection, model: str, dimensions: int, roles: Roles, s
             )
         connection.execute(
             "INSERT INTO spaces (name, model, dimensions, element_type, state, document_prefix, document_parameter, "
-            "query_prefix, query_parameter) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (space.name, model, dimensions, element_type, state, *sent),
+            "query_prefix, query_parameter, index_type) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (space.name, model, dimensions, element_type, state, *sent, index_type),
         )
         if state == "active":
             replace_view(connection, space)

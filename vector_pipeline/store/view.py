@@ -50,10 +50,6 @@ FROM pg_description d JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum 
 WHERE d.classoid = 'pg_class'::regclass::oid AND d.objoid = pg_catalog.to_regclass('document_chunks')::oid
 """
 
-_SELECTED = sql.SQL(", ").join(
-    sql.SQL("{} AS {}").format(sql.SQL(column.shown), sql.Identifier(column.name)) for column in SHOWN
-)
-
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
@@ -79,12 +75,12 @@ def replace_view(connection: Connection, space: Space, embeddings: str | None = 
     state = _state(connection)
     try:
         with connection.transaction():
-            connection.execute(_definition(space, embeddings, state, replace=True))
+            connection.execute(_definition(connection, space, embeddings, state, replace=True))
     except psycopg.errors.InvalidTableDefinition:
         # The vector's type has changed, or the position of a column.
         created_by_users = connection.execute(_CREATED_BY_USERS).fetchall()
         _drop(connection)
-        connection.execute(_definition(space, embeddings, state, replace=False))
+        connection.execute(_definition(connection, space, embeddings, state, replace=False))
         # Default privileges must not give back what was revoked.
         revoke_all(connection, VIEW)
         grant(connection, VIEW, state.grants)
@@ -144,7 +140,12 @@ def _state(connection: Connection) -> ViewState:
     return ViewState(row[0], tuple(options), grants)
 
 
-def _definition(space: Space, embeddings: str | None, state: ViewState, *, replace: bool) -> sql.Composed:
+def _definition(
+    connection: Connection, space: Space, embeddings: str | None, state: ViewState, *, replace: bool
+) -> sql.Composed:
+    # `ORDER BY embedding <=> $1` uses the index if the column is the expression that the index holds.
+    shown: dict[str, sql.Composable] = {column.name: sql.SQL(column.shown) for column in SHOWN}
+    shown["embedding"] = space.indexed(connection, "e.embedding")
     options = (option.partition("=") for option in state.options)
     return sql.SQL(
         "CREATE {} VIEW document_chunks {} AS SELECT {} FROM (SELECT content_hash, embedding FROM {} UNION ALL "
@@ -158,7 +159,7 @@ def _definition(space: Space, embeddings: str | None, state: ViewState, *, repla
         )
         if state.options
         else sql.SQL(""),
-        _SELECTED,
+        sql.SQL(", ").join(sql.SQL("{} AS {}").format(what, sql.Identifier(name)) for name, what in shown.items()),
         sql.Identifier(embeddings or space.embeddings),
         sql.Identifier(space.landing),
         sql.SQL(JOINED),
@@ -210,3 +211,15 @@ def stands_alone(connection: Connection, space: Space) -> bool:
         (sql.Identifier(space.embeddings).as_string(connection),),
     ).fetchone()
     return not (row and row[0])
+
+
+def may_change_type(connection: Connection) -> bool:
+    """Whether the view can be made anew with another type of vectors: no object of a user's depends on it."""
+    row = connection.execute(
+        "SELECT NOT EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass::oid "
+        "AND r.oid = d.objid WHERE d.deptype = 'n' AND r.ev_class IS DISTINCT FROM v.oid AND "
+        "((d.refclassid = 'pg_class'::regclass::oid AND d.refobjid = v.oid) OR "
+        "(d.refclassid = 'pg_type'::regclass::oid AND d.refobjid = v.reltype))) "
+        "FROM pg_class v WHERE v.oid = pg_catalog.to_regclass('document_chunks')::oid"
+    ).fetchone()
+    return row is None or bool(row[0])

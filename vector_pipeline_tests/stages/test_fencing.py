@@ -28,6 +28,8 @@ from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.failed_arrivals import fail_attempt
 from vector_pipeline.store.fencing import is_current
 from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.lexical.maintenance import FIRST, maintain_lexical
+from vector_pipeline.store.lexical.segments import flush_landing
 from vector_pipeline.store.manifest import finish_attempt, reject_files
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.run_locks import RunLocks
@@ -91,6 +93,13 @@ TABLES = (
     "unreferenced_hashes",
     "rejected_texts",
     "lexical_landing",
+    "lexical_segments",
+    "lexical_texts",
+    "lexical_postings",
+    "lexical_blocks",
+    "lexical_backlog",
+    "recall_queries",
+    "row_counts",
     "spaces",
     "vector_pipeline_shared.spending",
 )
@@ -189,16 +198,39 @@ def test_an_answer_that_comes_after_another_took_over_is_kept_for_the_next_run_a
         assert spent_today(connection) > 0
 
 
+@pytest.mark.parametrize("line", ["building the index", "building with", "measuring"])
 def test_the_index_is_left_alone_by_a_process_that_wakes_after_another_kept_it(
-    database: Database, connection: Connection
+    database: Database, connection: Connection, line: str
 ) -> None:
     load(connection, ARRIVAL, {"a": [f"text {number}" for number in range(60)]})
-    with sleeper("index", database.url) as process:
+    with sleeper("index", database.url, line) as process:
         until_it_waits(process)
         process.send_signal(signal.SIGSTOP)
         end_sessions(connection, "vector index")
         (report,) = maintain_index(database, worth=1)
-        assert (report.built, report.landing) == (True, 0)
+        assert (report.indexed, report.landing) == (True, 0)
+        before = everything(connection)
+        assert woken(process) != ""
+        assert everything(connection) == before
+
+
+@pytest.mark.parametrize("line", ["1,000 texts of earlier loads", "2,000 landed texts", "merging"])
+def test_the_terms_are_left_alone_by_a_process_that_wakes_after_another_kept_them(
+    database: Database, connection: Connection, line: str
+) -> None:
+    for part in range(4 if line == "merging" else 1):
+        texts = [f"text {part} {number}" for number in range(2_000)]
+        load(connection, ARRIVAL, {str(part): texts}, str(part))
+        if part < 3 and line == "merging":
+            flush_landing(connection)
+    if line.startswith("1,000"):
+        connection.execute("TRUNCATE lexical_landing")
+        connection.execute("INSERT INTO lexical_backlog (after) VALUES (%s)", (FIRST,))
+    with sleeper("lexical", database.url, line) as process:
+        until_it_waits(process)
+        process.send_signal(signal.SIGSTOP)
+        end_sessions(connection, "lexical index")
+        assert maintain_lexical(database) is not None
         before = everything(connection)
         assert woken(process) != ""
         assert everything(connection) == before

@@ -9,7 +9,6 @@ import pytest
 
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.index import maintain_index
-from vector_pipeline.store.index_build import build_memory
 from vector_pipeline.store.rows import load_sources
 from vector_pipeline.store.search.by_vector import search
 from vector_pipeline.store.space import active_space
@@ -176,18 +175,3 @@ def test_grants_on_the_view_survive_a_new_index(database: Database, connection: 
     (report,) = maintain_index(database, worth=100)
     assert report.built
     assert scalar(connection, kept)
-
-
-def test_an_index_is_built_in_the_memory_that_the_server_seems_to_have(connection: Connection) -> None:
-    space = space_of(connection)
-    said: list[str] = []
-    # A quarter of it is more than the shared_buffers of any machine that the tests run on, which no session can set.
-    connection.execute("SET effective_cache_size = '16GB'")
-    connection.execute("SET maintenance_work_mem = '64MB'")
-    assert build_memory(connection, space, 1_000, said.append) == 64
-    assert not said
-    assert build_memory(connection, space, 10_000_000, said.append) == 4_096
-    assert "allow 4,096 MB" in said[0]
-    connection.execute("SET maintenance_work_mem = '9GB'")  # a permission
-    assert 5_000 < build_memory(connection, space, 10_000_000, said.append) <= 9 * 1_024
-    assert len(said) == 1

@@ -26,6 +26,7 @@ from vector_pipeline.store.connection import Database
 from vector_pipeline.store.failed_arrivals import fail_attempt
 from vector_pipeline.store.failures import PostgresError
 from vector_pipeline.store.index import maintain_index
+from vector_pipeline.store.lexical.maintenance import maintain_lexical
 from vector_pipeline.store.run_locks import RunLocks
 from vector_pipeline.text.readers import ReaderOptions
 from vector_pipeline_tests.support.corpus import hash_of, key_of
@@ -124,8 +125,24 @@ def vectors(database: Database, home: str, api_url: str) -> None:
         embed_plan(pipeline.owned_by(database.owner), plan, client_config(settings))
 
 
-def index(database: Database, *_: str) -> None:
-    maintain_index(Database(database.url), worth=1, log=lambda _: wait())
+def waiting_at(line: str) -> Callable[[str], None]:
+    """A log that waits at the first line that begins so."""
+    waited = list[bool]()
+
+    def log(said: str) -> None:
+        if said.startswith(line) and not waited:
+            waited.append(True)
+            wait()
+
+    return log
+
+
+def index(database: Database, line: str, *_: str) -> None:
+    maintain_index(Database(database.url), worth=1, log=waiting_at(line))
+
+
+def lexical(database: Database, line: str, *_: str) -> None:
+    maintain_lexical(Database(database.url), log=waiting_at(line))
 
 
 def scanning(database: Database, home: str, *_: str) -> None:
@@ -134,7 +151,8 @@ def scanning(database: Database, home: str, *_: str) -> None:
 
 
 KINDS = {
-    work.__name__: work for work in (rows, deletions, documents, rejections, failure, end, vectors, index, scanning)
+    work.__name__: work
+    for work in (rows, deletions, documents, rejections, failure, end, vectors, index, lexical, scanning)
 }
 
 

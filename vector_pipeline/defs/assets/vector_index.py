@@ -72,7 +72,11 @@ def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
 def _maintain(pipeline: Pipeline, log: Callable[[str], None]) -> tuple[LexicalReport | None, list[IndexReport]]:
     lexical = maintain_lexical(pipeline.database, log=log)
     return lexical, maintain_index(
-        pipeline.database, recall=pipeline.settings.min_recall, log=log, progress=pipeline.advance
+        pipeline.database,
+        recall=pipeline.settings.min_recall,
+        index_type=pipeline.settings.index_type,
+        log=log,
+        progress=pipeline.advance,
     )
 
 
@@ -95,6 +99,7 @@ def _metadata(report: IndexReport, prefix: str) -> dict[str, dg.MetadataValue]:
         f"{prefix}vectors_moved": dg.MetadataValue.int(report.moved),
         f"{prefix}built_afresh": dg.MetadataValue.bool(report.built),
         f"{prefix}indexed": dg.MetadataValue.bool(report.indexed),
+        f"{prefix}index_type": dg.MetadataValue.text(report.index_type),
         f"{prefix}seconds": dg.MetadataValue.float(round(report.seconds, 3)),
     }
     if report.indexed:

@@ -191,7 +191,9 @@ class AnswerStore:
 
     def _open_space(self, connection: Connection, answer: Answer) -> Space:
         """The space of a model whose dimensions are known only from its answers."""
-        return open_space(connection, self._target.model, int(answer.vectors.shape[1]), self._target.roles)
+        dimensions = int(answer.vectors.shape[1])
+        index_type = self._pipeline.settings.index_type
+        return open_space(connection, self._target.model, dimensions, self._target.roles, index_type)
 
     def _spill(self, answer: Answer, error: Exception) -> str:
         """Keep an answer in a file; returns a message about it."""
@@ -250,6 +252,6 @@ def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions:
     roles = roles_of_model(pipeline.settings)
     if name == name_before_vectors(pipeline.model, roles.document) and active_space(connection) is None:
         # These are the first answers of a model whose dimensions were unknown.
-        return open_space(connection, pipeline.model, dimensions, roles)
+        return open_space(connection, pipeline.model, dimensions, roles, pipeline.settings.index_type)
     of_name = (space for space in list_spaces(connection) if name in (space.name, space.name_before_vectors))
     return next((space for space in of_name if space.dimensions == dimensions), None)

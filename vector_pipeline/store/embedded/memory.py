@@ -7,12 +7,6 @@ https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-SHARED-
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-# The limits of cgroup v2 and v1. Each file has bytes, or "max", or a number larger than any machine's memory.
-LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
 MIN_SHARED_BUFFERS_MB, MAX_SHARED_BUFFERS_MB = 128, 4_096
 MIN_MAINTENANCE_MB, MAX_MAINTENANCE_MB = 64, 2_048
 # Up to three workers of autovacuum run at once, and each may take this much.
@@ -33,17 +27,6 @@ def memory_settings(memory_mb: int, cores: int) -> dict[str, str]:
         "max_worker_processes": str(workers),
         "max_parallel_workers": str(workers),
     }
-
-
-def memory_mb(limits: tuple[Path, ...] = LIMITS) -> int:
-    """MB that processes may use here: the machine's memory, or the container's limit if that is lower."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in limits:
-        try:
-            found.append(int(path.read_text()))
-        except (OSError, ValueError):
-            continue  # the file is missing or has "max"
-    return min(found) >> 20
 
 
 def _within(value: int, least: int, most: int) -> int:

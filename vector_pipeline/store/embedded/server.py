@@ -25,7 +25,8 @@ import psycopg
 from vector_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.embedded import supervisor
-from vector_pipeline.store.embedded.memory import memory_mb, memory_settings
+from vector_pipeline.store.embedded.machine import memory_mb, processors
+from vector_pipeline.store.embedded.memory import memory_settings
 
 START_SECONDS = 120.0
 """The longest wait for the server to start: recovery after a crash takes time. After it the log's reason is shown."""
@@ -132,7 +133,7 @@ def _start(layout: supervisor.Layout) -> None:
     binaries = _binaries()
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}
     log = layout.log
-    settings = [f"{name}={value}" for name, value in memory_settings(memory_mb(), os.cpu_count() or 1).items()]
+    settings = [f"{name}={value}" for name, value in memory_settings(memory_mb(), processors()).items()]
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as sink:
         process = subprocess.Popen(
             [sys.executable, "-I", supervisor.__file__, layout.home, str(binaries), *settings],

@@ -89,7 +89,7 @@ _NEAREST_BY_INDEX = """
     FROM (SELECT content_hash, embedding FROM {embeddings}
           UNION ALL SELECT content_hash, embedding FROM {landing}) e
     WHERE EXISTS (SELECT FROM chunks c WHERE c.content_hash = e.content_hash {condition})
-    ORDER BY e.embedding {to} %(query)s LIMIT %(k)s
+    ORDER BY {indexed} {to} %(query)s::{type} LIMIT %(k)s
 """
 
 # Sorted by a computed column, so that no index is used.
@@ -119,13 +119,15 @@ def _by_index(connection: Connection, space: Space, limits: Filter, values: dict
         candidates = min(MAX_CANDIDATES, max(space.ef_search or CANDIDATES_TRIED[0], 2 * values["k"]))
         connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
         rows = connection.execute(_statement(connection, _NEAREST_BY_INDEX, space, limits), values).fetchall()
-    # "Relaxed" means that neighbours in the list may be in the wrong order.
+    # "Relaxed" means that neighbours in the list may be in the wrong order, and so does an index in half precision.
     return sorted(rows, key=lambda row: row[1])
 
 
 def _statement(connection: Connection, template: LiteralString, space: Space, limits: Filter) -> sql.Composed:
     return sql.SQL(template).format(
         to=connection.distance,
+        indexed=space.indexed(connection, "e.embedding"),
+        type=sql.Identifier(connection.pgvector, space.element_type),
         embeddings=sql.Identifier(space.embeddings),
         landing=sql.Identifier(space.landing),
         condition=limits.condition,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psycopg
 import pytest
 
-from vector_pipeline.store.embedded.memory import memory_mb, memory_settings
+from vector_pipeline.store.embedded.machine import memory_mb
+from vector_pipeline.store.embedded.memory import memory_settings
 
 
 @pytest.mark.parametrize(
@@ -19,17 +18,6 @@ def test_settings_are_a_share_of_the_memory_within_bounds(memory: int, shared_bu
     assert (settings["shared_buffers"], settings["maintenance_work_mem"]) == (shared_buffers, maintenance)
     assert settings["max_parallel_workers"] == "8"
     assert memory_settings(memory, 32)["max_parallel_workers"] == "32"
-
-
-def test_a_containers_limit_counts_where_it_is_lower(tmp_path: Path) -> None:
-    machine = memory_mb(())
-    limit = tmp_path / "memory.max"
-    limit.write_text(f"{300 << 20}\n")
-    assert memory_mb((limit,)) == 300
-    limit.write_text("max\n")
-    assert memory_mb((limit, tmp_path / "none")) == machine
-    limit.write_text(f"{1 << 62}\n")
-    assert memory_mb((limit,)) == machine
 
 
 def test_the_server_takes_the_settings(database_url: str) -> None:
