@@ -96,6 +96,19 @@ def _without_driver(url: SecretStr) -> SecretStr:
     return SecretStr(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url.get_secret_value()))
 
 
+def _queue_url(value: str) -> str:
+    example = "must be the URL of an SQS queue, such as https://sqs.eu-west-1.amazonaws.com/123456789012/texts"
+    try:
+        address = urlsplit(value)
+    except ValueError:
+        raise ValueError(example) from None
+    if address.scheme not in ("http", "https") or not address.hostname or address.path.count("/") < 2:
+        raise ValueError(example)
+    if "@" in value or address.query or address.fragment:
+        raise ValueError("must be an address and no more: leave credentials to the environment")
+    return value
+
+
 # White space at the end of a prefix is part of it.
 MAX_PREFIX_CHARACTERS = 1_000
 _AS_IT_IS = StringConstraints(strip_whitespace=False, max_length=MAX_PREFIX_CHARACTERS)
@@ -124,6 +137,8 @@ class Settings(BaseModel):
     """Folder for everything that the pipeline keeps on this machine: embedded server, stage files, Dagster's files."""
     source: Annotated[str, BeforeValidator(_lines)] | None = None
     """The source: a folder, or a URL that fsspec can open. Several: one a line."""
+    events_url: Annotated[str, AfterValidator(_queue_url)] | None = None
+    """URL of an SQS queue that receives the events of the source's buckets. Unset: the buckets are listed instead."""
     storage: str | None = None
     """Path or URL for the stage files (Parquet). Unset: `stages/` under the home."""
     database_url: Annotated[SecretStr, AfterValidator(_without_driver)] | None = None
@@ -359,7 +374,7 @@ def _explain(error: ValidationError) -> str:
         return f"'{field}' is not a setting"
     # A URL may hold a password.
     secret = field in ("database_url", "openai_api_key", "api_key") or (
-        field.endswith("base_url") and "@" in str(problem["input"])
+        field.endswith(("base_url", "events_url")) and "@" in str(problem["input"])
     )
     found = "" if secret else f" is {str(problem['input'])[:80]!r}:"
     return f"{variable(field)}{found} {message[0].lower()}{message[1:]}"

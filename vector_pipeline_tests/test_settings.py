@@ -20,6 +20,8 @@ from vector_pipeline.settings import Settings, variable
         ("VECTOR_PIPELINE_BACKFILL_CRON", "nightly"),
         ("VECTOR_PIPELINE_DIMENSIONS", "4001"),
         ("OPENAI_BASE_URL", "localhost:8000"),
+        ("VECTOR_PIPELINE_EVENTS_URL", "arn:aws:sqs:eu-west-1:123456789012:texts"),
+        ("VECTOR_PIPELINE_EVENTS_URL", "https://sqs.eu-west-1.amazonaws.com"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_variable_and_value(name: str, value: str) -> None:
@@ -50,6 +52,9 @@ def test_secrets_are_shown_nowhere() -> None:
     settings = Settings.from_environment({"OPENAI_API_KEY": secret, "DATABASE_URL": f"postgresql://u:{secret}@h/d"})
     assert secret not in repr(settings)
     assert secret not in settings.model_dump_json()
+    with pytest.raises(ConfigurationError, match="leave credentials to the environment") as of_queue:
+        Settings.from_environment({"VECTOR_PIPELINE_EVENTS_URL": f"https://me:{secret}@sqs.example/123456789012/q"})
+    assert secret not in str(of_queue.value)
     with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL") as caught:
         Settings.from_environment({"OPENAI_BASE_URL": f"htp://me:{secret}@host/v1"})
     assert secret not in str(caught.value)

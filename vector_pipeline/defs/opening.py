@@ -41,6 +41,8 @@ class TickLimits:
     """For this time runs list a source that was too slow for a tick. Then a tick tries again."""
     runs_per_tick: int = 50
     """The most runs that the sensor keeps queued or running, and the most arrivals that one tick registers."""
+    events_per_tick: int = 1_000
+    """The most messages of a queue of events that one tick reads: it looks at each object that they name."""
     start_seconds: float = 30.0
     """A run may need this time from its start until it holds its lock in Postgres."""
     settle_seconds: float = SETTLE_SECONDS

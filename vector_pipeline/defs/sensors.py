@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import dagster as dg
 from pydantic import BaseModel
 
 from vector_pipeline.defs.arrivals import due_arrivals, waiting_line
 from vector_pipeline.defs.assets.source_files import register_arrivals, scan_metadata, state_metadata
+from vector_pipeline.defs.events import TickEvents, events_in_tick
 from vector_pipeline.defs.file_checks import FileState, evaluations
 from vector_pipeline.defs.opening import Opening
 from vector_pipeline.defs.resources import NoSource
@@ -69,6 +72,8 @@ class Cursor(BaseModel):
     """No tick scans before this time (seconds since the epoch): scans would take too large a share of the time."""
     shown: tuple[int, ...] = ()
     """The counts of files that were last reported to the UI."""
+    events_url: str = ""
+    """The queue of events for which the buckets were listed: what changed before it existed is in no event."""
     without_lock: dict[str, float] = {}
     """Runs that were started and do not hold their lock, and since when (seconds since the epoch)."""
 
@@ -115,6 +120,27 @@ class _Tick:
         return self._result()
 
     def _scan(self) -> list[ScanResult] | None:
+        """Take what events name, and scan the other sources. Returns the results; None if nothing was looked at."""
+        events = self._events()
+        listed = self._list(() if events.must_list else events.roots)
+        if events.failed:
+            self.scanned = replace(self.scanned, failed=[*self.scanned.failed, events.failed])
+        return listed if events.taken is None else [*events.taken.results, *(listed or ())]
+
+    def _events(self) -> TickEvents:
+        """Read the queue of events, if the buckets were listed since it is in use."""
+        url = self.pipeline.settings.events_url or ""
+        if not url or self.cursor.events_url != url:
+            return TickEvents()
+        events = events_in_tick(self.connection, self.pipeline, self.opening.ticks)
+        if events.line:
+            self.lines.append(events.line)
+        if events.must_list:
+            self.cursor = self.cursor.model_copy(update={"events_url": ""})
+        return events
+
+    def _list(self, without: Sequence[str]) -> list[ScanResult] | None:
+        """Scan the sources apart from some roots."""
         limits, began = self.opening.ticks, time.time()
         if 0 < self.cursor.scan_after - began <= limits.slow_for_seconds:
             self.lines.append(f"a scan takes long here; the next one follows in {self.cursor.scan_after - began:.0f} s")
@@ -122,21 +148,30 @@ class _Tick:
         results = None
         if not 0 < self.cursor.slow_until - began <= limits.slow_for_seconds:
             self.scanned = scan_in_tick(
-                self.connection, self.pipeline, limits, "sensor", max_arrivals=limits.runs_per_tick
+                self.connection,
+                self.pipeline,
+                limits,
+                "sensor",
+                max_arrivals=limits.runs_per_tick,
+                without=without,
             )
             results = self.scanned.results
             self.lines += self.scanned.failed
         if results is not None:
             if not any(result.unfinished for result in results):
                 self._pause_after(sum(result.seconds for result in results))
-            self.lines += [summary(results), *map(gone_line, gone(self.connection))]
+            self.lines += [*filter(None, [summary(results)]), *map(gone_line, gone(self.connection))]
         slow = any(result.slow for result in results or ())
         if slow:
             self.cursor = self.cursor.model_copy(update={"slow_until": time.time() + limits.slow_for_seconds})
         if results is None or slow:
-            line, request = request_scan(self.context.instance, self.opening.names, _TAGS, limits.scan_every_seconds)
+            line, request = request_scan(
+                self.context.instance, self.opening.names, _TAGS, limits.scan_every_seconds, without=without
+            )
             self.lines.append(line)
             self.requests += [request] if request else []
+            if request and not without:
+                self.cursor = self.cursor.model_copy(update={"events_url": self.pipeline.settings.events_url or ""})
         return results
 
     def _pause_after(self, seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -99,16 +99,17 @@ def scan_in_tick(
     *,
     max_arrivals: int | None = None,
     remote: bool = False,
+    without: Collection[str] = (),
 ) -> TickScan:
     """Scan the sources, or nothing if a separate run must do that.
 
     Files that changed within QUIET_SECONDS are skipped, unless they are quiet within the limits' `linger_seconds`. After
     `max_arrivals`, or after too long a time, the rest waits for the next scan. With `remote` the tick also scans a
-    remote store whose size and speed earlier scans measured.
+    remote store whose size and speed earlier scans measured. Roots in `without` are not scanned.
     A source that cannot be opened stops no other. Raises its error if it is the only one.
     """
     opened = SourceResource(pipeline.settings.sources).open(connection)
-    sources = opened.sources
+    sources = [source for source in opened.sources if source.root not in without]
     known = _last_scans(connection)
     if any(_takes_long(connection, source, known.get(source.root), limits, remote) for source in sources):
         return TickScan(None, opened.failed)
@@ -154,9 +155,17 @@ def needs_scan_run(connection: Connection, pipeline: Pipeline, limits: TickLimit
 
 
 def request_scan(
-    instance: dg.DagsterInstance, names: Names, tags: Mapping[str, str], every_seconds: float
+    instance: dg.DagsterInstance,
+    names: Names,
+    tags: Mapping[str, str],
+    every_seconds: float,
+    *,
+    without: Sequence[str] = (),
 ) -> tuple[str, dg.RunRequest | None]:
-    """A line for the tick, and a request for a run of `scan`; None if one is active or began a moment ago."""
+    """A line for the tick, and a request for a run of `scan`; None if one is active or began a moment ago.
+
+    The run does not scan the roots in `without`.
+    """
     job = names.of("scan")
     last = "no other"
     for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
@@ -174,7 +183,7 @@ def request_scan(
             job_name=job,
             # By the last run and not by the time: two ticks request the same run, whatever the clock is set to.
             run_key=f"{job} after {last}",
-            run_config=dg.RunConfig({asset: ScanConfig(quiet=True)}),
+            run_config=dg.RunConfig({asset: ScanConfig(quiet=True, without=list(without))}),
             tags=dict(tags),
         ),
     )

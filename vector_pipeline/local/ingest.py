@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from vector_pipeline.errors import DatabaseError
+from vector_pipeline.errors import DatabaseError, SourceError
 from vector_pipeline.local.beside import InstancePlace
 from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.local.report import IngestReport
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from vector_pipeline.defs.opening import TickLimits
     from vector_pipeline.local.arrival_runs import LocalRuns
+    from vector_pipeline.stages.bucket_events import Received
 
 __all__ = ["IngestReport", "Ingesting", "ingest"]
 
@@ -103,11 +104,13 @@ class Ingesting:
         *,
         confirm_deletions: bool = False,
         changed: Collection[str] | None = None,
+        events: Received | None = None,
     ) -> IngestReport:
         """Like the function `ingest`.
 
         `changed` are the absolute paths of files that are known to have changed. If looking at those is enough, the
-        sources are not scanned, and the index is left for a later call without `changed`.
+        sources are not scanned, and the index is left for a later call without `changed`. `events` are messages about
+        objects of buckets, which are looked at too, and deleted.
         """
         began = time.monotonic()
         report = IngestReport()
@@ -115,6 +118,8 @@ class Ingesting:
         with Kept(self._pipeline.database, "ingest", log=self._say) as kept:
             self._prepare(kept)
             options = self._pipeline.scan_options("cli", confirm_deletions=confirm_deletions)
+            if events is not None:
+                self._take(events, options, report)
             in_part = self._scan(sources, options, changed, report)
             self._look_for_gone(kept, report)
             arrivals, has_texts_without_terms = self._pending(kept)
@@ -175,18 +180,37 @@ class Ingesting:
             report.scans += found
             return True
         for source in sources:
-            result = scan_patiently(
-                self._pipeline.database,
-                source,
-                options,
-                progress=lambda _: self._pipeline.advance("files listed", 1_000),
-                log=self._say,
-            )
-            self._say(f"{result.root}: {result}")
-            report.scans.append(result)
-            if result.warning:
-                report.failures.append(result.warning)
+            self._scan_whole(source, options, report)
         return False
+
+    def _scan_whole(self, source: Source, options: ScanOptions, report: IngestReport) -> None:
+        result = scan_patiently(
+            self._pipeline.database,
+            source,
+            options,
+            progress=lambda _: self._pipeline.advance("files listed", 1_000),
+            log=self._say,
+        )
+        self._say(f"{result.root}: {result}")
+        report.scans.append(result)
+        if result.warning:
+            report.failures.append(result.warning)
+
+    def _take(self, events: Received, options: ScanOptions, report: IngestReport) -> None:
+        """Look at what events name. What keeps that from being done is a failure in the report."""
+        # This imports fsspec, which only buckets need.
+        from vector_pipeline.stages.bucket_events import scan_events
+
+        try:
+            taken = scan_events(self._pipeline.database, events, options, log=self._say)
+        except SourceError as error:
+            report.failures.append(str(error))
+            return
+        report.scans += taken.results
+        self._say(str(taken))
+        for source in events.sources:
+            if source.root in taken.rules_changed:
+                self._scan_whole(source, options, report)
 
     def _look_for_gone(self, kept: Kept, report: IngestReport) -> None:
         report.gone = kept.run(gone)

@@ -2,7 +2,8 @@
 
 Folders of this machine are watched by the operating system, which names the files that change: only those are looked at
 and loaded. When nothing has changed for a moment, the whole source is scanned and the index is maintained; a search
-finds texts that are not in the index yet all the same. Buckets, and folders that cannot be watched, are scanned every so
+finds texts that are not in the index yet all the same. With EVENTS_URL the events of a bucket name its objects that
+change, and the bucket is listed once a day. Other buckets, and folders that cannot be watched, are scanned every so
 often. All runs go through Dagster, on the instance that stays open.
 """
 
@@ -12,25 +13,32 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from watchfiles import watch as watch_folders
 
-from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.errors import ConfigurationError, PipelineError, SourceError
 from vector_pipeline.local.beside import InstancePlace
 from vector_pipeline.local.ingest import Ingesting
 from vector_pipeline.local.instance import open_instance_in_process
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.sources.selection import IGNORE_FILE
+
+if TYPE_CHECKING:
+    # It imports fsspec, which only buckets need.
+    from vector_pipeline.stages.bucket_events import Received
 
 # Changes within this time count as one, for example if an editor writes a file and renames it.
 DEBOUNCE_MS = 200
 # The time after which the watching thread notices that it should end, and reports that it has begun.
 TIMEOUT_MS = 500
+# The most messages of a queue that are handled together.
+EVENTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,10 @@ class WatchTimes:
     again."""
     poll: float = 5.0
     """A source that cannot be watched is scanned this often."""
+    listing: float = 86_400.0
+    """A bucket whose events are read is listed this often."""
+    events: int = 20
+    """A request for events waits this long for one: the longest time that SQS allows."""
     settle: float = 3.0
     """If nothing has changed for this time, the whole source is scanned and the index maintained."""
 
@@ -65,43 +77,69 @@ def watch(
     Raises what the first `ingest` raises, and ConfigurationError later. After another PipelineError, such as of a
     Postgres that does not answer, it says so and tries again.
     """
-    folders = [source.root for source in map(open_source, locations) if source.reads_cheaply]
+    opened = {location: open_source(location) for location in locations}
+    folders = [source.root for source in opened.values() if source.reads_cheaply]
+    events = _bucket_events(pipeline.settings.events_url, opened.values())
     with (
         open_instance_in_process(pipeline.settings, place) as instance,
         _watched(folders, say, times) as changes,
-        Ingesting(pipeline, instance=instance) as ingesting,
+        Ingesting(pipeline, instance=instance, say=say if events else lambda _: None) as ingesting,
     ):
         done(ingesting.ingest(locations, confirm_deletions=confirm_deletions))
         say(f"watching {', '.join(locations)}; Ctrl-C ends it")
-        is_watched = len(folders) == len(locations) and changes.are_seen
-        _Watch(ingesting, locations, changes, times, times.rescan if is_watched else times.poll, done, say).run()
+        others = [location for location, source in opened.items() if not (events and source in events.sources)]
+        is_watched = len(folders) == len(others) and changes.are_seen
+        every = times.rescan if is_watched else times.poll
+        if events is not None:
+            changes.receive(events, say, times)
+        _Watch(ingesting, locations, others, changes, times, every, done, say).run()
+
+
+def _bucket_events(url: str | None, sources: Collection[Source]) -> Received | None:
+    """The queue of events and the buckets among the sources, without messages yet; None if there are none."""
+    if url is None or all(source.reads_cheaply for source in sources):
+        return None
+    # This imports fsspec, which only buckets need.
+    from vector_pipeline.sources.queue import EventQueue
+    from vector_pipeline.stages.bucket_events import Received, with_events
+
+    buckets = with_events(sources)
+    return Received(EventQueue(url), buckets, ()) if buckets else None
 
 
 @dataclass(slots=True)
 class _Watch:
     ingesting: Ingesting
     locations: Sequence[str]
+    others: Sequence[str]
+    """The locations without those whose events are read."""
     changes: _Changes
     times: WatchTimes
     every: float
-    """The time between two scans of everything."""
+    """The time between two scans of the others."""
     done: Callable[[IngestReport], None]
     say: Callable[[str], None]
 
     def run(self) -> NoReturn:
-        scanned, failed = time.monotonic(), False
+        scanned = listed = time.monotonic()
+        failed = False
         while True:
-            changed = self.changes.wait(self._waiting_time(scanned, failed))
+            changed, events = self.changes.wait(self._waiting_time(scanned, failed))
             # A scan of everything also finds what could not be done before.
-            whole = failed or not changed or time.monotonic() - scanned >= self.every
+            whole = failed or not (changed or events) or time.monotonic() - scanned >= self.every
+            locations = self.others
+            if failed or time.monotonic() - listed >= self.times.listing:
+                locations, listed = self.locations, time.monotonic()
             try:
-                self.done(self.ingesting.ingest(self.locations, changed=None if whole else changed))
+                self.done(self.ingesting.ingest(locations, changed=None if whole else changed, events=events))
                 failed = False
             except ConfigurationError:
                 raise
             except PipelineError as error:
                 self.say(f"{error}; tried again in {self.every:,.0f} s, or at the next change")
                 failed = True
+            finally:
+                self.changes.handled.set()
             if whole:
                 scanned = time.monotonic()
 
@@ -120,8 +158,11 @@ class _Changes:
         self._paths: set[str] = set()
         self._lock = threading.Lock()
         self._changed = threading.Event()
+        self._events: Received | None = None
         self.began = threading.Event()
         self.ended = threading.Event()
+        self.handled = threading.Event()
+        """Set when the events of the last `wait` were handled: only then others are received."""
         self.are_seen = True
 
     def note(self, paths: Iterable[str]) -> None:
@@ -130,14 +171,39 @@ class _Changes:
             self._paths.update(paths)
         self._changed.set()
 
-    def wait(self, seconds: float) -> Collection[str]:
-        """The paths that changed: at a change (at once if there already was one), or none after this many seconds."""
+    def wait(self, seconds: float) -> tuple[Collection[str], Received | None]:
+        """The paths and objects that changed: at a change (at once if there already was one), or none after a time."""
         self._changed.wait(seconds)
         # Before the scan, so that a change during the scan causes another one.
         self._changed.clear()
         with self._lock:
             paths, self._paths = self._paths, set()
-        return paths
+            events, self._events = self._events, None
+        return paths, events
+
+    def receive(self, events: Received, say: Callable[[str], None], times: WatchTimes) -> None:
+        """Add the messages of a queue as they come, in a thread of their own, until the watch ends."""
+        # It is not waited for at the end: a request that waits for messages loses none.
+        threading.Thread(target=self._receive, args=(events, say, times), name="reading events", daemon=True).start()
+
+    def _receive(self, events: Received, say: Callable[[str], None], times: WatchTimes) -> None:
+        problem = ""
+        while not self.ended.is_set():
+            try:
+                messages = events.queue.receive(EVENTS_AT_ONCE, wait_seconds=times.events)
+                problem = ""
+            except SourceError as error:
+                if str(error) != problem:
+                    say(f"{error}; tried again every {times.rescan:,.0f} s")
+                    problem = str(error)
+                self.ended.wait(times.rescan)
+                continue
+            if messages:
+                self.handled.clear()
+                with self._lock:
+                    self._events = replace(events, messages=messages)
+                self._changed.set()
+                self.handled.wait()
 
 
 @contextmanager

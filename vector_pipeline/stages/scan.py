@@ -342,6 +342,11 @@ class ScanRun:
             self.result.arrivals.append(key)
             self.gathered, self.gathered_bytes = [], 0
 
+    def remove(self, known: KnownFile) -> None:
+        """Take a file that is known to be gone from the source."""
+        self.result.deleted += 1
+        self._gather(FileChange(known.path, 0, "", gone=True))
+
     def finish_portion(self) -> None:
         """Register what was taken, without the files that the manifest alone has."""
         manifest.refresh_fingerprints(self.writer, self.source.root, self.touched)

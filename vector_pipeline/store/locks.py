@@ -129,6 +129,11 @@ def in_progress(connection: Connection, arrivals: Sequence[str]) -> set[str]:
     return _held(connection, Lock.ARRIVAL, arrivals)
 
 
+def scanning(connection: Connection, roots: Sequence[str]) -> set[str]:
+    """The roots among these that are being scanned at this moment."""
+    return _held(connection, Lock.SCAN, roots)
+
+
 def alive(connection: Connection, runs: Sequence[str], *, settle_seconds: float | None = None) -> set[str]:
     """The Dagster runs among these that hold their lock; all of them if the server started too recently to tell."""
     settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from vector_pipeline.local.instance import open_instance
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.local.watch import WatchTimes, watch
-from vector_pipeline.pipeline.pipeline import Pipeline
+from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
+from vector_pipeline.settings import Settings
+from vector_pipeline_tests.support.object_store import Events, client
 
 FILES = 300
 # An edit reads the rows of its own file a few times, and a scan of everything those of all files.
@@ -99,3 +102,56 @@ def test_after_an_error_the_next_change_is_loaded_at_once(pipeline: Pipeline, co
 
     watch_until_enough(pipeline, corpus, done, say=say, times=WatchTimes(rescan=600.0))
     assert [line for line in lines if "only reads" in line]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_events_of_a_bucket_are_loaded_without_a_listing(
+    settings: Settings, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "werkzeug")
+    s3, events = client("s3"), Events()
+    s3.put_object(Bucket="texts", Key="bees.txt", Body=b"Bees make honey.")
+    events.from_s3()
+    loaded: list[tuple[int, int]] = []
+
+    def done(report: IngestReport) -> None:
+        if report.loaded or report.deleted:
+            loaded.append((report.loaded, report.deleted))
+        if loaded == [(1, 0)]:
+            s3.put_object(Bucket="texts", Key="new.txt", Body=b"A new file.")
+            caplog.clear()
+        elif loaded == [(1, 0), (1, 0)]:
+            s3.delete_object(Bucket="texts", Key="bees.txt")
+        elif len(loaded) == 3:
+            raise Enough
+
+    settings = settings.model_copy(update={"source": bucket, "events_url": events.url})
+    times = WatchTimes(poll=600.0, rescan=600.0, settle=600.0, events=1)
+    with open_pipeline(settings) as pipeline, pytest.raises(Enough):
+        watch(pipeline, [bucket], done=done, times=times)
+    assert loaded == [(1, 0), (1, 0), (0, 1)]
+    assert not [record for record in caplog.records if "list-type=2&prefix=&max-keys=1000" in record.getMessage()]
+    assert events.left == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_queue_that_is_gone_is_named_once_and_the_watch_goes_on(settings: Settings, bucket: str) -> None:
+    client("s3").put_object(Bucket="texts", Key="bees.txt", Body=b"Bees make honey.")
+    events = Events()
+    events.sqs.delete_queue(QueueUrl=events.url)
+    lines: list[str] = []
+
+    def done(report: IngestReport) -> None:
+        assert not report.failures
+        if len([line for line in lines if "does not exist" in line]) == 1 and len(seen) > 3:
+            raise Enough
+        seen.append(report)
+
+    seen: list[IngestReport] = []
+    settings = settings.model_copy(update={"source": bucket, "events_url": events.url})
+    times = WatchTimes(poll=0.5, rescan=0.5, settle=0.5, events=1)
+    with open_pipeline(settings) as pipeline, pytest.raises(Enough):
+        watch(pipeline, [bucket], done=done, say=lines.append, times=times)
+    assert seen[0].loaded == 1

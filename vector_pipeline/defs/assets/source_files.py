@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import dagster as dg
+from pydantic import Field
 
 from vector_pipeline.defs.failures import explained
 from vector_pipeline.defs.names import Names
@@ -40,6 +41,9 @@ class ScanConfig(dg.Config):
     quiet: bool = False
     """Skip files that changed within QUIET_SECONDS, like the sensor."""
 
+    without: list[str] = Field(default_factory=list)
+    """Roots that are not scanned, because EVENTS_URL names what changes in them."""
+
 
 def build_source_files(opening: Opening) -> dg.AssetsDefinition:
     """The asset `source_files`."""
@@ -75,7 +79,7 @@ def build_source_files(opening: Opening) -> dg.AssetsDefinition:
         options = pipeline.scan_options("sensor" if config.quiet else "asset", quiet=config.quiet)
         with explained(), Kept(pipeline.database, "source_files", log=context.log.info) as kept:
             opened = kept.run(source.open)
-            places = opened.sources
+            places = [place for place in opened.sources if place.root not in config.without]
             confirmed = _confirmed(config, [place.root for place in places])
             results = [
                 scan_patiently(
