@@ -49,9 +49,9 @@ _RARE_WEIGHT = 2.5
 # The highest share of odd characters among those outside ASCII (see `Reading.odd`).
 _ODD_SHARE = 0.02
 
-# Fewer letters than these do not decide an encoding.
+# Fewer different letters than these do not decide an encoding.
 _ENOUGH_LETTERS = 4
-_ENOUGH_IDEOGRAPHS = 2
+_ENOUGH_IDEOGRAPHS = 3
 
 _UNEXPECTED = -16.0
 _FOREIGN = -13.5
@@ -111,10 +111,21 @@ class Reading:
 def most_likely(data: bytes, *, declared: str = "") -> Reading | None:
     """The best reading of text that is not UTF-8; None if it cannot be decided. `declared` gets an advantage."""
     for size in _LOOKS:
-        reading = _decided(_sample(data, size), declared)
+        sample = _sample(data, size)
+        reading = _decided(sample, declared)
+        if reading is not None and not _decides(_distinct(sample), reading, declared):
+            reading = None
         if reading is not None or len(data) <= size:
             break
     return reading
+
+
+def _decides(sample: bytes, expected: Reading, declared: str) -> bool:
+    """Whether a sample shows the expected encoding, or one in which its text is the same."""
+    if sample == expected.text.encode(expected.encoding, "replace"):
+        return True
+    reading = _decided(sample, declared)
+    return reading is not None and reading.text == _decoded(sample, expected.encoding)
 
 
 def _decided(sample: bytes, declared: str) -> Reading | None:
@@ -174,7 +185,7 @@ def _reading(
             if known is None:
                 known = _rest(script, character)
                 odd += count if known <= _UNEXPECTED else 0
-            letters += count if known > _FOREIGN and character not in _MARKS else 0
+            letters += known > _FOREIGN and character not in _MARKS
             foreign_part += count * known
         elif character.isalpha():
             latin += count
@@ -229,16 +240,20 @@ def unlikely_place(text: str, script: Script) -> int | None:
         return None
     probabilities, _ = _probabilities(script)
     floor = _PASSAGE_IDEOGRAPHS if _is_ideographic(script) else _PASSAGE_ALPHABET
-    table = {
-        c: 0.0 if c <= "\x7f" else probabilities[c] if c in probabilities else _rest(script, c)
-        for c in set(text) | set("".join(set(text)).lower())
-    }
+    table = {c: 0.0 if c <= "\x7f" else _of_small(c, script, probabilities) for c in set(text)}
     for start in range(0, len(text), _PASSAGE):
-        passage = text[start : start + _PASSAGE].lower()
+        passage = text[start : start + _PASSAGE]
         foreign = len(passage) - len(passage.encode("ascii", "ignore"))
         if foreign >= _PASSAGE_LETTERS and sum(map(table.__getitem__, passage)) < floor * foreign:
             return start
     return None
+
+
+def _of_small(character: str, script: Script, probabilities: dict[str, float]) -> float:
+    """The logarithm of the probability of a letter, or of the small letter of a capital."""
+    # One by one: in a text, the small letter of a Greek sigma depends on its place.
+    small = character.lower()[0]
+    return probabilities[small] if small in probabilities else _rest(script, small)
 
 
 # A passage of `_PASSAGE` characters is judged if at least `_PASSAGE_LETTERS` of them are outside ASCII. A passage varies
@@ -362,6 +377,12 @@ _CONTROL = regex.compile(r"[\x80-\x9f]")
 _ODD_PLACE = regex.compile(
     "(?V1)" + "|".join(p.pattern.removeprefix("(?V1)") for p in (_RAISED, _MIXED, _SIGN_IN_WORD)) + r"|[\x80-\x9f]"
 )
+# Letters that end a word, inside one: Hebrew and Greek final forms, and the Arabic teh marbuta and alef maksura.
+_NO_END = regex.compile(r"[ךםןףץ](?=[א-ת])|ς(?=[α-ω])|[ةى](?=[ء-ي])")
+# Two accents in a word, which is rare in Greek.
+_TWO_ACCENTS = regex.compile(r"[άέήίόύώΐΰ][α-ωϊϋ]*+[άέήίόύώΐΰ]")
+# A small letter of the Latin alphabet behind a Chinese character, a syllable or a kana. The other order is usual.
+_LATIN_END = regex.compile(r"[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3](?=[a-z])")
 _LETTERS = regex.compile(r"(?V1)[\p{L}--[\p{Latin}\u0e80-\U0010ffff]]+")
 _VOWELLESS = regex.compile(
     r"(?V1)\b(?:[\p{Cyrillic}--[аеёиоуыэюяіїєр]]{3,}|[\p{Greek}--[αειουηωάέήίόύώϊϋΐΰ]]{3,})\b", regex.IGNORECASE
@@ -377,8 +398,8 @@ class Context:
 
 
 def _context(text: str) -> Context:
-    raised, mixed, signs, controls = (
-        len(pattern.findall(text)) for pattern in (_RAISED, _MIXED, _SIGN_IN_WORD, _CONTROL)
+    raised, mixed, signs, controls, ends = (
+        len(pattern.findall(text)) for pattern in (_RAISED, _MIXED, _SIGN_IN_WORD, _CONTROL, _NO_END)
     )
     # A text in an alphabet other than the Latin one has whole words of it, so single letters are a bad sign.
     runs = [len(run) for run in _LETTERS.findall(text)]
@@ -388,9 +409,12 @@ def _context(text: str) -> Context:
     # More capitals than small letters: a text in capitals, which is rare (-6), but then capitals cost nothing.
     capitals, small = len(_FOREIGN_CAPITAL.findall(text)), len(_FOREIGN_SMALL.findall(text))
     likelihood = -_CAPITAL * capitals - 6.0 if capitals > small else 0.0
+    likelihood -= 3.0 * len(_TWO_ACCENTS.findall(text))
     likelihood += 2.0 * min(len(_APOSTROPHE.findall(text)), _WORDS)
-    likelihood -= 5.0 * raised + 6.0 * mixed + 8.0 * (signs + lone)
-    return Context(likelihood - 12.0 * controls, raised + mixed + signs + controls + lone)
+    likelihood -= 5.0 * raised + 6.0 * (mixed + ends) + 8.0 * (signs + lone)
+    return Context(
+        likelihood - 12.0 * controls, raised + mixed + signs + controls + lone + ends + len(_LATIN_END.findall(text))
+    )
 
 
 _FEW_PLACES = 48
@@ -413,6 +437,21 @@ def _sample(data: bytes, size: int) -> bytes:
     missing = [place for byte in range(128, 256) if byte not in sampled and (place := data.find(byte)) >= 0]
     pieces += [_between_words(data, place, _PLACE_BYTES) for place in missing[:_FEW_PLACES]]
     return b" ".join(pieces)
+
+
+def _distinct(sample: bytes) -> bytes:
+    """Each word of a sample once, and what is repeated inside a word once.
+
+    A word that is written three times shows no more of its encoding than once: its letters are no independent evidence.
+    So a text is read only if its different words decide its encoding too.
+    """
+    words = dict.fromkeys(_SEPARATORS.split(sample))
+    return _REPEATED.sub(rb"\1", b" ".join(words))
+
+
+# No multi-byte character holds such a byte. Of repetitions, only those of pairs keep multi-byte characters whole.
+_SEPARATORS = regex.compile(rb"[\x00-\x2f]+")
+_REPEATED = regex.compile(rb"((?:[\x80-\xff][^\x00-\x2f]){1,8}?)\1{2,}")
 
 
 def _between_words(data: bytes, position: int, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 
@@ -142,6 +143,71 @@ def test_sentences_shuffled_are_read_right_or_rejected(data: st.DataObject) -> N
     except FileRejected:
         return
     assert decoded.text == text.encode(encoding, "ignore").decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1255", "מזג מזג מזג"),
+        ("cp1255", "אז אז אז אז אז אז אז אז"),
+        ("cp1256", "فقط, فقط, فقط, فقط, فقط, فقط"),
+        ("cp1256", "لقمہ لقمہ لقمہ لقمہ لقمہ"),
+        ("cp949", "쏴 쏴 쏴"),
+        ("gb18030", "剧剧剧剧剧"),
+        ("gb18030", "输输"),
+        ("euc_jp", "友人" * 8),
+        ("euc_jp", "神経"),
+        ("iso8859_2", "zajišťuje zajišťuje zajišťuje "),
+        ("cp1252", "Augum Vetrar Ég Finnast Æðstu "),
+    ],
+)
+def test_little_evidence_decides_no_encoding(encoding: str, text: str) -> None:
+    try:
+        assert decode(text.encode(encoding)).text == text
+    except FileRejected:
+        return
+
+
+def _short_texts(language: Language, draw: random.Random, number: int) -> Iterator[str]:
+    """Texts of 1 to 30 letters: words, words repeated, names, capitals."""
+    words = sorted({word for sentence in language.sentences for word in sentence.split()})
+    for _ in range(number):
+        drawn = draw.choices(words, k=draw.randint(1, 6))
+        if draw.random() < 0.3:
+            drawn = drawn[:1] * draw.randint(2, 8)
+        text = " ".join(word.capitalize() if draw.random() < 0.1 else word for word in drawn)[:30]
+        yield text.upper() if draw.random() < 0.05 else text
+
+
+@pytest.mark.slow
+def test_short_texts_are_hardly_ever_read_as_other_text() -> None:
+    draw = random.Random(0)
+    outcomes: Counter[str] = Counter()
+    wrong = []
+    for language in LANGUAGES:
+        for encoding in language.encodings:
+            for text in _short_texts(language, draw, 60):
+                data = text.encode(encoding, "ignore")
+                if _is_utf8(data):
+                    continue
+                try:
+                    outcome = decode(data).text == data.decode(encoding)
+                except FileRejected:
+                    outcomes["rejected"] += 1
+                    continue
+                outcomes["right" if outcome else "wrong"] += 1
+                wrong += [(encoding, text)] * (not outcome)
+    assert outcomes["wrong"] <= 1, wrong
+    assert outcomes["right"] > outcomes["rejected"] * 0.6
+
+
+def _is_utf8(data: bytes) -> bool:
+    return data.decode(errors="ignore").encode() == data
+
+
+def test_capitals_of_greek_are_read_whatever_their_small_letters_are() -> None:
+    text = "Ο ΔΡΟΜΟΣ ΠΡΟΣ ΤΗ ΘΑΛΑΣΣΑ ΕΙΝΑΙ ΚΛΕΙΣΤΟΣ ΣΗΜΕΡΑ. ΤΑ ΠΛΟΙΑ ΠΕΡΙΜΕΝΟΥΝ ΣΤΟ ΛΙΜΑΝΙ ΤΗΣ ΝΗΣΟΥ. " * 3
+    assert decode(text.encode("cp1253")).text == text
 
 
 @given(st.binary(max_size=2_000))
