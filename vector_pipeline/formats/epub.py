@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import posixpath
 import zipfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+
+import regex
 
 from vector_pipeline.errors import FileRejected
 from vector_pipeline.formats.output import document
 from vector_pipeline.formats.packages import open_package, part
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
-from vector_pipeline.text.readers.markup import read_html
+from vector_pipeline.text.readers.markup import page_document
 
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 _NAMES = {"title": "title", "creator": "author", "language": "language", "date": "created", "publisher": "publisher"}
 
 # Fonts may be obfuscated. That does not encrypt the text.
 _FONTS = (b"http://www.idpf.org/2008/embedding", b"http://ns.adobe.com/pdf/enc#RC")
+
+# An element without content in XHTML, which the parser of HTML would leave open: `<title/>`, `<a id="page"/>`.
+_EMPTY = regex.compile(rb"<([a-zA-Z][\w:.-]*+)((?:[^<>\"']|\"[^<\"]*+\"|'[^<']*+')*?)/>")
+_VOID = frozenset(b"area base br col embed hr img input link meta param source track wbr".split())
 
 
 def read_epub(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -35,8 +40,12 @@ def read_epub(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     for name in _reading_order(root, place):
         page = part(package, name)
         if page:
-            chapters.append(next(read_html(cast(BinaryIO, io.BytesIO(page)), options)).text)
+            chapters.append(page_document(_EMPTY.sub(_closed, page)).text)
     yield document("\n\n".join(filter(None, chapters)), _stated(root))
+
+
+def _closed(element: regex.Match[bytes]) -> bytes:
+    return element[0] if element[1].lower() in _VOID else b"<%b%b></%b>" % (element[1], element[2], element[1])
 
 
 def _refuse_locked(package: zipfile.ZipFile) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import email.utils
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 from email.message import EmailMessage
@@ -18,8 +17,9 @@ from vector_pipeline.formats.inner import InnerFiles, Reasons, with_reasons
 from vector_pipeline.formats.output import document
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.encodings.decode import decode
+from vector_pipeline.text.encodings.labels import encoding_of
 from vector_pipeline.text.readers.base import ReaderOptions
-from vector_pipeline.text.readers.markup import read_html
+from vector_pipeline.text.readers.markup import page_document
 
 _FROM = regex.compile(rb"(?m)^From [^\n]*\n")
 _ESCAPED_FROM = regex.compile(rb"(?m)^>(>*From )")
@@ -123,7 +123,8 @@ def _parts(message: EmailMessage) -> tuple[str, list[tuple[str, bytes]]]:
                     attachments.append((name or "forwarded message.eml", forwarded.as_bytes()))
         elif name or part.get_content_disposition() == "attachment":
             attachments.append((name or "attachment", _payload(part)))
-        elif kind == "text/plain" or (kind.startswith("text/") and not has_plain):
+        elif kind == "text/plain" or (part.get_content_maintype() in ("text", "multipart") and not has_plain):
+            # What claims to have parts, but has none, is text.
             texts.append(_text(part))
     return "\n\n".join(filter(str.strip, texts)), attachments
 
@@ -152,8 +153,8 @@ def _is_plain_text(part: EmailMessage) -> bool:
 
 def _text(part: EmailMessage) -> str:
     if part.get_content_type() == "text/html":
-        return html_text(cast(BinaryIO, io.BytesIO(_payload(part))))
-    return decode(_payload(part), declared=part.get_content_charset("") or "").text
+        return page_document(_payload(part), label=_label(part)).text
+    return decode(_payload(part), declared=encoding_of(_label(part))).text
 
 
 def _file_name(part: EmailMessage) -> str:
@@ -169,9 +170,11 @@ def _payload(part: EmailMessage) -> bytes:
     return payload if isinstance(payload, bytes) else b""
 
 
-def html_text(stream: BinaryIO) -> str:
-    """The text of a page."""
-    return next(read_html(stream, ReaderOptions())).text
+def _label(part: EmailMessage) -> str:
+    try:
+        return part.get_content_charset("") or ""
+    except (ValueError, LookupError, AttributeError, TypeError, IndexError):
+        return ""
 
 
 def text_of(metadata: dict[str, Any], body: str) -> str:

@@ -6,18 +6,17 @@ that it cannot read.
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import regex
 from dochan.cfb import CFBError, OleFileIO
 
 from vector_pipeline.errors import FileRejected, one_line
 from vector_pipeline.formats.inner import InnerFiles, with_reasons
-from vector_pipeline.formats.mail import beside, html_text, text_of
+from vector_pipeline.formats.mail import beside, text_of
 from vector_pipeline.formats.markdown import plainer
 from vector_pipeline.formats.office import extracted
 from vector_pipeline.formats.ole import encoding_of, file_time
@@ -26,6 +25,7 @@ from vector_pipeline.formats.packages import PASSWORD
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.encodings.decode import decode
 from vector_pipeline.text.readers.base import ReaderOptions
+from vector_pipeline.text.readers.markup import page_document
 
 # Properties (MS-OXPROPS): four hexadecimal digits of the name of a stream, before those of its type.
 _SUBJECT, _BODY, _HTML, _MESSAGE_ID, _CLASS = "0037", "1000", "1013", "1035", "001A"
@@ -187,7 +187,7 @@ def _body(message: _Storage, data: bytes | None) -> str:
         return text
     page = message.stream(_HTML, _BINARY) or message.text(_HTML).encode()
     if page.strip():
-        return html_text(cast(BinaryIO, io.BytesIO(page)))
+        return page_document(page).text
     if data is None:
         return ""
     return plainer(_HEAD.sub("", str(extracted(data, "msg").content)))

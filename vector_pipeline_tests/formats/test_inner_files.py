@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from email.message import EmailMessage
 
@@ -52,6 +53,46 @@ def test_a_page_as_message_is_read_as_a_page_and_old_encodings_as_they_are_decla
     )
     (mail,) = read(korean, "a.eml")
     assert mail.text == "# 운임\n\n배가 떠난다"
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+@pytest.mark.parametrize(
+    ("label", "encoding", "text"),
+    [
+        ("windows-949", "cp949", "그"),
+        ("ks_c_5601-1987", "cp949", "그"),
+        ("windows-1255", "cp1255", "מזג"),
+        ("iso-8859-8-i", "iso8859_8", "מזג"),
+        ("iso-2022-kr", "iso2022_kr", "한국"),
+        ("'Big5'", "big5", "斜"),
+    ],
+)
+def test_a_part_of_a_message_is_read_as_it_is_declared(label: str, encoding: str, text: str, kind: str) -> None:
+    head = f'Subject: S\nContent-Type: text/{kind}; charset="{label}"\nContent-Transfer-Encoding: base64\n\n'
+    (mail,) = read(head.encode() + base64.encodebytes(text.encode(encoding)), "a.eml")
+    assert mail.text == f"# S\n\n{text}"
+
+
+@pytest.mark.parametrize(
+    "label", ["x-unknown", "base64", "zip", "unicode_escape", "hex", "undefined", "utf-16", "us-ascii"]
+)
+def test_a_part_whose_label_names_no_encoding_of_text_is_read_by_its_bytes(label: str) -> None:
+    def mail(body: bytes) -> bytes:
+        return f"Subject: S\nContent-Type: text/plain; charset={label}\n\n".encode() + body
+
+    korean = "배는 아침 일곱 시에 떠납니다. 표는 선착장에서 살 수 있습니다."
+    for text, encoding in ((korean, "utf-8"), (korean, "cp949"), ("\\u0041 = 4", "ascii")):
+        assert read(mail(text.encode(encoding)), "a.eml")[0].text == f"# S\n\n{text}"
+    with pytest.raises(FileRejected, match="cannot be detected"):
+        read(mail(b"\xb1\xd7"), "a.eml")
+
+
+def test_a_message_in_parts_without_their_boundary_keeps_its_text() -> None:
+    for boundary in ("", "; boundary=x"):
+        (mail,) = read(
+            f"Subject: S\nContent-Type: multipart/mixed{boundary}\n\nThe ferry costs twelve.".encode(), "a.eml"
+        )
+        assert mail.text == "# S\n\nThe ferry costs twelve."
 
 
 def test_an_attachment_that_cannot_be_read_is_noted_with_its_message() -> None:
@@ -123,6 +164,11 @@ def test_a_book_is_read_in_its_order_and_a_locked_one_is_not() -> None:
     (book,) = read(package(parts), "a.epub")
     assert book.text == "# One\n\nfirst\n\n# Two\n\nsecond"
     assert dict(book.metadata) == {"title": "Ferries", "author": "A. Keeper", "language": "ko"}
+    empty = (
+        "<html><head><title/><script src='a>b.js'/></head><body><h1/><p id='p>1'/><pre/><p>One<a id='x'/> page<br/>more"
+    )
+    (book,) = read(package({**parts, "OPS/b.xhtml": f"{empty}</p></body></html>"}), "a.epub")
+    assert book.text == "# One\n\nfirst\n\nOne page\nmore"
     locked = {**parts, "META-INF/encryption.xml": '<x><EncryptionMethod Algorithm="aes"/></x>'}
     with pytest.raises(FileRejected, match="is locked"):
         read(package(locked), "a.epub")

@@ -136,7 +136,9 @@ class _Decoder:
     def decode(self, data: bytes, following: bytes, *, final: bool) -> Iterator[str]:
         if self._decoder is None:
             data = self._begin(data)
-            assert self._decoder is not None
+        elif self.encoding == "utf-8" and self._ascii and 0x1B in data and (encoding := _iso2022(data)):
+            self._use(encoding)
+        assert self._decoder is not None
         held = self._decoder.getstate()[0]
         try:
             text = self._decoder.decode(data, final)
@@ -257,13 +259,8 @@ def _is_binary(data: bytes) -> bool:
 def _unmarked(data: bytes) -> str:
     """The encoding of a file without a byte order mark: ISO-2022 or UTF-16 if its bytes show it, else UTF-8."""
     # A search for one byte is several times as fast as a search for two.
-    if 0x1B in data and b"\x1b$" in data:
-        for encoding in ("iso2022_jp_2", "iso2022_kr"):
-            try:
-                data.decode(encoding)
-            except UnicodeDecodeError:
-                continue
-            return encoding
+    if 0x1B in data and (encoding := _iso2022(data)):
+        return encoding
     binary = _is_binary(data)
     if 0 in data and len(data) % 2 == 0 and (binary or not _is_utf8(data, 0)):
         found = [encoding for encoding in ("utf-16-le", "utf-16-be") if _is_utf16(data[:_SAMPLE_BYTES], encoding)]
@@ -272,6 +269,27 @@ def _unmarked(data: bytes) -> str:
     if binary:
         raise FileRejected("is binary, not text; give it the suffix of its format, or remove it from the source")
     return "utf-8"
+
+
+# What announces two-byte characters in ISO-2022 (RFC 1468, 1554, 1557, 1922).
+_SHIFT = regex.compile(rb"\x1b\$(?:[@AB]|[()][@-Z])")
+
+
+def _iso2022(data: bytes) -> str:
+    """The encoding of 7-bit text in ISO-2022; empty if it has no such text. Raises FileRejected if it is damaged."""
+    shift = _SHIFT.search(data) if data.isascii() else None
+    if shift is None:
+        return ""
+    # Python's decoders of Japanese take Korean and Chinese (RFC 1922) without an error, as signs.
+    japanese = () if b")" in shift[0] else ("iso2022_jp_ext", "iso2022_jp_2")
+    for encoding in ("iso2022_kr",) if shift[0] == b"\x1b$)C" else japanese:
+        try:
+            # A block may end inside a character.
+            codecs.getincrementaldecoder(encoding)("strict").decode(data, False)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    raise FileRejected("has the escape sequences of ISO-2022, but is not whole in ISO-2022-JP or -KR; save it as UTF-8")
 
 
 _SAMPLE_BYTES = 64 * 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.text.encodings.decode import BLOCK_BYTES, clean, decode
+from vector_pipeline.text.encodings.decode import BLOCK_BYTES, TextStream, clean, decode
 from vector_pipeline_tests.support.sentences import LANGUAGES, Language
 
 BY_NAME = {language.name: language for language in LANGUAGES}
@@ -67,6 +68,30 @@ def test_unicode_is_read_with_and_without_its_mark(encoding: str, language: str)
     text = BY_NAME[language].text
     decoded = decode(text.encode(encoding))
     assert (decoded.text, decoded.encoding, decoded.removed) == (text, encoding.removesuffix("-sig"), 0)
+
+
+@pytest.mark.parametrize("before", ["", "x" * BLOCK_BYTES, "x" * (BLOCK_BYTES - 6), "x" * (BLOCK_BYTES - 7)])
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("iso2022_kr", KOREAN),
+        ("iso2022_jp", BY_NAME["Japanese"].text),
+        ("iso2022_jp_ext", BY_NAME["Japanese"].text + "ｶﾀｶﾅ"),
+    ],
+)
+def test_text_in_seven_bits_is_read_wherever_it_begins(encoding: str, text: str, before: str) -> None:
+    data = text.encode(encoding)
+    data = before.encode() + b"\n" + data
+    assert decode(data).text == f"{before}\n{text}"
+    assert "".join(TextStream(io.BytesIO(data)).lines()) == f"{before}\n{text}"
+
+
+def test_text_in_seven_bits_that_cannot_be_read_is_rejected() -> None:
+    for damaged in (b"\x1b$B\x7f\x7f\x1b(B", b"\x1b$)A\x0eVPND\x0f", b"\x1b$)C\x0eGQ1"):
+        with pytest.raises(FileRejected, match=r"ISO-2022|iso2022"):
+            decode(damaged)
+    escapes = "한글 and \x1b$B as a terminal gets it"
+    assert decode(escapes.encode()).text == escapes
 
 
 @pytest.mark.slow
