@@ -145,7 +145,7 @@ def peer(folder: Path, name: str, texts: Mapping[str, str], size: int) -> list[P
     if not python.exists():
         venv.create(folder / "venv", with_pip=True)
         subprocess.run([str(python), "-m", "pip", "install", "-q", *PEER_PACKAGES], check=True)
-    vocabulary = Path(vocabulary_of.__file__).parent / "vocabulary" / vocabulary_of.VOCABULARY
+    vocabulary = vocabulary_of.vocabulary_file()
     command = [str(python), "-c", PEER, name, str(size), str(vocabulary), vocabulary_of.PATTERN]
     done = subprocess.run(command, input=json.dumps([*texts.values()]), capture_output=True, text=True, check=False)
     if done.returncode:

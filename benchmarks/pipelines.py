@@ -197,7 +197,7 @@ class Place:
             "folder": str(self.folder),
             "state": str(self.state),
             "api": self.api.url,
-            "vocabulary": str(Path(tokens.__file__).parent / "vocabulary" / tokens.VOCABULARY),
+            "vocabulary": str(tokens.vocabulary_file()),
             "pattern": tokens.PATTERN,
         }
         script = Path(__file__).parent / "pipelines_peers" / "run.py"

@@ -138,7 +138,7 @@ def peer_seconds(folder: Path, name: str, files: list[bytes]) -> float | None:
     if not python.exists():
         venv.create(folder / "venv", with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "-q", *PEER_PACKAGES], check=True)
-    vocabulary = Path(tokens.__file__).parent / "vocabulary" / tokens.VOCABULARY
+    vocabulary = tokens.vocabulary_file()
     with tempfile.NamedTemporaryFile("w", suffix=".json") as texts:
         json.dump([f.decode() for f in files], texts)
         texts.flush()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 import numpy as np
 import regex
@@ -137,9 +138,13 @@ def _cl100k_base() -> Tokenizer:
 
 def vocabulary() -> dict[bytes, int]:
     """The tokens of cl100k_base and their ranks, from the packaged file; tiktoken's own loader would download it."""
-    packed = (resources.files("vector_pipeline.text") / "vocabulary" / VOCABULARY).read_bytes()
+    packed = vocabulary_file().read_bytes()
     if hashlib.sha256(packed).hexdigest() != VOCABULARY_SHA256:
         raise RuntimeError(f"the packaged vocabulary {VOCABULARY} is damaged; reinstall vector-pipeline")
-    # Each line is a token in base64 and its rank.
     words = packed.split()
     return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
+
+
+def vocabulary_file() -> Traversable:
+    """The packaged file of cl100k_base, in tiktoken's format: each line has a token in base64 and its rank."""
+    return resources.files("vector_pipeline.text") / "vocabulary" / VOCABULARY
