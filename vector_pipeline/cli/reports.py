@@ -193,7 +193,7 @@ def _show_scan(scan: dict[str, Any]) -> None:
     left_out = [f"{scan[name]:,} {words}" for name, words in LEFT_OUT.items() if scan[name]]
     if scan["not_read"]:
         left_out.append(kinds_not_read(scan["not_read"]))
-    emit(f"scanned   {printable(scan['root'])} at {scan['ended_at']}: {', '.join(left_out) or 'nothing left out'}")
+    emit(f"scanned   {printable(scan['root'])} at {scan['ended_at']}: {', '.join(left_out) or 'nothing passed over'}")
     for file in scan["left_out"][:SHOWN]:
         emit(f"left out  {printable(file['source'])}: {file['reason']}")
     if (more := scan["passed_over"] + scan["waiting"] - SHOWN) > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from typing import BinaryIO
 
@@ -57,7 +58,22 @@ def sniffed(stream: BinaryIO) -> str:
 def _ole(stream: BinaryIO) -> str:
     data = stream.read()
     stream.seek(0)
-    return next((kind for name, kind in _STREAMS if (name + "\0").encode("utf-16-le") in data), "")
+    names = _root_names(data)
+    for name, kind in _STREAMS:
+        if name in names if names is not None else (name + "\0").encode("utf-16-le") in data:
+            return kind
+    return ""
+
+
+def _root_names(data: bytes) -> set[str] | None:
+    """The names at the root of an OLE file; None if they cannot be read. Files inside it have names of their own."""
+    try:
+        from dochan.cfb import OleFileIO
+
+        with OleFileIO(data) as container:
+            return {path[0] for path in container.listdir(streams=True, storages=True)}
+    except (ImportError, OSError, ValueError, LookupError, struct.error):
+        return None
 
 
 def _zip(stream: BinaryIO) -> str:

@@ -271,6 +271,16 @@ def test_a_message_of_outlook_is_read_like_other_mail_with_its_attachments() -> 
     assert (deep.record, deep.metadata["message"]) == ("old/b.txt", "Forwarded")
 
 
+def test_a_message_of_outlook_is_one_whatever_is_attached_to_it() -> None:
+    files = {
+        "old.doc": compound({"WordDocument": bytes(600)}),
+        "locked.docx": compound({"EncryptedPackage": bytes(600)}),
+    }
+    (mail,) = read(compound(msg("Fares", "12 Euro", attachments=files)), "a.msg")
+    assert mail.text.startswith("# Fares")
+    assert len(mail.metadata["attachments_not_read"]) == 2
+
+
 @pytest.mark.parametrize("code_page", [949, 65001])
 def test_a_message_of_outlook_is_decoded_as_its_code_page_says(code_page: int) -> None:
     (mail,) = read(compound(msg("운임 안내", "배는 정오에 떠난다.", code_page=code_page)), "a.msg")
