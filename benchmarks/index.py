@@ -102,6 +102,8 @@ class Searched:
     dimensions: int
     candidates: int
     recall: float
+    error: float
+    """The standard error of the recall, over the queries."""
     p50_ms: float
     p95_ms: float
 
@@ -151,10 +153,34 @@ def _unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
-def load(connection: Connection, table: str, corpus: Corpus) -> list[set[int]]:
-    """Copy the vectors into a table with their numbers as keys; returns the numbers of each query's nearest ones."""
-    found = np.full((len(corpus.queries), NEAREST), np.inf, dtype=np.float32)
-    numbers = np.zeros((len(corpus.queries), NEAREST), dtype=np.int64)
+class Exact:
+    """Exact search: the numbers of the vectors nearest to each query, of those that were offered so far."""
+
+    def __init__(self, queries: Vectors) -> None:
+        self._queries = queries
+        self._distances = np.full((len(queries), NEAREST), np.inf, dtype=np.float32)
+        self._numbers = np.zeros((len(queries), NEAREST), dtype=np.int64)
+
+    def offer(self, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], block: Vectors) -> None:
+        """Compare a block of vectors, shape (len(numbers), dimensions), float32."""
+        distances = np.concatenate([self._distances, 1 - self._queries @ block.T], axis=1)
+        candidates = np.concatenate([self._numbers, np.broadcast_to(numbers, (len(distances), len(numbers)))], axis=1)
+        nearest = np.argpartition(distances, NEAREST - 1, axis=1)[:, :NEAREST]
+        self._distances = np.take_along_axis(distances, nearest, axis=1)
+        self._numbers = np.take_along_axis(candidates, nearest, axis=1)
+
+    @property
+    def nearest(self) -> list[set[int]]:
+        """The numbers of the nearest vectors of each query."""
+        return [set(map(int, row)) for row in self._numbers]
+
+
+def load(connection: Connection, table: str, corpus: Corpus) -> tuple[list[set[int]], float]:
+    """Copy the vectors into a table with their numbers as keys; returns the nearest ones of each query by number.
+
+    The second value is the recall of exact search over the vectors in half precision: what that precision allows.
+    """
+    full, half = Exact(corpus.queries), Exact(_halved(corpus.queries))
     number = 0
     with connection.cursor() as cursor, cursor.copy(_copy_statement(table)) as copy:
         copy.write(COPY_HEAD)
@@ -163,16 +189,18 @@ def load(connection: Connection, table: str, corpus: Corpus) -> list[set[int]]:
             for start in range(0, len(block), ROWS_IN_COPY):
                 place = slice(start, start + ROWS_IN_COPY)
                 copy.write(vector_rows([int(key).to_bytes(16, "big") for key in keys[place]], block[place], "vector"))
-            distances = np.concatenate([found, 1 - corpus.queries @ block.T], axis=1)
-            candidates = np.concatenate([numbers, np.broadcast_to(keys, (len(found), len(keys)))], axis=1)
-            nearest = np.argpartition(distances, NEAREST - 1, axis=1)[:, :NEAREST]
-            found = np.take_along_axis(distances, nearest, axis=1)
-            numbers = np.take_along_axis(candidates, nearest, axis=1)
+            full.offer(keys, block)
+            half.offer(keys, _halved(block))
             number += len(block)
         copy.write(COPY_TAIL)
     connection.execute(f"VACUUM ANALYZE {table}".encode())
     connection.execute("CHECKPOINT")
-    return [set(map(int, row)) for row in numbers]
+    kept = sum(len(a & b) for a, b in zip(full.nearest, half.nearest, strict=True))
+    return full.nearest, kept / (NEAREST * len(corpus.queries))
+
+
+def _halved(vectors: Vectors) -> Vectors:
+    return _unit(vectors.astype(np.float16).astype(np.float32))
 
 
 def _copy_statement(table: str) -> bytes:
@@ -270,16 +298,17 @@ def search(
     """Search all queries twice, so that the second time finds the same pages in memory for every type."""
     statement = SEARCHES[kind].format(table=table, d=corpus.dimensions, candidates=candidates).encode()
     connection.execute(f"SET hnsw.ef_search = {candidates}".encode())
-    found, times = 0, []
+    recalls, times = [], []
     for turn in range(2):
         for query, nearest in zip(corpus.queries, exact, strict=True):
             began = time.perf_counter()
             rows = connection.execute(statement, {"q": query}, prepare=True).fetchall()
             if turn:
                 times.append((time.perf_counter() - began) * 1_000)
-                found += len(nearest & {row[0].int for row in rows})
+                recalls.append(len(nearest & {row[0].int for row in rows}) / NEAREST)
     p50, p95 = np.percentile(times, [50, 95])
-    return Searched(kind, corpus.dimensions, candidates, found / (len(exact) * NEAREST), float(p50), float(p95))
+    recall, error = float(np.mean(recalls)), float(np.std(recalls) / np.sqrt(len(recalls)))
+    return Searched(kind, corpus.dimensions, candidates, recall, error, float(p50), float(p95))
 
 
 def measure(
@@ -289,7 +318,8 @@ def measure(
     with database.connect() as connection:
         space = open_space(connection, f"m{corpus.dimensions}", corpus.dimensions, index_type="vector")
         table = space.embeddings
-        exact = load(connection, table, corpus)
+        exact, allowed = load(connection, table, corpus)
+        print(f"exact search over halves: recall@{NEAREST} {allowed:.4f}", flush=True)
         connection.execute("SET enable_seqscan = off")
         connection.execute("SET hnsw.iterative_scan = 'relaxed_order'")
         for kind in kinds:

@@ -13,8 +13,8 @@ from vector_pipeline.store.again import again
 from vector_pipeline.store.index import IndexReport, maintain_index
 from vector_pipeline.store.lexical.maintenance import LexicalReport, maintain_lexical
 
-# How the lines about the build of an index begin.
-BUILDING = ("building the index", "index: ")
+# How the lines about the build of an index begin: its size, memory and progress, and what was measured.
+BUILDING = ("building the index", "the index of", "index: ", "hnsw graph", "measuring the recall", "half precision")
 
 
 def build_vector_index(opening: Opening) -> dg.AssetsDefinition:
