@@ -57,6 +57,7 @@ def ingest_json(report: IngestReport) -> dict[str, Any]:
         "usd": round(report.usd, 6),
         "seconds": round(report.seconds, 3),
         "arrivals": report.arrivals,
+        "arrivals_elsewhere": report.elsewhere,
         "rejected": [
             {"source": path, "error": reason} for path, reason in (report.rejected | report.rejected_earlier).items()
         ],
@@ -90,7 +91,8 @@ def show_ingest(report: IngestReport) -> None:
     cost = f", ${report.usd:.4f}" if report.usd else ""
     texts, tokens = counted(report.embedded, "text"), counted(report.tokens, "token")
     emit(f"paid    {texts}, {tokens}, {counted(report.requests, 'request')}{cost}")
-    emit(f"time    {report.seconds:.1f} s, {counted(report.arrivals, 'arrival')}")
+    elsewhere = f"; other processes loaded {report.elsewhere:,} meanwhile" if report.elsewhere else ""
+    emit(f"time    {report.seconds:.1f} s, {counted(report.arrivals, 'arrival')}{elsewhere}")
     for path, reason in list(rejected.items())[:SHOWN]:
         fail(f"rejected {path}: {reason}")
     if len(rejected) > SHOWN:

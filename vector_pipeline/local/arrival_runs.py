@@ -14,6 +14,7 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.run_failures import reason_of
 from vector_pipeline.defs.runs import TRIGGER, was_interrupted
 from vector_pipeline.local.report import IngestReport
+from vector_pipeline.local.turns import Turns
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import fencing, manifest
 from vector_pipeline.store.connection import Connection, Owner
@@ -57,15 +58,20 @@ class LocalRuns:
         self._instance.report_runless_asset_event(scanned)
         # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
         # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
-        for arrival in arrivals:
-            owner = repeated(self._pipeline.database, "ingest", partial(fencing.next_owner, arrival=arrival))
-            self.index_is_due = True
-            result = self._run(arrival)
-            if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
-                # Dagster catches Ctrl-C and takes it for a failure of the run.
-                raise KeyboardInterrupt
-            _add(report, self._pipeline, owner, result)
-            self._say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
+        with Turns(self._pipeline.database, arrivals, self._say) as turns:
+            for arrival in turns:
+                self._run_in_turn(arrival, report)
+            report.elsewhere += turns.elsewhere
+
+    def _run_in_turn(self, arrival: str, report: IngestReport) -> None:
+        owner = repeated(self._pipeline.database, "ingest", partial(fencing.next_owner, arrival=arrival))
+        self.index_is_due = True
+        result = self._run(arrival)
+        if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
+            # Dagster catches Ctrl-C and takes it for a failure of the run.
+            raise KeyboardInterrupt
+        _add(report, self._pipeline, owner, result)
+        self._say(f"arrival {arrival}: {'done' if result is None or result.success else 'failed'}")
 
     def _run(self, arrival: str) -> dg.ExecuteInProcessResult | None:
         # Wait for another run of this arrival (one of the daemon's) to end.

@@ -19,6 +19,8 @@ class IngestReport:
 
     scans: list[ScanResult] = field(default_factory=list)
     arrivals: int = 0
+    elsewhere: int = 0
+    """Arrivals that other processes loaded meanwhile. What they did is in their reports."""
     loaded: int = 0
     deleted: int = 0
     rejected: dict[str, str] = field(default_factory=dict)

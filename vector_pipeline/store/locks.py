@@ -28,6 +28,8 @@ class Lock(StrEnum):
     """Migrations of any schema: pgvector and the shared schema belong to all pipelines of the database."""
     ARRIVAL = "arrival"
     """One arrival: one run at a time works on it."""
+    TURN = "turn"
+    """One arrival, for an `ingest` that is about to run it or runs it: others take another one."""
     RUN = "run"
     """One Dagster run: it is alive while it holds this lock."""
     SCAN = "scan"
@@ -83,7 +85,9 @@ def try_lock_index(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def try_lock_named(connection: Connection, lock: Literal[Lock.ARRIVAL, Lock.RUN, Lock.SCAN], name: str) -> bool:
+def try_lock_named(
+    connection: Connection, lock: Literal[Lock.ARRIVAL, Lock.TURN, Lock.RUN, Lock.SCAN], name: str
+) -> bool:
     """Take the lock with a name, if it is free, until the connection is closed; returns whether it was."""
     query = f"SELECT pg_catalog.pg_try_advisory_lock({_NAMED_IN_SCHEMA})"
     row = connection.execute(query, (lock.value, name)).fetchone()
@@ -127,6 +131,11 @@ def lock_claim_owner(connection: Connection, owner: int) -> None:
 def in_progress(connection: Connection, arrivals: Sequence[str]) -> set[str]:
     """The arrivals among these that a run works on at this moment, on any machine."""
     return _held(connection, Lock.ARRIVAL, arrivals)
+
+
+def taken(connection: Connection, arrivals: Sequence[str]) -> set[str]:
+    """The arrivals among these that a run works on, or is about to, at this moment, on any machine."""
+    return in_progress(connection, arrivals) | _held(connection, Lock.TURN, arrivals)
 
 
 def scanning(connection: Connection, roots: Sequence[str]) -> set[str]:
