@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -95,8 +96,8 @@ class QuestionVectors:
 
     async def _send(self, space: Space, roles: Roles, question: str) -> Vector:
         client = await self._client(space, roles)
-        text = roles.query.prefix + question
-        tokens = self._pipeline.tokenizer().count(text)
+        most = self._pipeline.request_limits.max_tokens_per_input
+        text, tokens = beginning(roles.query.prefix + question, most, self._pipeline.tokenizer().count)
         answer = await client.embed([EmbeddingInput(text, tokens, content_hash(question))], urgent=True)
         if answer.rejected:
             raise InputRejected(next(iter(answer.rejected.values())))
@@ -122,3 +123,10 @@ class QuestionVectors:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="questions", daemon=True).start()
             return self._loop
+
+
+def beginning(text: str, most: int, count: Callable[[str], int]) -> tuple[str, int]:
+    """The beginning of a text of at most so many tokens, and the number of its tokens; the whole text if it is short."""
+    while (tokens := count(text)) > most:
+        text = text[: len(text) * most // tokens]
+    return text, tokens

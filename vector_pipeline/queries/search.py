@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from vector_pipeline.errors import ConfigurationError
+from vector_pipeline.errors import ConfigurationError, one_line
 from vector_pipeline.pipeline.model import check_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.queries.question_vectors import QuestionVectors
@@ -23,6 +25,9 @@ from vector_pipeline.store.search.results import SearchResult
 from vector_pipeline.store.shared.answered import note_answer
 from vector_pipeline.store.space import Space
 from vector_pipeline.text.terms import MAX_QUERY_CHARACTERS
+
+# A NUL as JSON writes it: an even number of backslashes stands before it, since each of a text is two in JSON.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def search(
@@ -63,7 +68,27 @@ def question_of(
         raise ConfigurationError(f"the mode is {mode!r}; it must be auto, hybrid, words or meaning")
     if context < 0:
         raise ConfigurationError(f"context is {context}; it must be 0 or more")
+    if not isinstance(k, int):
+        raise ConfigurationError(f"k is {k!r}; it must be a whole number")
+    if where is not None and not isinstance(where, Mapping):
+        raise ConfigurationError(f"where is {where!r}; it must map fields of the metadata to their values")
+    _require_storable(source=source, root=root, where=where)
     return Question(text, k, mode, Filter(source, root, where), context)
+
+
+def _require_storable(**filters: object) -> None:
+    """Raise ConfigurationError for a filter with values that Postgres cannot compare with what it stores."""
+    for name, value in filters.items():
+        try:
+            shown = json.dumps(value, ensure_ascii=False, allow_nan=False)
+            shown.encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigurationError(
+                f"{name} cannot be compared with anything stored ({one_line(error)}); write text in UTF-8 and other "
+                "values as in JSON"
+            ) from error
+        if _NUL.search(shown):
+            raise ConfigurationError(f"{name} has a NUL, which nothing stored has; leave it out")
 
 
 def answer(

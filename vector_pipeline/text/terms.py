@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -86,18 +86,36 @@ def frequencies(text: str) -> dict[str, int]:
 def parse_query(text: str) -> Query:
     """Parse a question. An unclosed quote is an ordinary sign."""
     text = text[:MAX_QUERY_CHARACTERS].replace("\0", " ")
-    phrases = tuple(phrase for phrase in _PHRASE.findall(text) if _TOKEN.search(_normal(phrase)))
+    phrases = tuple(phrase for phrase in dict.fromkeys(_PHRASE.findall(text)) if _TOKEN.search(_normal(phrase)))
     one_name = len(text.split()) == 1
     found = tuple(frequencies(text))
     return Query(found, phrases, bool(found) and (one_name or bool(phrases)))
 
 
-def has_phrase(text: str, phrase: str) -> bool:
-    """Whether a text contains the words of a phrase in order; any signs and white space may stand between them.
+class PhraseMatcher:
+    """Tells whether texts contain some phrases: the words of each in order, with any signs and white space between them.
 
-    In scripts without spaces the phrase may begin and end inside a run.
+    In scripts without spaces a phrase may begin and end inside a run.
     """
-    return _in_order(phrase, phrase=True) in _in_order(text, phrase=False)
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        phrases = list(dict.fromkeys(phrases))
+        self._patterns = [_rough_pattern(phrase) for phrase in phrases]
+        self._in_order = [_in_order(phrase, phrase=True) for phrase in phrases]
+
+    def matches(self, text: str) -> bool:
+        """Whether a text contains all phrases."""
+        # Most texts with the words do not have them in order, and patterns find that out in a tenth of the time.
+        folded = _normal(text).casefold()
+        if not all(pattern.search(folded) for pattern in self._patterns):
+            return False
+        in_order = _in_order(text, phrase=False)
+        return all(phrase in in_order for phrase in self._in_order)
+
+
+def has_phrase(text: str, phrase: str) -> bool:
+    """Whether a text contains the words of a phrase in order (`PhraseMatcher`)."""
+    return PhraseMatcher((phrase,)).matches(text)
 
 
 def terms_of_phrase(phrase: str) -> set[str]:
@@ -188,6 +206,12 @@ def _gram_size(run: str) -> int:
 def _term(word: str) -> str:
     folded = word.casefold()
     return stem(folded) if _STEMMED.fullmatch(folded) else folded[:MAX_TERM_CHARACTERS]
+
+
+def _rough_pattern(phrase: str) -> re.Pattern[str]:
+    """Matches in every text that has a phrase, case-folded: its words with nothing but signs and white space between."""
+    words = [re.escape(part.casefold()) for token in _TOKEN.findall(_normal(phrase)) for part in _JOINT.split(token)]
+    return re.compile(f"[{SEPARATORS}]*+".join(words))
 
 
 def _in_order(text: str, *, phrase: bool) -> str:

@@ -211,6 +211,8 @@ ODD = [
     "queue 연차 東京 ไทย",
     "queue " * 20_000,
     "x" * 100_000,
+    '"a" ' * 25_000,
+    "\ufdfa" * 4_000,  # 18 letters each when normalised: more tokens than a model takes
     '""',
     '"!!!"',
     "\N{ZERO WIDTH JOINER}",
@@ -228,11 +230,19 @@ def test_what_is_no_question_is_refused_in_one_line(searched: Corpus) -> None:
     for question in ("", "  \n", "\0"):
         with pytest.raises(ConfigurationError, match="the query is empty"):
             searched.search(question)
-    wrongs: list[dict[str, Any]] = [{"k": 0}, {"k": 100_000}, {"mode": "guess"}, {"context": -1}]
+    wrongs: list[dict[str, Any]] = [
+        *({"k": 0}, {"k": 100_000}, {"k": 2.5}, {"mode": "guess"}, {"context": -1}),
+        *({"source": "\0"}, {"source": "\ud800"}, {"root": "\0"}, {"where": [1]}, {"where": {"a\0": 1}}),
+        *({"where": {"a": ["\0"]}}, {"where": {"a": float("nan")}}, {"where": {"a": {1}}}, {"where": {"a": "\ud800"}}),
+    ]
     for wrong in wrongs:
         with pytest.raises(PipelineError) as raised:
             searched.search("queue", **wrong)
         assert "\n" not in str(raised.value)
+
+
+def test_a_backslash_in_a_filter_is_no_nul(searched: Corpus) -> None:
+    assert searched.search("queue", where={"a": "\\u0000"}) == []
 
 
 def test_many_threads_and_tasks_search_at_once(searched: Corpus) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vector_pipeline.text import terms
 from vector_pipeline.text.terms import (
     MAX_TERM_CHARACTERS,
     frequencies,
@@ -132,6 +133,7 @@ PHRASED = "aeingsdyABsS01._-' ,éßΣжЖ가나각東京カไทยขຂ。ﬁ
 @given(st.text(PHRASED, max_size=30), st.integers(0, 30), st.integers(0, 30))
 def test_a_text_with_a_phrase_has_its_terms(text: str, start: int, length: int) -> None:
     for phrase in (text, text[start : start + length], text.upper(), "Err_4012"):
+        assert has_phrase(text, phrase) == (terms._in_order(phrase, phrase=True) in terms._in_order(text, phrase=False))
         if has_phrase(text, phrase):
             assert terms_of_phrase(phrase) <= frequencies(text).keys()
 

@@ -63,6 +63,8 @@ def _questions(lines: Iterable[str]) -> Iterator[GoldenQuestion | Problem]:
                 yield _question(number, json.loads(line))
             except ValueError as error:
                 yield Problem(number, str(error))
+            except RecursionError:
+                yield Problem(number, "is nested too deeply")
 
 
 def _question(number: int, record: object) -> GoldenQuestion:
@@ -77,6 +79,8 @@ def _question(number: int, record: object) -> GoldenQuestion:
         raise ValueError("names no source: the path of the file that answers it")
     if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a.strip() for a in answers):
         raise ValueError("has no answers: quotations of the file")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for text in (question, source, *answers) for c in text):
+        raise ValueError("has a NUL or a surrogate, which no loaded text has")
     language = record.get("language")
     return GoldenQuestion(
         number, question, source, tuple(answers), language if isinstance(language, str) else language_of(question)

@@ -73,7 +73,8 @@ def nearest(connection: Connection, space: Space, query: Vector, k: int, passes:
     rows = _by_index(connection, space, limits, values)
     if len(rows) < k:
         # pgvector stops after hnsw.max_scan_tuples. An exact search finds the rest.
-        rows = connection.execute(_statement(connection, _NEAREST_EXACTLY, space, limits), values).fetchall()
+        statement = _statement(connection, _NEAREST_EXACTLY, space, limits)
+        rows = connection.execute(statement, values, prepare=limits.prepare).fetchall()
     return [(content_hash, float(distance)) for content_hash, distance in rows]
 
 
@@ -118,7 +119,8 @@ def _by_index(connection: Connection, space: Space, limits: Filter, values: dict
         connection.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
         candidates = min(MAX_CANDIDATES, max(space.ef_search or CANDIDATES_TRIED[0], 2 * values["k"]))
         connection.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(candidates)))
-        rows = connection.execute(_statement(connection, _NEAREST_BY_INDEX, space, limits), values).fetchall()
+        statement = _statement(connection, _NEAREST_BY_INDEX, space, limits)
+        rows = connection.execute(statement, values, prepare=limits.prepare).fetchall()
     # "Relaxed" means that neighbours in the list may be in the wrong order, and so does an index in half precision.
     return sorted(rows, key=lambda row: row[1])
 

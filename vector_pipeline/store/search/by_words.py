@@ -11,7 +11,7 @@ from vector_pipeline.store.binary import UuidArray
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.lexical.ranking import WordRanking, rank_words
 from vector_pipeline.store.search.filters import Passing
-from vector_pipeline.text.terms import Query, has_phrase, terms_of_phrase
+from vector_pipeline.text.terms import PhraseMatcher, Query, terms_of_phrase
 
 # Texts that are checked first for each result: some belong to deleted files or do not pass the filter.
 AHEAD = 4
@@ -28,8 +28,10 @@ class WordSearch:
     query: Query
     passes: Passing
     ranking: WordRanking = field(init=False)
+    matcher: PhraseMatcher = field(init=False)
 
     def __post_init__(self) -> None:
+        self.matcher = PhraseMatcher(self.query.phrases)
         self.ranking = rank_words(self.connection, self.query.terms)
 
     def best(self, k: int, *, phrases: bool = True) -> list[tuple[bytes, float]]:
@@ -83,8 +85,9 @@ class WordSearch:
                 "GROUP BY c.content_hash"
             ).format(sql.SQL(content), self.passes.limits.condition),
             {"hashes": UuidArray(hashes), **self.passes.limits.values},
+            prepare=self.passes.limits.prepare,
         )
-        return {row[0] for row in rows if all(has_phrase(row[1], phrase) for phrase in phrases)}
+        return {row[0] for row in rows if not phrases or self.matcher.matches(row[1])}
 
 
 def _portions(candidates: Sequence[tuple[bytes, float]], first: int) -> Iterator[list[tuple[bytes, float]]]:

@@ -33,6 +33,11 @@ class Filter:
         return self.source is not None or self.root is not None or bool(self.where)
 
     @property
+    def prepare(self) -> bool | None:
+        """What a query with the condition is executed with: a plan for any values reads far too much for rare ones."""
+        return False if self.limits else None
+
+    @property
     def values(self) -> dict[str, Any]:
         """The parameters of `condition`."""
         found: dict[str, Any] = {}
@@ -84,7 +89,7 @@ def passing(connection: Connection, limits: Filter) -> Passing:
         "SELECT CASE WHEN pg_catalog.count(*) <= {few} THEN coalesce(pg_catalog.string_agg(f.hash, ''), '') END FROM "
         "(SELECT pg_catalog.uuid_send(c.content_hash) AS hash FROM chunks c WHERE true {condition} LIMIT {few} + 1) AS f"
     ).format(few=sql.Literal(FEW), condition=limits.condition)
-    row = connection.execute(query, limits.values, binary=True).fetchone()
+    row = connection.execute(query, limits.values, binary=True, prepare=limits.prepare).fetchone()
     hashes: bytes | None = row[0] if row else None
     if hashes is None:
         return Passing(limits, None)

@@ -95,7 +95,9 @@ def results_of(
         return []
     query = sql.SQL(_PLACES).format(condition=limits.condition, copies=sql.Literal(MAX_COPIES))
     rows = connection.execute(
-        query, {"hashes": UuidArray(text.content_hash for text in found), **limits.values}
+        query,
+        {"hashes": UuidArray(text.content_hash for text in found), **limits.values},
+        prepare=limits.prepare,
     ).fetchall()
     room = k - len({row[0] for row in rows})
     results: list[SearchResult] = []

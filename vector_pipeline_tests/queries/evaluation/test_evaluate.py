@@ -71,6 +71,9 @@ def test_lines_that_are_no_questions_are_named_and_the_rest_is_read(tmp_path: Pa
         '{"question": "Wie viel?", "source": "a.txt", "answer": "so viel"}\n\nno json\n{"question": ""}\n'
         '{"question": "q", "source": "a.txt"}\n["list"]\n'
         '{"question": "연차는?", "document": "b.md", "answers": ["열"]}\n'
+        '{"question": "q", "source": "\\u0000", "answers": ["a"]}\n'
+        '{"question": "\\ud800", "source": "a", "answers": ["a"]}\n'
+        f'{{"question": "q", "source": {"[" * 100_000}{"]" * 100_000}}}\n'
     )
     found = list(read_golden_set(path))
     questions = [line for line in found if isinstance(line, GoldenQuestion)]
@@ -78,7 +81,7 @@ def test_lines_that_are_no_questions_are_named_and_the_rest_is_read(tmp_path: Pa
         (1, "a.txt", ("so viel",), "Latin"),
         (7, "b.md", ("열",), "Korean"),
     ]
-    assert [line.line for line in found if isinstance(line, Problem)] == [3, 4, 5, 6]
+    assert [line.line for line in found if isinstance(line, Problem)] == [3, 4, 5, 6, 8, 9, 10]
 
 
 def test_a_golden_set_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -59,3 +59,11 @@ def test_results_under_a_filter_are_all_there(database: Database, connection: Co
     assert passing(connection, Filter(source="b.txt")).few is not None
     assert len(words(connection, "common", Filter(source="b.txt")).best(50)) == 30
     assert words(connection, "common", Filter(source="none")).best(5) == []
+
+
+def test_a_filter_is_planned_for_its_own_values(connection: Connection) -> None:
+    load(connection, "A1", {"a.txt": ["one two three"]})
+    for number in range(8):  # psycopg prepares a statement after five times
+        passing(connection, Filter(source="a.txt", where={"n": number}))
+    prepared = connection.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%string_agg%'")
+    assert prepared.fetchone() == (0,)
