@@ -53,7 +53,8 @@ BLOCK = CHUNKS_PER_FILE * FILES_AT_ONCE
 ENGLISH_WORDS, KOREAN_WORDS = 300_000, 60_000
 SYLLABLES = 800
 PARTICLES = ("", "은", "는", "이", "가", "을", "를", "에", "의", "으로", "에서", "와")
-CLUSTERS, INNER = 500, 48
+# Clusters in so many dimensions, as in benchmarks/load.py.
+CLUSTERS, INNER = 200, 32
 LOADERS = 2
 K = 10
 FEW = 10
@@ -121,7 +122,7 @@ class Points:
         """The vectors of a block, shape (BLOCK, dimensions)."""
         random = np.random.default_rng((SEED, 3, number))
         inner = self._centres[random.integers(0, CLUSTERS, BLOCK)]
-        return _unit((inner + 0.6 * random.standard_normal(inner.shape, dtype=np.float32)) @ self._basis)
+        return _unit((inner + 0.5 * random.standard_normal(inner.shape, dtype=np.float32)) @ self._basis)
 
     def questions(self, blocks: int, count: int) -> Vectors:
         """Vectors of questions, shape (count, dimensions)."""
