@@ -13,6 +13,7 @@ _NO_DESCRIPTION = regex.compile(
 )
 _STRONG = regex.compile(r"\*\*\*?|(?<!\w)__(?=\S)|(?<=\S)__(?!\w)")
 _EMPHASIS = regex.compile(r"(?<![\w*\\])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*\\])\*(?![\w*])")
+_INSIDE_WORD = regex.compile(r"(?<=\p{L})\*(\p{L}{2,})\*(?=\p{L})")
 _ESCAPED = regex.compile(r"\\([!-/:-@\[-`{}~])")
 _TAGS = regex.compile(r"</?(?:u|b|i|em|strong|s|del|ins|sup|sub|span|mark|small|font)(?: [^<>\n]*)?>")
 _BREAK = regex.compile(r"<br ?/?>")
@@ -30,6 +31,7 @@ def plainer(markdown: str) -> str:
 def _prose(text: str) -> str:
     text = _PICTURE.sub(_described, _COMMENT.sub("", text))
     text = _EMPHASIS.sub(r"\1", _STRONG.sub("", text))
+    text = _INSIDE_WORD.sub(r"\1", text) if "*" in text else text
     if "\\" in text:
         text = _ESCAPED.sub(r"\1", text)
     return _BREAK.sub(" ", _TAGS.sub("", text)) if "<" in text else text

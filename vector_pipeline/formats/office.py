@@ -37,9 +37,14 @@ _AUTHOR = regex.compile(r"\A(?:# [^\n]*\n\n)?Author: [^\n]*(?:\n|\Z)")
 _SLIDE = regex.compile(r"(?m)^## Slide (\d+)[ \t]*(?:(?:\n\n# [^\n]*)?\n\nAuthor: [^\n]*$)?")
 _ENCRYPTED = regex.compile(r"(?i)password|encrypt|암호화|DRM")
 
-# If the other library finds this many times the words, the first one has lost some.
-_MORE_WORDS = 1.15
-_FEW_WORDS = 15
+# Words with a tab between them, in what dochan returns.
+_TABBED = regex.compile(r"(?<!\w)(\w+)(?:[ ]*\t[ ]*(\w+))+(?!\w)")
+
+# If the other library finds this many times the letters, in different words, the first one has lost some. If it finds
+# that many less, in the same words, the first one has repeated some. Words are not counted: some are split at bold
+# letters.
+_MORE = 1.15
+_FEW_LETTERS = 80
 
 
 def read_docx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -184,16 +189,39 @@ def _refused(why: str) -> FileRejected:
 
 
 def _the_fuller(first: Callable[[], str], second: Callable[[], str]) -> str:
-    """The first text, or the second if it has far more words. If both fail, raises the FileRejected of the first."""
+    """The first text, or the second if it has far more words, or the same words and far fewer repetitions.
+
+    If both fail, raises the FileRejected of the first.
+    """
     text = _first(first, second)
     try:
-        other = second()
+        other = plainer(second())
     except FileRejected:
         return text
-    words, others = _words(text), _words(other)
-    has_more = len(others - words) > _FEW_WORDS and len(others) > _MORE_WORDS * len(words)
-    return other if has_more or len(others) > 2 * len(words) else text
+    plain = plainer(text)
+    words, others = _words(plain), _words(other)
+    more = _letters(others - words)
+    if (more > _FEW_LETTERS and _letters(others) > _MORE * _letters(words)) or _letters(others) > 2 * _letters(words):
+        return other
+    total, of_other = (len("".join(_WORD.findall(found))) for found in (plain, other))
+    if total > _MORE * of_other + _FEW_LETTERS and _letters(words - others) <= _FEW_LETTERS:
+        return other
+    return _apart(plain, other)
+
+
+def _apart(text: str, other: str) -> str:
+    """Text with the words apart that stand together only because a tab between them was lost."""
+    glued = _words(text) - _words(other)
+    if not glued:
+        return text
+    tabbed = [[match[1], *match.captures(2)] for match in _TABBED.finditer(other)]
+    found = {"".join(parts).lower(): " ".join(parts) for parts in tabbed}
+    return _WORD.sub(lambda word: found.get(word[0].lower(), word[0]) if word[0].lower() in glued else word[0], text)
+
+
+def _letters(words: set[str]) -> int:
+    return sum(map(len, words))
 
 
 def _words(text: str) -> set[str]:
-    return set(_WORD.findall(plainer(text).lower()))
+    return set(_WORD.findall(text.lower()))

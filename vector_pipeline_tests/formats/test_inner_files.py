@@ -233,6 +233,11 @@ def test_a_page_beside_plain_text_is_read_unless_it_is_the_same_message() -> Non
     assert read(data.encode(), "a.eml")[0].text == "# Two parts\n\nText of the list.\n\nThe message itself."
 
 
+def test_parts_without_a_boundary_are_read_as_text() -> None:
+    data = b'Subject: Broken\nContent-Type: multipart/mixed; boundary="x"\n\nThe text without any boundary.\n'
+    assert read(data, "a.eml")[0].text == "# Broken\n\nThe text without any boundary."
+
+
 def test_databases_of_notion_are_read_as_their_pages_and_not_as_tables() -> None:
     notion = "0123456789abcdef0123456789abcdef"
     data = package(

@@ -28,6 +28,36 @@ def test_word_has_headings_tables_and_what_it_states_of_itself() -> None:
     assert dict(document.metadata) == STATED
 
 
+def _word(body: str) -> bytes:
+    main = f'<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>{body}'
+    return docx([], extra={"word/document.xml": f"{main}</w:body></w:document>"})
+
+
+def test_words_that_a_tab_separates_stay_apart() -> None:
+    line = "<w:p><w:r><w:t>{}</w:t></w:r><w:r><w:tab/></w:r><w:r><w:t>{}</w:t></w:r></w:p>"
+    data = _word(line.format("Contents", "Page") + line.format("Introduction", "12"))
+    assert read(data, "a.docx")[0].text.split() == ["Contents", "Page", "Introduction", "12"]
+
+
+def test_a_word_in_several_formats_is_one_and_is_not_taken_for_more_words() -> None:
+    letters = "".join(
+        f"<w:r><w:rPr><w:{mark}/></w:rPr><w:t>{c}</w:t></w:r>" for c, mark in zip("Ferries", "biubiub", strict=True)
+    )
+    assert read(_word(f"<w:p>{letters}<w:r><w:t> leave</w:t></w:r></w:p>"), "a.docx")[0].text == "Ferries leave"
+
+
+def test_rows_of_a_table_that_begin_at_a_later_column_are_read_once() -> None:
+    def cell(text: str, width: int) -> str:
+        return f'<w:tc><w:tcPr><w:gridSpan w:val="{width}"/></w:tcPr><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:tc>'
+
+    skipped = '<w:trPr><w:gridBefore w:val="1"/></w:trPr>'
+    lines = sentences(5, 160).split("\n")
+    rows = "".join(f"<w:tr>{skipped}{cell(line, 5)}{cell(str(n), 4)}</w:tr>" for n, line in enumerate(lines))
+    grid = f"<w:tblGrid>{'<w:gridCol/>' * 10}</w:tblGrid>"
+    text = read(_word(f"<w:tbl>{grid}{rows}</w:tbl>"), "a.docx")[0].text
+    assert [text.count(line) for line in lines] == [1] * len(lines)
+
+
 def test_hangul_has_headings_and_tables() -> None:
     (document,) = read(hwpx(["# 도선 안내", "배는 정오에 떠난다.", [["곳", "원"], ["섬", "12"]]]), "a.hwpx")
     assert document.text == "# 도선 안내\n\n배는 정오에 떠난다.\n\n| 곳 | 원 |\n| --- | --- |\n| 섬 | 12 |"
