@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from vector_pipeline.embedding.models import usd
 from vector_pipeline.embedding.roles import name_before_vectors
 from vector_pipeline.embedding.values import Answer
-from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable, one_line
+from vector_pipeline.errors import ConfigurationError, DatabaseError, DatabaseUnavailable, counted, one_line
 from vector_pipeline.pipeline.model import Target, roles_of_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.embeddings.budget import Budget
@@ -212,16 +213,20 @@ class AnswerStore:
 def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
     """Store the answers that earlier runs paid for but could not store.
 
-    A file without a valid answer is renamed, and its texts are paid for again. Raises DatabaseError.
+    A file without a valid answer is renamed, and its texts are paid for again. One that fits no space is kept, and
+    `log` gets a line about it. Raises DatabaseError.
     """
     remove_abandoned(pipeline.settings)
     paths = spilled_files(pipeline.settings)
     if not paths:
         return
+    unfit: dict[tuple[Path, str], int] = {}
     with pipeline.database.connect(role="answers") as connection:
         for path in paths:
             try:
-                _store_one(connection, pipeline, read_spilled(path), log)
+                reason = _store_one(connection, pipeline, read_spilled(path), log)
+                if reason:
+                    unfit[path.parent, reason] = unfit.get((path.parent, reason), 0) + 1
             except FileNotFoundError:
                 continue  # another run has already stored it
             except OSError as error:
@@ -231,12 +236,19 @@ def store_spilled(pipeline: Pipeline, log: Callable[[str], None]) -> None:
             except (UnreadableSpill, ConfigurationError, PostgresError) as error:
                 set_aside(path)
                 log(f"{path} cannot be stored ({one_line(error)}) and is renamed; its texts are paid for again")
+    for (folder, reason), count in unfit.items():
+        log(
+            f"{counted(count, 'paid answer')} in {folder} cannot be stored: {reason}. The next run that finds such a "
+            "space stores them (`vector-pipeline space start`); if it is not wanted, delete the folder"
+        )
 
 
-def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: Callable[[str], None]) -> None:
-    space = _space_of(connection, pipeline, kept.space, kept.vectors.shape[1])
+def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: Callable[[str], None]) -> str | None:
+    """Store the answer of a file; returns the reason if it fits no space."""
+    dimensions = kept.vectors.shape[1]
+    space = _space_of(connection, pipeline, kept.space, dimensions)
     if space is None:
-        return
+        return f"no space is of {kept.space} with {dimensions:,} dimensions"
     cost = usd(space.model, kept.tokens, usd_per_million_tokens=pipeline.settings.usd_per_million_tokens)
     with owned_transaction(connection):
         stored = vectors.store_vectors(connection, space, kept.hashes, kept.vectors)
@@ -245,10 +257,11 @@ def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: C
             spending.record(connection, space.model, cost, kept.tokens)
     kept.path.unlink(missing_ok=True)
     log(f"stored {stored:,} vectors that an earlier run had kept in {kept.path.name}")
+    return None
 
 
 def _space_of(connection: Connection, pipeline: Pipeline, name: str, dimensions: int) -> Space | None:
-    """The space that vectors were spilled for; None if it was dropped."""
+    """The space that vectors were spilled for; None if it was dropped, or has other dimensions."""
     roles = roles_of_model(pipeline.settings)
     if name == name_before_vectors(pipeline.model, roles.document) and active_space(connection) is None:
         # These are the first answers of a model whose dimensions were unknown.

@@ -20,7 +20,9 @@ from vector_pipeline.errors import DatabaseError, StorageError
 from vector_pipeline.settings import Settings
 from vector_pipeline.stages.embeddings.answer_store import store_spilled
 from vector_pipeline.stages.embeddings.spills import Reserve, folder_of, read_spilled, remove_abandoned, spilled_files
+from vector_pipeline.store import vectors
 from vector_pipeline.store.space import active_space
+from vector_pipeline.store.spaces import start_space
 from vector_pipeline_tests.support.asking import many
 from vector_pipeline_tests.support.disks import fill, small_file_system
 from vector_pipeline_tests.support.openai_server import serve
@@ -101,6 +103,45 @@ def test_a_file_that_may_not_be_read_is_left(tmp_path: Path, fresh_database_url:
         (folder / "a folder.npz").mkdir()
         assert embed(pipeline, many(5)).stored == 5
         assert (folder / "a folder.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "dimensions"),
+    [(SPACE, 512), ("text_embedding_3_small_1536", 512), ("dropped_8", 8), ("another/model", 1_536)],
+)
+def test_answers_that_fit_no_space_are_kept_and_named_once(
+    tmp_path: Path, fresh_database_url: str, name: str, dimensions: int
+) -> None:
+    with serve() as server, opened(tmp_path, fresh_database_url, server) as pipeline:
+        embed(pipeline, many(1))
+        folder = folder_of(pipeline.settings) / quote(name, safe="")
+        folder.mkdir(parents=True)
+        for number in range(2):
+            np.savez(
+                folder / f"{number}.npz", hashes=KEYS, vectors=GOOD[:, :1].repeat(dimensions, 1), tokens=np.int64(7)
+            )
+        lines: list[str] = []
+        store_spilled(pipeline, lines.append)
+        (line,) = lines
+        assert line.startswith(f"2 paid answers in {folder} cannot be stored: ")
+        assert f"no space is of {name} with {dimensions:,} dimensions" in line
+        assert len(list(folder.iterdir())) == 2
+
+
+def test_answers_of_other_dimensions_are_stored_once_the_space_that_the_line_names_is_started(
+    tmp_path: Path, fresh_database_url: str
+) -> None:
+    with serve() as server, opened(tmp_path, fresh_database_url, server) as pipeline:
+        embed(pipeline, many(1))
+        folder = folder_of(pipeline.settings) / SPACE
+        folder.mkdir(parents=True)
+        np.savez(folder / "kept.npz", hashes=KEYS, vectors=GOOD[:, :512], tokens=np.int64(7))
+        with pipeline.database.connect() as connection:
+            space = start_space(connection, SPACE, 512)
+        store_spilled(pipeline, lambda _: None)
+        with pipeline.database.connect() as connection:
+            assert vectors.missing(connection, space, [bytes(key) for key in KEYS]) == set()
+        assert list(folder.iterdir()) == []
 
 
 @contextmanager
