@@ -33,7 +33,14 @@ from vector_pipeline.store.space import (
 )
 from vector_pipeline.store.spaces import run_exclusively, set_index_type
 from vector_pipeline.store.sweep import note_unreferenced
-from vector_pipeline.store.view import may_change_type, replace_view, stands_alone
+from vector_pipeline.store.view import (
+    VIEW,
+    has_view,
+    may_change_type,
+    note_definition,
+    replace_view,
+    stands_alone,
+)
 
 # Rows enter an existing graph one by one, at 135 to 430 a second. A new build runs at 300 to 3,200 rows a second.
 # If the landed rows exceed this share of the indexed ones, a new build is faster.
@@ -290,6 +297,8 @@ def _build_afresh(connection: Connection, space: Space, vectors: int, log: Calla
         run("ALTER INDEX {fresh_index} RENAME TO {index}")
         run("ALTER INDEX {fresh_key} RENAME TO {key}")
         grant(connection, space.embeddings, grants)
+        if has_view(connection):
+            note_definition(connection, VIEW)  # with the name that the table has now
 
     try:
         run_exclusively(connection, swap)

@@ -22,6 +22,7 @@ from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 from vector_pipeline.store.locks import lock_migrations
 from vector_pipeline.store.pooling import refuse_transaction_pooling
 from vector_pipeline.store.refusals import REFUSALS, refusal
+from vector_pipeline.store.repairs import repair
 from vector_pipeline.store.space import CANDIDATES_TRIED, Space
 from vector_pipeline.store.view import has_view, let_readers_read, replace_view
 
@@ -68,6 +69,8 @@ def migrate(database: Database) -> list[int]:
             except REFUSALS as error:
                 raise refusal(connection, database, error) from error
         _check_shared_version(connection)
+        ordered = [files[number] for number in sorted(files)]
+        repair(connection, database, ordered, lambda: _seen_space(connection))
         _keep_in_order(connection, standing.settings_lacking)
         return applied
 
@@ -150,6 +153,7 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
         for name in (database.schema, SHARED_SCHEMA):
             exists = connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
             if exists is None:
+                _refuse_renamed(connection, database, name)
                 connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
         table = sql.Identifier(database.schema, "vector_pipeline_migrations")
         connection.execute(
@@ -176,6 +180,21 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
         if space is not None:
             replace_view(connection, space)
         return fresh
+
+
+def _refuse_renamed(connection: Connection, database: Database, schema: str) -> None:
+    """Raise DatabaseError if a schema to create exists under another name. Its functions still have the old one."""
+    row = connection.execute(
+        "SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
+        "WHERE p.proname = 'search_chunks' AND pg_catalog.strpos(p.prosrc, %s) > 0 AND EXISTS ("
+        "SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'vector_pipeline_migrations') LIMIT 1",
+        (f"{sql.Identifier(schema).as_string(connection)}.document_chunks",),
+    ).fetchone()
+    if row is not None:
+        raise DatabaseError(
+            f"there is no schema '{schema}' in {database.safe_url}, but '{row[0]}' was it before it was renamed: set "
+            f'VECTOR_PIPELINE_SCHEMA={row[0]}, or rename it back; to begin anew, run `CREATE SCHEMA "{schema}"`'
+        )
 
 
 def _seen_space(connection: Connection) -> Space | None:

@@ -95,6 +95,18 @@ def replace_view(connection: Connection, space: Space, embeddings: str | None = 
         )
     )
     let_readers_read(connection, space)
+    note_definition(connection, VIEW)
+
+
+def note_definition(connection: Connection, view: str) -> None:
+    """Keep the digest of a view's definition, so that a run sees if somebody replaced the view (`repairs`)."""
+    connection.execute(
+        "INSERT INTO inspections (name, made_at, found) SELECT 'view ' || v.name, pg_catalog.now(), "
+        "pg_catalog.jsonb_build_object('definition', pg_catalog.md5(pg_catalog.pg_get_viewdef("
+        "pg_catalog.to_regclass(pg_catalog.quote_ident(v.name))::oid))) FROM (SELECT %s) AS v (name) "
+        "ON CONFLICT (name) DO UPDATE SET made_at = excluded.made_at, found = excluded.found",
+        (view,),
+    )
 
 
 def let_readers_read(connection: Connection, space: Space) -> None:
