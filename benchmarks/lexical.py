@@ -2,7 +2,8 @@
 
 Texts are drawn from a vocabulary of 500,000 made-up words by Zipf's law, 60 to 260 words each. Questions have one word
 that is in a tenth to a third of all texts, two medium ones and two rare ones; or common words alone. The library ranks
-the same terms; install it with `pip install bm25s`, or leave it out with --no-library.
+the same terms; install it with `pip install bm25s`, or leave it out with --no-library. It ranks them again after texts
+were deleted, loaded again and added.
 
 With --folder the texts are those of the files there (natural text, .md, .rst and .txt), and only the room that the index
 takes is printed: by table, beside that of the text itself.
@@ -23,17 +24,21 @@ from pathlib import Path
 
 import numpy as np
 
+from vector_pipeline.store.binary import UuidArray
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.embedded.server import EmbeddedServer
 from vector_pipeline.store.lexical.landing import land_terms
 from vector_pipeline.store.lexical.maintenance import maintain_lexical
-from vector_pipeline.store.lexical.ranking import rank_words
 from vector_pipeline.store.lexical.segments import flush_landing
 from vector_pipeline.store.schema import migrate
-from vector_pipeline.text.terms import frequencies
+from vector_pipeline.store.search.by_words import WordSearch
+from vector_pipeline.store.search.filters import Filter, Passing
+from vector_pipeline.store.search.hybrid import snapshot
+from vector_pipeline.text.terms import Query, frequencies
 
 VOCABULARY = 500_000
 LOADED_AT_ONCE = 1_000
+LANDED = 900
 SEED = 7
 
 
@@ -134,9 +139,24 @@ def questions(count: int, vocabulary: list[str], corpus: list[str]) -> dict[str,
 
 
 def search(connection: Connection, terms: list[str], k: int = 10) -> list[bytes]:
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return [key for key, _ in rank_words(connection, terms).best(k)]
+    with snapshot(connection):
+        return [key for key, _ in WordSearch(connection, Query(tuple(terms)), Passing(Filter(), None)).best(k)]
+
+
+def change(connection: Connection, corpus: list[str], new: list[str]) -> list[str]:
+    """Delete a twentieth of the texts, load a third of those again, and load new ones; returns all that are there.
+
+    Nothing is merged afterwards: the deleted texts stay in their segments, and the new ones in the landing table.
+    """
+    deleted = corpus[::20]
+    connection.execute(
+        "WITH gone AS (DELETE FROM chunks WHERE content_hash = ANY(%s) RETURNING content_hash) "
+        "INSERT INTO unreferenced_hashes (content_hash) SELECT content_hash FROM gone",
+        (UuidArray(hashlib.blake2b(text.encode(), digest_size=16).digest() for text in deleted),),
+    )
+    load(connection, [*deleted[::3], *new])
+    gone = set(deleted) - set(deleted[::3])
+    return [text for text in (*corpus, *new) if text not in gone]
 
 
 def report(connection: Connection, corpus: list[str], asked: dict[str, list[list[str]]], library: bool) -> None:
@@ -177,7 +197,8 @@ def main() -> None:
     if arguments.folder:
         corpus = list(dict.fromkeys(islice(natural_texts(arguments.folder, arguments.characters), arguments.texts)))
     else:
-        corpus = list(texts(arguments.texts, vocabulary))
+        corpus = list(texts(arguments.texts + LOADED_AT_ONCE, vocabulary))
+    corpus, new = corpus[: arguments.texts], corpus[arguments.texts :][:LANDED]
     began = time.perf_counter()
     for text in corpus[:5_000]:
         frequencies(text)
@@ -196,6 +217,8 @@ def main() -> None:
                     return
                 asked = questions(arguments.questions, vocabulary, corpus)
                 report(connection, corpus, asked, not arguments.no_library)
+                print("5 % deleted, a third of them loaded again, new texts landed and not merged:")
+                report(connection, change(connection, corpus, new), asked, not arguments.no_library)
         finally:
             server.close()
 
