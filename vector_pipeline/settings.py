@@ -157,7 +157,7 @@ class Settings(BaseModel):
     """Dimensions of a vector. Unset: the model's own. pgvector indexes at most 4,000 (halfvec)."""
     index_type: Literal["halfvec", "vector"] | None = None
     """Type of the vectors in the index: half or full precision. The stored vectors are always in full, up to 2,000
-    dimensions. Unset: as recorded with the vectors; for new ones `halfvec` with more than 512 dimensions."""
+    dimensions. Unset: as recorded with the vectors; full precision for new ones."""
     query_prefix: Annotated[str, _AS_IT_IS, AfterValidator(_utf8)] | None = None
     """What is sent before each question. Empty: nothing. Unset: as recorded with the vectors, else what it needs."""
     document_prefix: Annotated[str, _AS_IT_IS, AfterValidator(_utf8)] | None = None

@@ -128,9 +128,10 @@ def build_memory(connection: Connection, space: Space, vectors: int, log: Callab
     else:
         advice = f"If the server has more, run ALTER ROLE CURRENT_USER SET maintenance_work_mem = '{needed}MB'"
     if needed > allowed:
+        halves = "; VECTOR_PIPELINE_INDEX_TYPE=halfvec needs about half" if space.index_type == "vector" else ""
         log(
             f"the index of {vectors:,} vectors needs about {needed:,} MB to build at full speed, and {allowed:,} MB may "
-            f"be used: the part that does not fit is built slowly. {advice}"
+            f"be used: the part that does not fit is built slowly. {advice}{halves}"
         )
     return min(needed, allowed)
 

@@ -33,10 +33,6 @@ from vector_pipeline.store.view import replace_view
 MAX_VECTOR_DIMENSIONS = 2_000
 MAX_HALFVEC_DIMENSIONS = 4_000
 
-# The index of a new space with more dimensions holds halves: the same recall in half the memory and disk. With fewer
-# dimensions the links between vectors take as much as the vectors, so less is saved (docs/benchmarks/index.md).
-MAX_DIMENSIONS_IN_FULL = 512
-
 # Vectors are written once and never updated, so they are stored inside their row. That halves the time of an exact
 # search and takes the least space. A page holds one row of at most this size.
 INLINE_BYTES = 8_160
@@ -55,7 +51,7 @@ def open_space(
 ) -> Space:
     """The active space; it is created if there is none. Without `roles` nothing is sent beside the texts.
 
-    `index_type` is that of a space that is created; None leaves it to the dimensions.
+    `index_type` is that of a space that is created; None is full precision, where pgvector can index it.
 
     Raises SpaceMismatch if the active space has another model, other dimensions or another role of documents, and
     ConfigurationError if the dimensions cannot be indexed.
@@ -224,9 +220,8 @@ def _create(
             "VECTOR_PIPELINE_DIMENSIONS for fewer, or choose another model"
         )
     element_type: ElementType = "vector" if dimensions <= MAX_VECTOR_DIMENSIONS else "halfvec"
-    if element_type == "halfvec" or (index_type is None and dimensions > MAX_DIMENSIONS_IN_FULL):
-        index_type = "halfvec"
-    index_type = index_type or "vector"
+    # Half precision has to be asked for: the view shows vectors in the index's type, and programs expect `vector`.
+    index_type = "halfvec" if element_type == "halfvec" else index_type or "vector"
     sent = (roles.document.prefix, roles.document.parameter, roles.query.prefix, roles.query.parameter)
     name = _name(model, dimensions, roles.document)
     space = Space(name, model, dimensions, element_type, state, None, None, *sent, index_type)

@@ -48,7 +48,7 @@ def test_an_index_is_built_in_the_memory_that_the_server_seems_to_have(connectio
 
 def test_halves_take_little_more_than_half_the_memory(connection: Connection) -> None:
     connection.execute("SET maintenance_work_mem = '64GB'")
-    half = start_space(connection, "wide-model", 1_536)
+    half = start_space(connection, "wide-model", 1_536, index_type="halfvec")
     assert half.index_type == "halfvec"
     halves = build_memory(connection, half, 1_000_000, print)
     full = build_memory(connection, replace(half, index_type="vector"), 1_000_000, print)

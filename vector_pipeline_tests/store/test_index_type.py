@@ -60,16 +60,14 @@ def index_definition(connection: Connection) -> str:
     ("dimensions", "index_type", "expected"),
     [
         (256, None, "vector"),
-        (512, None, "vector"),
-        (768, None, "halfvec"),
-        (1_536, None, "halfvec"),
-        (1_536, "vector", "vector"),
+        (1_536, None, "vector"),
+        (1_536, "halfvec", "halfvec"),
         (256, "halfvec", "halfvec"),
         (3_072, None, "halfvec"),
         (3_072, "vector", "halfvec"),
     ],
 )
-def test_large_vectors_of_new_spaces_are_indexed_in_half_precision(
+def test_new_spaces_are_indexed_in_full_unless_halves_are_asked_for(
     connection: Connection, dimensions: int, index_type: ElementType | None, expected: str
 ) -> None:
     assert open_space(connection, "test-model", dimensions, index_type=index_type).index_type == expected
