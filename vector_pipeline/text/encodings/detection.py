@@ -113,7 +113,8 @@ def most_likely(data: bytes, *, declared: str = "") -> Reading | None:
     for size in _LOOKS:
         sample = _sample(data, size)
         reading = _decided(sample, declared)
-        if reading is not None and not _decides(_distinct(sample), reading, declared):
+        different = _distinct(sample)
+        if reading is not None and different != sample and not _decides(different, reading, declared):
             reading = None
         if reading is not None or len(data) <= size:
             break
@@ -122,8 +123,6 @@ def most_likely(data: bytes, *, declared: str = "") -> Reading | None:
 
 def _decides(sample: bytes, expected: Reading, declared: str) -> bool:
     """Whether a sample shows the expected encoding, or one in which its text is the same."""
-    if sample == expected.text.encode(expected.encoding, "replace"):
-        return True
     reading = _decided(sample, declared)
     return reading is not None and reading.text == _decoded(sample, expected.encoding)
 
@@ -445,12 +444,16 @@ def _distinct(sample: bytes) -> bytes:
     A word that is written three times shows no more of its encoding than once: its letters are no independent evidence.
     So a text is read only if its different words decide its encoding too.
     """
-    words = dict.fromkeys(_SEPARATORS.split(sample))
-    return _REPEATED.sub(rb"\1", b" ".join(words))
+    words = _HIGH_WORD.findall(sample)
+    if len(set(words)) == len(words) and _REPEATED.search(sample) is None:
+        return sample
+    different = dict.fromkeys(_SEPARATORS.split(sample))
+    return _REPEATED.sub(rb"\1", b" ".join(different))
 
 
 # No multi-byte character holds such a byte. Of repetitions, only those of pairs keep multi-byte characters whole.
 _SEPARATORS = regex.compile(rb"[\x00-\x2f]+")
+_HIGH_WORD = regex.compile(rb"[\x30-\x7f]*+[\x80-\xff][^\x00-\x2f]*+")
 _REPEATED = regex.compile(rb"((?:[\x80-\xff][^\x00-\x2f]){1,8}?)\1{2,}")
 
 
