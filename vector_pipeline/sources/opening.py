@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from vector_pipeline.errors import ConfigurationError, PipelineError, SourceError
+from vector_pipeline.errors import ConfigurationError, PipelineError, SourceError, one_line
+from vector_pipeline.redaction import shown
 from vector_pipeline.sources.base import Source
 from vector_pipeline.sources.local import LocalSource
 
@@ -17,6 +18,19 @@ def open_source(location: str) -> Source:
     Raises ConfigurationError if it does not exist, is not a folder, or has a protocol whose package is not installed;
     SourceError if it cannot be reached.
     """
+    if not location.removeprefix("file://").strip():
+        # As a path it would be the current folder. Usually a variable of the shell is not set.
+        raise ConfigurationError("a source is empty; give a folder or a URL such as s3://bucket/folder")
+    try:
+        return _opened(location)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"source '{shown(location[:200])}' cannot be opened ({one_line(error)[:200]}); give a folder or a URL such "
+            "as s3://bucket/folder"
+        ) from error
+
+
+def _opened(location: str) -> Source:
     if "://" in location and not location.startswith("file://"):
         # This imports fsspec, which only URLs need.
         from vector_pipeline.sources.remote import RemoteSource

@@ -52,7 +52,11 @@ class RemoteSource:
         """The source at a URL. Raises ConfigurationError for an unknown protocol or a missing package."""
         if holds_credentials(url):
             raise ConfigurationError(f"source '{shown(url)}' holds credentials; leave them to the environment")
-        protocol = url.partition("://")[0]
+        protocol, _, place = url.partition("://")
+        if not place.strip("/"):
+            raise ConfigurationError(
+                f"source '{url}' names nothing behind {protocol}://; give a URL such as s3://bucket"
+            )
         try:
             # Without a cache of listings, because a scan has to see the present files.
             filesystem, prefix = fsspec.url_to_fs(url, use_listings_cache=False)

@@ -226,6 +226,11 @@ class Database:
                 "FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
                 (list(settings), list(settings.values())),
             )
+            # As replica no trigger counts. Only where it is that, since to set it takes a right that most roles lack.
+            connection.execute(
+                "SELECT pg_catalog.set_config('session_replication_role', 'origin', false) "
+                "WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'"
+            )
             self.find_pgvector(connection)
         register(connection)
 

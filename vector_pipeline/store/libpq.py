@@ -49,6 +49,10 @@ def parameters(url: str) -> dict[str, str]:
         return {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items() if value is not None}
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(_what_is_wrong(url, str(error))) from None
+    except UnicodeError:
+        raise ConfigurationError(
+            "DATABASE_URL is not UTF-8: write each character outside ASCII as its bytes in UTF-8, é as %C3%A9"
+        ) from None
 
 
 def shown(url: str) -> str:

@@ -24,6 +24,16 @@ def _listed(root: Path) -> tuple[list[str], dict[str, PassedOver]]:
     return [item.path for item in found if isinstance(item, ListedFile)], passed
 
 
+@pytest.mark.parametrize(
+    "location", ["", " \n", "file://", "x" * 5_000, "~no-such-user/x", "a\0b", "s3://", "memory:///"]
+)
+def test_a_source_that_names_nothing_is_one_line(location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="give a") as refusal:
+        open_source(location)
+    assert len(str(refusal.value)) < 600
+
+
 def test_files_come_in_the_order_of_their_code_points(tmp_path: Path) -> None:
     names = ["a/b.txt", "a.txt", "a-b.txt", "a/c/d.txt", "B.txt", "가.txt", "z.md"]
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -11,6 +12,7 @@ from fsspec import AbstractFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vector_pipeline.errors import ConfigurationError
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.sources.opening import open_source
@@ -134,3 +136,8 @@ def test_names_by_which_another_file_would_be_read_are_passed_over_by_name() -> 
     items = list(_source({f"root/{name}": {"size": 1} for name in names} | {"elsewhere/a.txt": {}}).walk(readable))
     assert all(isinstance(item, PassedOver) for item in items)
     assert len(items) == len(names) + 1
+
+
+def test_an_archive_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be opened.*no\.zip"):
+        open_source(f"zip://x::file://{tmp_path}/no.zip")

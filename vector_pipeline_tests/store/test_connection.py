@@ -33,6 +33,8 @@ SETTINGS = [
     ("transaction_timeout", "30s", "0"),
     ("row_security", "on", "off"),
     ("search_path", "pg_temp, elsewhere", "public, pg_temp"),
+    # As replica no trigger counts rows and files.
+    ("session_replication_role", "replica", "origin"),
 ]
 
 

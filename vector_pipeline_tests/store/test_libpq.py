@@ -44,6 +44,16 @@ def test_no_part_of_a_password_is_shown(password: str) -> None:
     assert "Z" not in said
 
 
+@pytest.mark.parametrize("password", ["p%E9ss", "p\udce9ss"])
+def test_a_password_that_is_not_utf8_is_one_line(password: str) -> None:
+    url = f"postgresql://app:{password}@127.0.0.1:5432/texts"
+    with pytest.raises(ConfigurationError, match="é as %C3%A9") as refusal:
+        libpq.parameters(url)
+    assert refusal.value.__cause__ is None
+    assert "ss" not in libpq.shown(url) + "".join(libpq.secrets(url))
+    assert libpq.parameters(url.replace(password, "p%C3%A9ss"))["password"] == "péss"
+
+
 def test_a_parameter_of_another_library_is_named() -> None:
     with pytest.raises(ConfigurationError, match="the parameter 'pgbouncer', which is another library's"):
         libpq.parameters("postgresql://a:b@h/x?pgbouncer=true")
