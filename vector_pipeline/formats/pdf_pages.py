@@ -30,7 +30,7 @@ _FEW_LETTERS = 16
 
 # The share of PDFium's words of a page that the marked text must contain. Below it, one of the two lacks letters or has
 # them in a wrong order, as can happen with right-to-left scripts.
-_AGREEMENT = 0.7
+_AGREEMENT = 0.85
 
 # The most doubted pages that are read again. Each takes some hundredths of a second.
 _MAX_DOUBTED = 100
