@@ -124,7 +124,7 @@ def langchain(folder: Path, host: str, database: str) -> None:
         def embed_query(self, text: str) -> list[float]:
             return model.embed_query(text)
 
-    documents = []
+    documents: list[Any] = []
     for path in sorted(folder.iterdir()):
         loader = _loader(path)
         try:
