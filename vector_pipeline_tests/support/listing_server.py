@@ -24,11 +24,12 @@ class ListingServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, keys: Sequence[str], seconds: float, *, name: str = "AmazonS3") -> None:
+    def __init__(self, keys: Sequence[str], seconds: float, *, name: str = "AmazonS3", page: int = 1_000) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.keys = list(keys)
         self.seconds = seconds
         self.name = name
+        self.page = page
         self.requests: dict[int, int] = {}
         self.under_way = self.most_under_way = 0
         self.lock = threading.Lock()
@@ -82,7 +83,7 @@ def _listing(server: ListingServer, asked: dict[str, str], at_most: int) -> str:
         begin = int(asked["continuation-token"])
     else:
         begin = bisect_right(server.keys, asked.get("start-after", "")) if server.is_ordered else 0
-    contents = server.listed[begin : begin + at_most]
+    contents = server.listed[begin : begin + min(at_most, server.page)]
     end = begin + len(contents)
     more = end < len(server.keys)
     token = f"<NextContinuationToken>{end}</NextContinuationToken>" if more else ""
@@ -117,7 +118,7 @@ def made_keys(number: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    started = ListingServer(made_keys(int(sys.argv[1])), float(sys.argv[2]))
+    started = ListingServer(made_keys(int(sys.argv[1])), float(sys.argv[2]), page=int(sys.argv[3]))
     sys.stdout.write(started.url + "\n")
     sys.stdout.flush()
     started.serve_forever()
