@@ -207,7 +207,6 @@ class Ingesting:
             report.failures.append(str(error))
             return
         report.scans += taken.results
-        self._say(str(taken))
         for source in events.sources:
             if source.root in taken.rules_changed:
                 self._scan_whole(source, options, report)

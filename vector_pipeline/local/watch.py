@@ -83,7 +83,7 @@ def watch(
     with (
         open_instance_in_process(pipeline.settings, place) as instance,
         _watched(folders, say, times) as changes,
-        Ingesting(pipeline, instance=instance, say=say if events else lambda _: None) as ingesting,
+        Ingesting(pipeline, instance=instance) as ingesting,
     ):
         done(ingesting.ingest(locations, confirm_deletions=confirm_deletions))
         say(f"watching {', '.join(locations)}; Ctrl-C ends it")
@@ -201,7 +201,7 @@ class _Changes:
             if messages:
                 self.handled.clear()
                 with self._lock:
-                    self._events = replace(events, messages=messages)
+                    self._events = replace(events, messages=messages, say=say)
                 self._changed.set()
                 self.handled.wait()
 

@@ -66,6 +66,8 @@ class Received:
     queue: EventQueue
     sources: Sequence[RemoteSource]
     messages: Sequence[Message]
+    say: Callable[[str], None] = lambda _: None
+    """Receives a line if something was passed over, or a message stays in the queue."""
 
 
 def with_events(sources: Iterable[Source]) -> list[RemoteSource]:
@@ -95,6 +97,8 @@ def scan_events(
             unseen |= {(source.root, path) for path in found.unseen}
     taken.done = [message for message, objects in named.by_message if unseen.isdisjoint(objects)]
     received.queue.delete(taken.done)
+    if taken.passed_over:
+        received.say(str(taken))
     return taken
 
 

@@ -128,8 +128,13 @@ def test_the_events_of_a_bucket_are_loaded_without_a_listing(
 
     settings = settings.model_copy(update={"source": bucket, "events_url": events.url})
     times = WatchTimes(poll=600.0, rescan=600.0, settle=600.0, events=1)
+    events.send("Hello")
+    lines: list[str] = []
     with open_pipeline(settings) as pipeline, pytest.raises(Enough):
-        watch(pipeline, [bucket], done=done, times=times)
+        watch(pipeline, [bucket], done=done, say=lines.append, times=times)
+    # Only what a person may want to look at.
+    assert len([line for line in lines if "a message that is no JSON: 'Hello'" in line]) == 1
+    assert len(lines) == 2
     assert loaded == [(1, 0), (1, 0), (0, 1)]
     assert not [record for record in caplog.records if "list-type=2&prefix=&max-keys=1000" in record.getMessage()]
     assert events.left == 0
