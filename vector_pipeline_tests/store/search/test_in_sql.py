@@ -87,3 +87,20 @@ def test_words_alone_are_searched_without_a_vector(connection: Connection) -> No
 def test_the_view_has_the_root(connection: Connection) -> None:
     load(connection, "A1", {"a.txt": ["one"]})
     assert connection.execute("SELECT root, source FROM document_chunks").fetchall() == [("/corpus", "a.txt")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["", ", in_root => '/corpus'", ", in_source => '%.txt'", """, containing => '{}'"""])
+def test_only_chunks_of_texts_that_were_found_are_read(database: Database, connection: Connection, where: str) -> None:
+    texts = corpus(20_000)
+    load(connection, "A1", {f"{n}.txt": texts[n * 100 : n * 100 + 100] for n in range(200)})
+    maintain_lexical(database)
+    connection.execute("ANALYZE")
+    query = f"SELECT count(*) FROM search_chunks('word20x word30x', NULL, 10{where})"
+    with connection.transaction():
+        assert connection.execute(query.encode()).fetchone() == (10,)
+        read = "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'chunks'::regclass"
+        row = connection.execute(read).fetchone()
+    assert row is not None
+    assert row[0] == 0
+    assert row[1] < 2_000
