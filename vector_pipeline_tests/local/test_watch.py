@@ -59,19 +59,21 @@ def test_an_edit_takes_one_run_that_looks_at_its_file_and_the_index_waits_for_qu
     def done(report: IngestReport) -> None:
         with open_instance(pipeline.settings) as instance:
             seen.append((manifest_rows_read(pipeline), report.loaded, jobs_run(instance)))
-        if len(seen) < 3:
+        if len(seen) < 4:
             (folder / "007.txt").write_text(f"Edit {len(seen)}.")
-        elif len(seen) == 4:
+        elif len(seen) == 5:
             raise Enough
 
     watch_until_enough(pipeline, folder, done, times=WatchTimes(settle=2.0))
-    (_, loaded, jobs), (before, *first), (after, *second), (whole, *settled) = seen
+    (_, loaded, jobs), (before, *first), (after, *second), (later, *third), (whole, *settled) = seen
     assert (loaded, jobs) == (FILES, ["ingest", "index"])
     assert first == [1, ["ingest", "index", "ingest"]]
     assert second == [1, ["ingest", "index", "ingest", "ingest"]]
-    assert settled == [0, ["ingest", "index", "ingest", "ingest", "index"]]
-    assert after - before <= ROWS_OF_AN_EDIT
-    assert whole - after >= FILES
+    assert third == [1, ["ingest", "index", "ingest", "ingest", "ingest"]]
+    assert settled == [0, ["ingest", "index", "ingest", "ingest", "ingest", "index"]]
+    # A session that is idle may report what it read up to ten seconds late, and so in the count of a later edit.
+    assert min(after - before, later - after) <= ROWS_OF_AN_EDIT
+    assert whole - later >= FILES
 
 
 @pytest.mark.timeout(120)
