@@ -5,9 +5,11 @@ from __future__ import annotations
 import email
 import email.policy
 import email.utils
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from email.message import EmailMessage
+from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
 import regex
@@ -28,6 +30,10 @@ _BEFORE = regex.compile(rb"\A(?:.?\n\n|\r?\n\r\n|)\Z", regex.DOTALL)
 _HEADERS = ("from", "to", "cc", "date")
 _MAX_ADDRESSES = 2_000
 _MAX_PARTS = 2_000
+# Encodings of seven bits: their bytes look like ASCII, so only the header tells them apart (RFC 1843, RFC 2152).
+_SEVEN_BIT: Mapping[str, str] = MappingProxyType(
+    {"hz-gb-2312": "hz", "utf-7": "utf_7", "unicode-1-1-utf-7": "utf_7", "x-unicode-1-1-utf-7": "utf_7"}
+)
 
 
 def read_eml(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
@@ -152,9 +158,13 @@ def _is_plain_text(part: EmailMessage) -> bool:
 
 
 def _text(part: EmailMessage) -> str:
+    data, label = _payload(part), _label(part)
+    if codec := _SEVEN_BIT.get(label.lower()):
+        with suppress(UnicodeDecodeError):
+            data, label = data.decode(codec).encode(), ""
     if part.get_content_type() == "text/html":
-        return page_document(_payload(part), label=_label(part)).text
-    return decode(_payload(part), declared=encoding_of(_label(part))).text
+        return page_document(data, label=label).text
+    return decode(data, declared=encoding_of(label)).text
 
 
 def _file_name(part: EmailMessage) -> str:

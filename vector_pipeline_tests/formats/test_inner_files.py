@@ -65,6 +65,8 @@ def test_a_page_as_message_is_read_as_a_page_and_old_encodings_as_they_are_decla
         ("iso-8859-8-i", "iso8859_8", "מזג"),
         ("iso-2022-kr", "iso2022_kr", "한국"),
         ("'Big5'", "big5", "斜"),
+        ("HZ-GB-2312", "hz", "渡船七点开。"),
+        ("utf-7", "utf_7", "배가 떠난다"),
     ],
 )
 def test_a_part_of_a_message_is_read_as_it_is_declared(label: str, encoding: str, text: str, kind: str) -> None:
