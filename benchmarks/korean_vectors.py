@@ -36,12 +36,12 @@ from typing import NamedTuple
 import numpy as np
 
 from vector_pipeline.embedding.providers.base import Vectors
+from vector_pipeline.embedding.providers.wordllama import sum_rows
 from vector_pipeline.embedding.providers.wordllama_korean import (
     KOREAN_DIMENSIONS,
     TABLE,
     PieceTokenizer,
     hangul_of,
-    sums,
 )
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -207,7 +207,7 @@ def whitened(table: Vectors, questions: Sequence[Pieces], passages: Sequence[Pie
 
 
 def _directions(table: Vectors, found: Sequence[Pieces]) -> Vectors:
-    vectors = np.concatenate([sums(table, found[at : at + 500]) for at in range(0, len(found), 500)])
+    vectors = sum_rows(table, found)
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), dtype=np.float32)
 
 

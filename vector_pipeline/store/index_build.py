@@ -187,7 +187,7 @@ def _watch(
 class Pace:
     """How far a build is: the vectors indexed, their rate in the last minute, and the time left.
 
-    Its text is 'index: 120,000 of 1,000,000 vectors (12 %), 400 a second, about 37 min left'.
+    Its text is 'index: 120,000 of 1,000,000 vectors (12%), 400 a second, about 37 min left'.
     """
 
     def __init__(self, vectors: int) -> None:

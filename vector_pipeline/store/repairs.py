@@ -1,6 +1,6 @@
 """Look after what a schema holds beside its rows, and make again what people or a cascade dropped, replaced or disabled.
 
-One query a run compares the catalog with the migration files: functions by their source, triggers, indexes and keys by
+Two queries a run compare the catalog with the migration files: functions by their source, triggers, indexes and keys by
 their names, views by the digest of the definition that they had when they were made. Tables and vectors cannot be made
 again; the error names them.
 """

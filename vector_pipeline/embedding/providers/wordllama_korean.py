@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from vector_pipeline.embedding.providers import wordllama
 from vector_pipeline.embedding.providers.base import Purpose, Vectors
-from vector_pipeline.embedding.providers.wordllama import GROUP_CHARACTERS, WordLlamaModel, groups
+from vector_pipeline.embedding.providers.wordllama import GROUP_CHARACTERS, WordLlamaModel, groups, sum_rows
 
 KOREAN_DIMENSIONS = 384
 DIMENSIONS = wordllama.DIMENSIONS + KOREAN_DIMENSIONS
@@ -74,8 +74,7 @@ class KoreanTable:
         """Vectors of unit length, or zero where no piece is known, of results of `hangul_of`."""
         vectors = np.zeros((len(texts), KOREAN_DIMENSIONS), dtype=np.float32)
         for begin, end in groups(texts, GROUP_CHARACTERS):
-            found = self.tokenizer.cut(texts[begin:end])
-            vectors[begin:end] = sums(self.vectors, found)
+            vectors[begin:end] = sum_rows(self.vectors, self.tokenizer.cut(texts[begin:end]))
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(np.divide(vectors, lengths, out=vectors, where=lengths > 0), dtype=np.float32)
 
@@ -102,17 +101,6 @@ class WordLlamaKoreanModel:
         shares[~korean.any(axis=1)] = 0.0
         weights = np.sqrt(shares)[:, None]
         return np.concatenate([self._other.embed(rest) * np.sqrt(1 - shares)[:, None], korean * weights], axis=1)
-
-
-def sums(table: Vectors, found: Sequence[Pieces]) -> Vectors:
-    """The sum of each text's rows, shape (len(found), columns), float32; zero for a text without pieces."""
-    total = np.zeros((len(found), table.shape[1]), dtype=np.float32)
-    counts = np.array([len(numbers) for numbers in found])
-    full = np.flatnonzero(counts)
-    if full.size:
-        starts = (np.cumsum(counts) - counts)[full]
-        total[full] = np.add.reduceat(table[np.concatenate(found)], starts, axis=0)
-    return total
 
 
 def _share(hangul: str, rest: str) -> float:

@@ -36,7 +36,7 @@ WIDTHS = (1, 2, 4)
 # sixteenth that alone took a sixth of the room of English text and a third of Korean, at an eighth 0.05 and 0.23.
 FREQUENT_SHARE = 1 / 8
 
-# Terms are encoded together until they have this many postings.
+# Each of the arrays of so many postings takes 8 MiB.
 ENCODED_AT_ONCE = 1 << 20
 
 Int64s = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -52,8 +52,11 @@ class Encoded:
     data: bytes
 
 
-def encoded(terms: Iterable[TermPostings], texts: int) -> Iterator[Encoded]:
-    """Encode the postings of terms, in their order, for a segment of so many texts. No term may be without postings."""
+def encoded(terms: Iterable[TermPostings], texts: int, *, at_once: int = ENCODED_AT_ONCE) -> Iterator[Encoded]:
+    """Encode the postings of terms, in their order, for a segment of so many texts. No term may be without postings.
+
+    Terms are encoded together until they have `at_once` postings.
+    """
     names: list[str] = []
     found: list[Packed] = []
     waiting = 0
@@ -61,7 +64,7 @@ def encoded(terms: Iterable[TermPostings], texts: int) -> Iterator[Encoded]:
         names.append(name)
         found.append(postings)
         waiting += len(postings)
-        if waiting >= ENCODED_AT_ONCE:
+        if waiting >= at_once:
             yield from _encoded(names, found, texts)
             names, found, waiting = [], [], 0
     if names:

@@ -48,10 +48,9 @@ def test_the_form_is_the_smallest(gap: int, form: int) -> None:
     assert (one.data[0], len(one.data)) == (form, 1 + 20 * form)
 
 
-def test_many_terms_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postings, "ENCODED_AT_ONCE", 50)
+def test_many_terms_are_encoded_in_parts() -> None:
     written = [(f"term{n}", of_pairs([(n + 1, n % 9 + 1)] * 20)) for n in range(30)]
-    found = [packed(*decoded(one.data)).tolist() for one in encoded(written, TEXTS)]
+    found = [packed(*decoded(one.data)).tolist() for one in encoded(written, TEXTS, at_once=50)]
     assert found == [expected.tolist() for _, expected in written]
 
 
