@@ -17,9 +17,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 
 TERMS_VERSION = 1
@@ -78,9 +77,7 @@ class Query:
 def frequencies(text: str) -> dict[str, int]:
     """The number of times that each term occurs in a text. The sum is the text's length for BM25. Linear in the text."""
     # White space separates tokens, so each piece between it is split alone, and most pieces are known already.
-    pieces = _normal(text).split()
-    are_short = max(map(len, pieces), default=0) <= _MAX_REMEMBERED_CHARACTERS
-    return dict(Counter(chain.from_iterable(map(_terms_of_short_piece if are_short else _terms_of_piece, pieces))))
+    return dict(Counter(chain.from_iterable(map(_PIECES.__getitem__, _normal(text).split()))))
 
 
 def parse_query(text: str) -> Query:
@@ -167,15 +164,19 @@ def _normal(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
-def _terms_of_piece(piece: str) -> Sequence[str]:
-    if len(piece) <= _MAX_REMEMBERED_CHARACTERS:
-        return _terms_of_short_piece(piece)
-    return [term for token in _tokens_of(piece) for term in _terms_of(token)]
+class _Pieces(dict[str, tuple[str, ...]]):
+    """A cache: the terms of pieces between white space. A lookup takes half the time of `lru_cache`."""
+
+    def __missing__(self, piece: str) -> tuple[str, ...]:
+        found = tuple(term for token in _tokens_of(piece) for term in _terms_of(token))
+        if len(piece) <= _MAX_REMEMBERED_CHARACTERS:
+            if len(self) >= _REMEMBERED_PIECES:
+                self.clear()
+            self[piece] = found
+        return found
 
 
-@lru_cache(_REMEMBERED_PIECES)
-def _terms_of_short_piece(piece: str) -> tuple[str, ...]:
-    return tuple(term for token in _tokens_of(piece) for term in _terms_of(token))
+_PIECES = _Pieces()
 
 
 def _tokens_of(text: str) -> list[str]:

@@ -155,6 +155,43 @@ def decoded(data: bytes) -> tuple[Int32s, Int32s]:
     return of_entries[starts[sums > 0]].astype(np.int32, copy=False), sums[sums > 0].astype(np.int32, copy=False)
 
 
-def decoded_packed(data: bytes) -> Packed:
-    """Postings as `bm25.packed` makes them."""
-    return packed(*decoded(data))
+def decoded_together(rows: Sequence[bytes]) -> tuple[Packed, Int64s]:
+    """The postings of several rows, one row behind the other, and the number of postings of each row."""
+    forms = np.array([data[0] for data in rows])
+    alone = {place: decoded(rows[place]) for place in np.flatnonzero((forms == DENSE) | (forms == ABSOLUTE)).tolist()}
+    counts = np.zeros(len(rows), dtype=np.int64)
+    for place, (ordinals, _) in alone.items():
+        counts[place] = len(ordinals)
+    found = []
+    for width in WIDTHS:
+        places = np.flatnonzero(forms == width)
+        if len(places):
+            postings, counts[places] = _decoded_together([rows[place] for place in places.tolist()], width)
+            found.append((places, postings))
+    ends = np.cumsum(counts)
+    starts = ends - counts
+    whole = np.empty(int(ends[-1]) if len(rows) else 0, dtype=np.uint32)
+    for place, (ordinals, frequencies) in alone.items():
+        whole[starts[place] : ends[place]] = packed(ordinals, frequencies)
+    for places, postings in found:
+        own = counts[places]
+        whole[np.repeat(starts[places] - np.cumsum(own) + own, own) + np.arange(len(postings))] = postings
+    return whole, counts
+
+
+def _decoded_together(rows: Sequence[bytes], width: int) -> tuple[Packed, Int64s]:
+    """The same for rows of one form with gaps."""
+    bits, most, _ = _limits(width)
+    entries = np.frombuffer(b"".join([memoryview(data)[1:] for data in rows]), dtype=f"<u{width}")
+    sizes = np.array([len(data) - 1 for data in rows]) // width
+    starts = np.cumsum(sizes) - sizes
+    gaps = (entries >> bits).astype(np.int64)
+    sums = np.cumsum(gaps)
+    ordinals = sums - np.repeat(sums[starts] - gaps[starts], sizes)
+    is_first = gaps > 0
+    is_first[starts] = True
+    first = np.flatnonzero(is_first)
+    frequencies = np.add.reduceat((entries & most).astype(np.int64), first)
+    first, frequencies = first[frequencies > 0], frequencies[frequencies > 0]
+    counts = np.diff(np.searchsorted(first, starts), append=len(first))
+    return packed(ordinals[first], frequencies), counts

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, starmap
 from struct import Struct
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -14,13 +15,15 @@ from vector_pipeline.errors import DatabaseError
 from vector_pipeline.store.binary import COPY_HEAD, COPY_TAIL, ByteaArray, Int4Array, TextArray, UuidArray
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.lexical import bm25
-from vector_pipeline.store.lexical.bm25 import Int32s, Lengths, Packed, SegmentBuilder, TermPostings
-from vector_pipeline.store.lexical.postings import Encoded, decoded_packed, encoded
+from vector_pipeline.store.lexical.bm25 import Lengths, SegmentBuilder, TermPostings
+from vector_pipeline.store.lexical.postings import Encoded, Int64s, decoded_together, encoded
 from vector_pipeline.store.locks import Lock, lock_in_transaction
 
 # The number of landed texts for one segment and transaction. Their postings take about 100 MB of memory.
 LANDED_AT_ONCE = 50_000
 TERMS_FETCHED = 5_000
+# Encoded postings that are merged together. Their arrays take about 60 times as much memory.
+MERGED_BYTES = 1 << 20
 COPIED_BYTES = 4 << 20
 
 # A term of its own row takes some 80 bytes beside its postings. In a block, which is compressed, it takes about ten.
@@ -55,15 +58,15 @@ def flush_landing(connection: Connection) -> int:
     """Turn up to LANDED_AT_ONCE landed texts into a segment; returns the number of texts that left the landing table."""
     with connection.transaction():
         builder, taken = SegmentBuilder(), []
-        with connection.cursor(name="lexical_landing") as rows:
-            rows.itersize = TERMS_FETCHED
-            rows.execute(
-                "SELECT pg_catalog.uuid_send(l.content_hash), l.length, l.terms::text, t.segment IS NULL "
-                "FROM lexical_landing l "
-                "LEFT JOIN lexical_texts t USING (content_hash) LIMIT %s",
-                (LANDED_AT_ONCE,),
-            )
-            for content_hash, length, terms, is_new in rows:
+        statement = (
+            "COPY (SELECT pg_catalog.uuid_send(l.content_hash), l.length, l.terms::text, t.segment IS NULL "
+            "FROM lexical_landing l LEFT JOIN lexical_texts t USING (content_hash) LIMIT "
+            f"{LANDED_AT_ONCE}) TO STDOUT (FORMAT BINARY)"
+        )
+        # The server reads the next texts while this process collects these.
+        with connection.cursor() as cursor, cursor.copy(statement.encode()) as rows:
+            rows.set_types(("bytea", "int4", "text", "bool"))
+            for content_hash, length, terms, is_new in rows.rows():
                 taken.append(content_hash)
                 if is_new:  # else two loads brought it, and a flush came between them
                     builder.add(content_hash, length, orjson.loads(terms))
@@ -73,9 +76,10 @@ def flush_landing(connection: Connection) -> int:
     return len(taken)
 
 
-def merge_segments(connection: Connection, segments: Sequence[Segment]) -> int:
+def merge_segments(connection: Connection, segments: Sequence[Segment], *, at_once: int = MERGED_BYTES) -> int:
     """Merge segments into one, without the texts that no chunk refers to; returns the number of these texts.
 
+    Terms are merged together until they have `at_once` bytes of encoded postings.
     Raises TextsCameBack, with nothing changed, where one of those was loaded again meanwhile.
     """
     keys = [segment.key for segment in segments]
@@ -84,7 +88,7 @@ def merge_segments(connection: Connection, segments: Sequence[Segment]) -> int:
         hashes = [h for found in placed for h in found.hashes]
         if hashes:
             lengths = np.concatenate([found.lengths[found.kept] for found in placed])
-            _write(connection, hashes, lengths, _merged(connection, dict(zip(keys, placed, strict=True))))
+            _write(connection, hashes, lengths, _merged(connection, dict(zip(keys, placed, strict=True)), at_once))
         for table in ("lexical_postings", "lexical_blocks", "lexical_texts", "lexical_segments"):
             connection.execute(f"DELETE FROM {table} WHERE segment = ANY(%s)", (keys,))
         gone = [h for found in placed for h in found.gone]
@@ -123,29 +127,57 @@ def _placed(connection: Connection, segment: int) -> _Placed:
     )
 
 
-def _merged(connection: Connection, placed: dict[int, _Placed]) -> Iterator[TermPostings]:
+def _merged(connection: Connection, placed: dict[int, _Placed], at_once: int) -> Iterator[TermPostings]:
     """Yield the postings of several segments, term by term, with the ordinals of the merged one."""
-    ordinals: dict[int, Int32s] = {}
-    first = 0
-    for key, found in placed.items():
-        ordinals[key] = np.where(found.kept, np.cumsum(found.kept) - 1 + first, -1).astype(np.int32)
-        first += len(found.hashes)
-    for term, rows in groupby(_stored(connection, list(placed)), key=lambda row: row[0]):
-        packed = [_moved(stored, ordinals[key]) for _, key, stored in rows]
-        whole = packed[0] if len(packed) == 1 else np.concatenate(packed)
-        if len(whole):
-            yield term, whole
+    kept = np.concatenate([found.kept for found in placed.values()])
+    ordinals = np.where(kept, np.cumsum(kept) - 1, -1)
+    sizes = [len(found.kept) for found in placed.values()]
+    firsts = dict(zip(placed, np.cumsum([0, *sizes]).tolist(), strict=False))
+    for rows in _together(_stored(connection, list(placed)), at_once):
+        yield from _moved(rows, ordinals, firsts)
 
 
-def _moved(packed: Packed, ordinals: Int32s) -> Packed:
-    """Postings with new ordinals, without those of texts that have none."""
-    new = ordinals[packed >> bm25.FREQUENCY_BITS]
-    if (new < 0).any():
-        packed, new = packed[new >= 0], new[new >= 0]
-    return bm25.packed(new, packed & bm25.MAX_FREQUENCY)
+def _together(rows: Iterable[_Stored], at_once: int) -> Iterator[list[_Stored]]:
+    """Yield rows in lists of about so many bytes. All rows of a term are in one list."""
+    found: list[_Stored] = []
+    size = 0
+    for row in rows:
+        if size >= at_once and row.term != found[-1].term:
+            yield found
+            found, size = [], 0
+        found.append(row)
+        size += len(row.postings)
+    if found:
+        yield found
 
 
-def _stored(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[str, int, Packed]]:
+def _moved(rows: Sequence[_Stored], ordinals: Int64s, firsts: Mapping[int, int]) -> Iterator[TermPostings]:
+    """Yield the postings of each term with new ordinals, without those of texts that have none.
+
+    `ordinals` has the new ordinal of each text of all segments, or -1; `firsts` the place of each segment's first text.
+    """
+    stored, counts = decoded_together([row.postings for row in rows])
+    before = np.repeat([firsts[row.segment] for row in rows], counts)
+    moved = ordinals[before + (stored >> bm25.FREQUENCY_BITS)]
+    left = bm25.packed(moved, stored & bm25.MAX_FREQUENCY)[moved >= 0]
+    ends = np.cumsum(np.add.reduceat(moved >= 0, np.cumsum(counts) - counts, dtype=np.int64)).tolist()
+    start = 0
+    for term, of_term in groupby(zip(rows, ends, strict=True), key=lambda row: row[0].term):
+        *_, (_, end) = of_term
+        if end > start:
+            yield term, left[start:end]
+        start = end
+
+
+class _Stored(NamedTuple):
+    """The postings of a term in a segment, encoded."""
+
+    term: str
+    segment: int
+    postings: bytes
+
+
+def _stored(connection: Connection, keys: Sequence[int]) -> Iterator[_Stored]:
     """Yield all postings of some segments, in the order of terms and segments."""
     with connection.cursor(name="lexical_merge", binary=True) as cursor:
         cursor.itersize = TERMS_FETCHED
@@ -156,8 +188,7 @@ def _stored(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[str, 
             "ORDER BY term, segment",
             {"keys": list(keys)},
         )
-        for term, key, data in cursor:
-            yield term, key, decoded_packed(data)
+        yield from starmap(_Stored, cursor)
 
 
 def _write(connection: Connection, hashes: Sequence[bytes], lengths: Lengths, postings: Iterable[TermPostings]) -> None:

@@ -17,7 +17,14 @@ from vector_pipeline.store.lexical import maintenance
 from vector_pipeline.store.lexical.landing import land_terms
 from vector_pipeline.store.lexical.maintenance import has_backlog, maintain_lexical, worth_merging
 from vector_pipeline.store.lexical.ranking import WordRanking, rank_words
-from vector_pipeline.store.lexical.segments import Segment, TextsCameBack, flush_landing, list_segments, merge_segments
+from vector_pipeline.store.lexical.segments import (
+    MERGED_BYTES,
+    Segment,
+    TextsCameBack,
+    flush_landing,
+    list_segments,
+    merge_segments,
+)
 from vector_pipeline.text.terms import frequencies
 from vector_pipeline_tests.support.corpus import hash_of, load, scalar
 
@@ -70,7 +77,10 @@ def assert_exact(connection: Connection, texts: Sequence[str]) -> None:
 
 
 @pytest.mark.slow
-def test_scores_are_the_textbooks_landed_or_in_segments(database: Database, connection: Connection) -> None:
+@pytest.mark.parametrize("at_once", [1, MERGED_BYTES])
+def test_scores_are_the_textbooks_landed_or_in_segments(
+    database: Database, connection: Connection, at_once: int
+) -> None:
     texts = corpus(2_400)
     load(connection, "A1", {"a.txt": texts[:1_200]})
     assert_exact(connection, texts[:1_200])
@@ -84,7 +94,7 @@ def test_scores_are_the_textbooks_landed_or_in_segments(database: Database, conn
     assert (report := maintain_lexical(database)) is not None
     assert (report.segments, report.landing) == (2, 0)
     assert_exact(connection, texts)
-    merge_segments(connection, list_segments(connection))
+    merge_segments(connection, list_segments(connection), at_once=at_once)
     assert len(list_segments(connection)) == 1
     assert_exact(connection, texts)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.lexical import postings
 from vector_pipeline.store.lexical.bm25 import packed
-from vector_pipeline.store.lexical.postings import decoded, encoded
+from vector_pipeline.store.lexical.postings import decoded, decoded_together, encoded
 
 TEXTS = 100_000
 # Gaps and frequencies beside the limits of each form, and any others.
@@ -34,6 +34,17 @@ def test_what_is_written_is_read(terms: list[tuple[list[tuple[int, int]], int]])
         assert packed(ordinals, frequencies).tolist() == expected.tolist()
         assert one.texts == len(expected)
         assert len(one.data) <= 1 + 4 * len(expected)
+
+
+@given(st.lists(st.tuples(POSTINGS, st.integers(0, 5_000)), max_size=8), st.binary(min_size=1).filter(any))
+def test_rows_are_decoded_together_as_alone(terms: list[tuple[list[tuple[int, int]], int]], dense: bytes) -> None:
+    written = [(f"term{place}", of_pairs(pairs, first)) for place, (pairs, first) in enumerate(terms)]
+    rows = [one.data for one in encoded(written, 1 << 20)]
+    rows[1:1] = [bytes([postings.DENSE]) + dense]
+    rows[3:3] = [bytes([postings.ABSOLUTE]) + of_pairs([(3, 1), (700, 255)]).astype("<u4").tobytes()]
+    expected = [packed(*decoded(data)).tolist() for data in rows]
+    together, counts = decoded_together(rows)
+    assert [part.tolist() for part in np.split(together, np.cumsum(counts)[:-1])] == expected
 
 
 def test_a_frequent_term_has_a_byte_for_each_text() -> None:
