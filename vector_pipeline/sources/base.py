@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
+class ListedFile(NamedTuple):
     """A file as a listing shows it. `modified` is seconds since the epoch, 0.0 if the store does not say.
 
     `by_content` means that the fingerprint changes with the content itself, like an etag. It then differs even after two

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from vector_pipeline.errors import SourceError
 from vector_pipeline.sources import beneath
@@ -147,8 +147,7 @@ class LocalSource:
             return _fingerprint(os.fstat(now.fileno()))
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     name: str
     is_folder: bool
     is_link: bool
@@ -212,6 +211,8 @@ def _modified(status: os.stat_result) -> float:
 
 
 def _is_text(path: str) -> bool:
+    if path.isascii():
+        return True
     try:
         path.encode()
     except UnicodeEncodeError:

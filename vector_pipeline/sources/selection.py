@@ -63,6 +63,8 @@ class Selection:
     _exclude: Rules = field(init=False)
     _ignored: dict[str, Rules] = field(default_factory=dict)
     _folders: dict[str, bool] = field(default_factory=dict)
+    _last: tuple[str | None, bool] = (None, False)
+    """The folder of the file before, and whether it has no rules. A walk visits the files of a folder together."""
     _unreadable: dict[str, str] = field(default_factory=dict)
     """Maps a folder whose .vectorignore cannot be read to the message."""
 
@@ -79,11 +81,24 @@ class Selection:
         if kind is None:
             return "other kind"
         folder = path.rpartition("/")[0]
+        if self._is_without_rules(folder):
+            return "wanted" if kind.by_default else "other kind"
         if self._folder_is_excluded(folder) or self._is_excluded(path, is_folder=False):
             return "left out"
         if self._include is not None:
             return "wanted" if self._is_included(path) else "left out"
         return "wanted" if kind.by_default else "other kind"
+
+    def _is_without_rules(self, folder: str) -> bool:
+        """Whether no rules apply to the files of a folder, so that their kinds decide."""
+        if folder != self._last[0]:
+            no_rules = self._include is None and not self._exclude.rules and not self._folder_is_excluded(folder)
+            above = folder
+            while no_rules and above:
+                no_rules = not self._rules_in(above).rules
+                above = above.rpartition("/")[0]
+            self._last = (folder, no_rules and not self._rules_in("").rules)
+        return self._last[1]
 
     def _folder_is_excluded(self, folder: str) -> bool:
         """Whether a folder or one above it is excluded. Files in it then cannot be included again, as in git."""

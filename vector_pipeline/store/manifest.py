@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from vector_pipeline.store import rejected_texts
 from vector_pipeline.store.connection import Connection, Owner
@@ -28,6 +28,7 @@ Status = Literal["pending", "loaded", "rejected", "deleted"]
 # same times. It never equals a fresh fingerprint, so the next scan checks the file again (git's index does the same).
 RACY = "?"
 
+FILES_FETCHED = 5_000
 
 _SPELLED_SO = "path = %(path)s OR root || '/' || path = %(path)s"
 _LOOKS_THE_SAME = (
@@ -40,8 +41,7 @@ def source_key(root: str, path: str) -> uuid.UUID:
     return uuid.UUID(bytes=hashlib.blake2b(f"{root}\x00{path}".encode(), digest_size=16).digest())
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
+class KnownFile(NamedTuple):
     """A file in the manifest, with what a scan compares."""
 
     path: str
@@ -90,19 +90,23 @@ def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
 
     The cursor needs a transaction on its connection, which must not be used for anything else until the end.
     """
-    with connection.transaction(), connection.cursor("known_files", row_factory=class_row(KnownFile)) as cursor:
-        cursor.itersize = 5_000
+    with (
+        connection.transaction(),
+        connection.cursor("known_files", binary=True, row_factory=args_row(KnownFile)) as cursor,
+    ):
         cursor.execute(
             "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
             'WHERE root = %s ORDER BY path COLLATE "C"',
             (root,),
         )
-        yield from cursor
+        # In lists, because psycopg takes as long to hand over a single row as to read it.
+        while files := cursor.fetchmany(FILES_FETCHED):
+            yield from files
 
 
 def find_files(connection: Connection, root: str, paths: Collection[str]) -> dict[str, KnownFile]:
     """The files of a root with these paths, by path. Paths that the manifest does not have are left out."""
-    with connection.cursor(row_factory=class_row(KnownFile)) as cursor:
+    with connection.cursor(row_factory=args_row(KnownFile)) as cursor:
         cursor.execute(
             "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
             "WHERE source_key = ANY(%s)",
