@@ -48,7 +48,7 @@ from vector_pipeline_tests.support.openai_server import ServerConfig, serve_in_p
 from vector_pipeline_tests.support.openai_server.embedding import vector_of
 from vector_pipeline_tests.support.openai_server.server import ProcessServer
 
-PARTS = ("edits", "kill", "kill_late", "bad", "search", "limit")
+PARTS = ("edits", "kill", "kill_late", "bad", "search", "limit", "size")
 OURS = "ours"
 PEERS = ("langchain", "langchain_cached", "llama_index", "cocoindex", "django")
 TITLES = {
@@ -175,6 +175,9 @@ EDITS: dict[str, Callable[[Path], None]] = {
 }
 
 
+SIZED = ("first", "nothing changed", "one paragraph changed")
+
+
 @dataclass
 class Place:
     """A way's own database, state and server, on the files it is to bring in step."""
@@ -271,6 +274,17 @@ def verdict(place: Place, expected: Expected) -> str:
     return summary or "right"
 
 
+def texts_verdict(place: Place) -> str:
+    """Like `verdict`, without the vectors: those of a large table do not fit into memory."""
+    with psycopg.connect(place.url) as connection:
+        rows = connection.execute(ROWS[place.way].replace(", embedding::text", "").encode()).fetchall()
+    folder = f"{place.folder}/"
+    found = Counter((source.removeprefix(folder), text) for source, text in rows)
+    wanted = Counter((source, text) for source, pairs in place.expected().items() for text, _ in pairs)
+    problems = {"missing": (wanted - found).total(), "too many": (found - wanted).total()}
+    return ", ".join(f"{count:,} {what}" for what, count in problems.items() if count) or "right"
+
+
 @dataclass
 class Run:
     """What one process of a way took, as the operating system and the server saw it."""
@@ -287,7 +301,7 @@ class Run:
     in_vain: int = 0
 
 
-def run_way(place: Place, *, kill_after: int | None = None, later: float = 0.0) -> Run:
+def run_way(place: Place, *, kill_after: int | None = None, later: float = 0.0, give_up: float = GIVE_UP_SECONDS) -> Run:
     """Run a way once. If given, it is killed with SIGKILL `later` seconds after this many texts were billed."""
     before = place.api.summary()
     with tempfile.TemporaryFile() as output:
@@ -295,7 +309,7 @@ def run_way(place: Place, *, kill_after: int | None = None, later: float = 0.0) 
         process = subprocess.Popen(
             place.command("ingest"), env=place.environment, cwd=place.state, stdout=output, stderr=output
         )
-        status, usage, peak = _wait(process, place.api, kill_after, later, began)
+        status, usage, peak = _wait(process, place.api, kill_after, later, began + give_up)
         seconds = time.perf_counter() - began
         output.seek(0)
         lines = output.read().decode(errors="replace").strip().splitlines()
@@ -324,7 +338,7 @@ def run_way(place: Place, *, kill_after: int | None = None, later: float = 0.0) 
 
 
 def _wait(
-    process: subprocess.Popen[bytes], api: ProcessServer, kill_after: int | None, later: float, began: float
+    process: subprocess.Popen[bytes], api: ProcessServer, kill_after: int | None, later: float, end: float
 ) -> tuple[int, Any, float]:
     peak = 0.0
     while True:
@@ -337,7 +351,7 @@ def _wait(
             time.sleep(later)
             process.send_signal(signal.SIGKILL)
             kill_after = None
-        if time.perf_counter() - began > GIVE_UP_SECONDS:
+        if time.perf_counter() > end:
             process.kill()
         time.sleep(0.02)
 
@@ -392,8 +406,8 @@ def recall(place: Place) -> float:
 class Bench:
     """One embedded server, and what is measured on it."""
 
-    def __init__(self, server: EmbeddedServer, work: Path, peers: Path | None, files: int) -> None:
-        self.server, self.work, self.peers, self.files = server, work, peers, files
+    def __init__(self, server: EmbeddedServer, work: Path, peers: Path | None, files: int, give_up: float) -> None:
+        self.server, self.work, self.peers, self.give_up = server, work, peers, give_up
         self.corpus = work / "corpus"
         make_corpus(self.corpus, files)
 
@@ -427,6 +441,17 @@ class Bench:
                 runs.sort(key=lambda run: run.seconds)
                 found[name] = _row(runs[len(runs) // 2], verdict(place, place.expected()))
             found["first"]["chunks"] = sum(map(len, place.expected().values()))
+        return found
+
+    def size(self, way: str) -> dict[str, Any]:
+        """First ingest, nothing changed, and one paragraph changed, of as many files as were asked for."""
+        found: dict[str, Any] = {}
+        with self.place(way, ServerConfig(latency=LATENCY)) as place:
+            for name in SIZED:
+                if name in EDITS:
+                    EDITS[name](place.folder)
+                found[name] = _row(run_way(place, give_up=self.give_up), texts_verdict(place))
+            found["chunks"] = sum(map(len, place.expected().values()))
         return found
 
     def search(self, way: str) -> dict[str, Any]:
@@ -515,6 +540,15 @@ def report(results: dict[str, dict[str, Any]]) -> None:
                 f"| {TITLES[way]} | {r['seconds']:.1f} | {r['cpu']:.1f} | {r['peak_mb']:,.0f} | {r['requests']} | "
                 f"{r['tokens']:,} | {r['again']:,} | {state} |"
             )
+    for way, parts in found.items():
+        if rows := parts.get("size"):
+            for name in SIZED:
+                r = rows[name]
+                state = r["state"] if not r["code"] else f"{r['state']}; exit {r['code']}: {r['error']}"
+                print(
+                    f"| {TITLES[way]} | {rows['chunks']:,} chunks | {name} | {r['seconds']:.1f} s | "
+                    f"{r['cpu']:.1f} s of CPU | {r['peak_mb']:,.0f} MB | {r['tokens']:,} tokens | {state} |"
+                )
     print("\n| way | ten nearest, p50 ms | recall@10 |\n| --- | ---: | ---: |")
     for way, parts in found.items():
         if r := parts.get("search"):
@@ -554,6 +588,7 @@ def main() -> None:
     parser.add_argument("--ways")
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--files", type=int, default=500)
+    parser.add_argument("--give-up", type=float, default=GIVE_UP_SECONDS, help="seconds for a run of the part `size`")
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
     ways = arguments.ways.split(",") if arguments.ways else [OURS, *(PEERS if arguments.peers else ())]
@@ -565,7 +600,7 @@ def main() -> None:
     if parts:
         with tempfile.TemporaryDirectory() as place, EmbeddedServer.start(Path(place) / "home") as server:
             Path(place).chmod(0o755)
-            bench = Bench(server, Path(place), arguments.peers, arguments.files)
+            bench = Bench(server, Path(place), arguments.peers, arguments.files, arguments.give_up)
             for way, part in itertools.product(ways, parts):
                 results.setdefault(way, {})[part] = getattr(bench, part)(way)
                 print(f"{way} {part}: done", file=sys.stderr, flush=True)
