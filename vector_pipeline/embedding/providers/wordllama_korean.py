@@ -53,7 +53,7 @@ class PieceTokenizer:
 
     def cut(self, texts: Sequence[str]) -> list[Pieces]:
         """The numbers of each text's pieces. The texts are results of `hangul_of`."""
-        encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.asarray(one.ids, dtype=np.int64) for one in encoded]
 
 
