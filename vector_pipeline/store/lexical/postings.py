@@ -36,8 +36,8 @@ WIDTHS = (1, 2, 4)
 # sixteenth that alone took a sixth of the room of English text and a third of Korean, at an eighth 0.05 and 0.23.
 FREQUENT_SHARE = 1 / 8
 
-# Each of the arrays of so many postings takes 8 MiB.
-ENCODED_AT_ONCE = 1 << 20
+# Each of the arrays of so many postings takes 2 MiB. With four times as many it takes longer, and more memory.
+ENCODED_AT_ONCE = 1 << 18
 
 Int64s = np.ndarray[tuple[int], np.dtype[np.int64]]
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]

@@ -23,7 +23,7 @@ from vector_pipeline.store.locks import Lock, lock_in_transaction
 LANDED_AT_ONCE = 50_000
 TERMS_FETCHED = 5_000
 # Encoded postings that are merged together. Their arrays take about 60 times as much memory.
-MERGED_BYTES = 1 << 20
+MERGED_BYTES = 1 << 18
 COPIED_BYTES = 4 << 20
 
 # A term of its own row takes some 80 bytes beside its postings. In a block, which is compressed, it takes about ten.
