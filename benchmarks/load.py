@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import psycopg
@@ -264,7 +265,8 @@ def _peer(server: EmbeddedServer, python: str, name: str, dimensions: int, rows:
     """Rows a second of another library, in a process of its own Python; None where it fails."""
     database = fresh_database(server)
     command = [python, str(Path(__file__).with_name("load_peers.py")), database.url, str(dimensions), str(rows), name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PGPASSWORD": unquote(urlsplit(database.url).password or "")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     drop(server, database)
     if done.returncode != 0:
         print(f"{name} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)

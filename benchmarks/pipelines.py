@@ -33,6 +33,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import psycopg
@@ -218,7 +219,7 @@ class Place:
                 "OPENAI_BASE_URL": self.api.url,
                 "OPENAI_API_KEY": KEY,
             }
-        return kept | quiet
+        return kept | quiet | {"PGPASSWORD": unquote(urlsplit(self.url).password or "")}
 
     def expected(self) -> Expected:
         """What the way's own loader and splitter make of the files as they are now."""
@@ -246,14 +247,18 @@ ROWS = {
 ROWS["langchain_cached"] = ROWS["langchain"]
 
 
-def rows_of(place: Place) -> list[tuple[str, str, np.ndarray[tuple[int], np.dtype[np.float32]]]]:
-    """What the table holds: file, text, vector."""
+def _fetched(place: Place, statement: str) -> list[Any]:
     with psycopg.connect(place.url) as connection:
         try:
-            rows = connection.execute(ROWS[place.way].encode()).fetchall()
+            return connection.execute(statement.encode()).fetchall()
         except psycopg.errors.UndefinedTable:
             return []
+
+
+def rows_of(place: Place) -> list[tuple[str, str, np.ndarray[tuple[int], np.dtype[np.float32]]]]:
+    """What the table holds: file, text, vector."""
     folder = f"{place.folder}/"
+    rows = _fetched(place, ROWS[place.way])
     return [(s.removeprefix(folder), t, np.fromstring(v[1:-1], np.float32, sep=",")) for s, t, v in rows]
 
 
@@ -276,8 +281,7 @@ def verdict(place: Place, expected: Expected) -> str:
 
 def texts_verdict(place: Place) -> str:
     """Like `verdict`, without the vectors: those of a large table do not fit into memory."""
-    with psycopg.connect(place.url) as connection:
-        rows = connection.execute(ROWS[place.way].replace(", embedding::text", "").encode()).fetchall()
+    rows = _fetched(place, ROWS[place.way].replace(", embedding::text", ""))
     folder = f"{place.folder}/"
     found = Counter((source.removeprefix(folder), text) for source, text in rows)
     wanted = Counter((source, text) for source, pairs in place.expected().items() for text, _ in pairs)
