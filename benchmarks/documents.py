@@ -1,6 +1,7 @@
 """Reading documents: against files with ground truth, and by speed.
 
     python -m benchmarks.documents --truth FOLDER         files with their text beside them (`a.docx` and `a.docx.md`)
+    python -m benchmarks.documents --asserted FOLDER      files with strings of their text beside them (`a.docx.strings`)
     python -m benchmarks.documents --speed FILE.pdf …     pages a second, and the memory of a PDF of 1,000 pages
 
 `benchmarks.documents_truth` lays out the files with ground truth. docs/benchmarks/documents.md has the figures.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import re
 import statistics
 import time
@@ -55,8 +57,12 @@ _MAIL = (".eml", ".msg")
 
 def by_ours(path: Path) -> str:
     """What the reader of its kind gives. Of a message without its attachments, as ground truth has it."""
-    documents = _ours(path)
-    return documents[0].text if path.suffix in _MAIL else "\n\n".join(document.text for document in documents)
+    return _ours(path)[0].text if path.suffix in _MAIL else by_ours_with_inner_files(path)
+
+
+def by_ours_with_inner_files(path: Path) -> str:
+    """All documents that the reader of its kind gives, also those of attachments."""
+    return "\n\n".join(document.text for document in _ours(path))
 
 
 def _ours(path: Path) -> list[Document]:
@@ -152,6 +158,38 @@ def show_truth(folder: Path) -> None:
     print("\nBelow 0.95 of the best engine:", *behind or ["none"], sep="\n")
 
 
+def show_asserted(folder: Path) -> None:
+    """The share of strings that each engine finds, by kind and by set; and those that only other engines find."""
+    engines = {**ENGINES, "ours": by_ours_with_inner_files}
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    lacking = []
+    for strings_path in sorted(folder.glob("*/*.strings")):
+        path = strings_path.with_suffix("")
+        suffix = path.suffix.lower()
+        count = counts[suffix, path.parent.name]
+        found = {name: _letters_of(engine, path) for name, engine in engines.items() if _reads(name, suffix)}
+        for string in json.loads(strings_path.read_text()):
+            having = [name for name, letters in found.items() if "".join(words(string)) in letters]
+            count.update([*having, "strings"] if having else ["in none"])
+            if having and "ours" not in having:
+                lacking.append(f"{path.parent.name}/{path.name}: {string!r} by {', '.join(having)}")
+        count["files"] += 1
+    print(f"| kind | set | files | strings | in none | {' | '.join(ENGINES)} |\n|{' --- |' * (5 + len(ENGINES))}")
+    for (suffix, of_set), count in sorted(counts.items()):
+        shares = [str(count[name]) if _reads(name, suffix) else "" for name in ENGINES]
+        figures = [count["files"], count["strings"], count["in none"], *shares]
+        print(f"| {suffix} | {of_set} | {' | '.join(map(str, figures))} |")
+    print("\nOnly other engines find:", *lacking or ["none"], sep="\n")
+
+
+def _letters_of(engine: Callable[[Path], str], path: Path) -> str:
+    """The letters and digits of a document in order. A string counts as found however its words are set apart."""
+    try:
+        return "".join(words(engine(path)))
+    except Exception:  # noqa: BLE001 - an engine that fails has found nothing
+        return ""
+
+
 def _reads(engine: str, suffix: str) -> bool:
     if suffix == ".pdf":
         return engine in ("ours", "kreuzberg", "pdf-inspector", "PDFium")
@@ -231,10 +269,13 @@ def _watched() -> Iterator[list[int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truth", type=Path)
+    parser.add_argument("--asserted", type=Path)
     parser.add_argument("--speed", type=Path, nargs="+")
     given = parser.parse_args()
     if given.truth:
         show_truth(given.truth)
+    if given.asserted:
+        show_asserted(given.asserted)
     if given.speed:
         show_speed(given.speed)
 

@@ -3,7 +3,8 @@
     python -m benchmarks.documents_truth CLONES FOLDER
 
 CLONES holds git directories (with or without work tree) of the repositories in `SETS`, each called `owner+name`. FOLDER
-gets a folder for each set with the documents and, beside each, its text as Markdown (`a.docx` and `a.docx.md`).
+gets a folder for each set with the documents. Beside each stands its text as Markdown (`a.docx` and `a.docx.md`), or a
+JSON list of strings that its text holds (`a.docx.strings`).
 docs/benchmarks/documents.md says what each set is.
 """
 
@@ -19,6 +20,8 @@ from typing import Any
 
 import regex
 from selectolax.lexbor import LexborHTMLParser
+
+from benchmarks.documents_asserted import ASSERTIONS, is_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,26 @@ def pandoc(names: set[str]) -> Iterator[Pair]:
             yield name, f"{path.parents[1]}/native/{path.stem}.native", native_to_markdown
 
 
+def pandoc_written(names: set[str]) -> Iterator[Pair]:
+    """The documents that pandoc's tests expect to be written, with the trees that they are written from."""
+    for name in names:
+        path = PurePosixPath(name)
+        if name.startswith("test/docx/golden/"):
+            yield name, f"{path.parents[1]}/{path.stem}.native", native_to_markdown
+        if name.startswith("test/pptx/") and path.stem == "output":
+            yield name, f"{path.parent}/input.native", native_to_markdown
+
+
+def unstructured(names: set[str]) -> Iterator[Pair]:
+    folder = "test_unstructured_ingest/expected-structured-output/"
+    for name in names:
+        base = PurePosixPath(name).name
+        if not name.startswith("example-docs/"):
+            continue  # copies of the same documents
+        for place in _UNSTRUCTURED_OUTPUTS:
+            yield name, f"{folder}{place}{base}.json", elements_to_markdown
+
+
 def hwpjs(names: set[str]) -> Iterator[Pair]:
     for name in names:
         stem = name.rpartition(".")[0]
@@ -118,10 +141,21 @@ def py_pdf(names: set[str]) -> Iterator[Pair]:
             yield name, "read/extraction-ground-truth/GeoTopo-book.txt", _plain
 
 
+_UNSTRUCTURED_OUTPUTS = (
+    "Sharepoint/",
+    "box/",
+    "google-drive/",
+    "local-single-file-with-pdf-infer-table-structure/",
+    "onedrive/utic-test-ingest-fixtures/",
+)
+"""Where whole elements stand. Other folders hold the same documents again, or their chunks."""
+
 SETS: dict[str, tuple[str, str, Callable[[set[str]], Iterator[Pair]]]] = {
     "docling": ("docling-project/docling", "", docling),
     "opendataloader": ("opendataloader-project/opendataloader-bench", "", opendataloader),
     "pandoc": ("jgm/pandoc", "", pandoc),
+    "pandoc-written": ("jgm/pandoc", "", pandoc_written),
+    "unstructured": ("Unstructured-IO/unstructured", "", unstructured),
     "hwpjs": ("ohah/hwpjs", "", hwpjs),
     "openhwp": ("openhwp/openhwp", "", openhwp),
     "msgreader": ("HiraokaHyperTools/msgreader", "", msgreader),
@@ -146,7 +180,7 @@ def lay_out(clones: Path, folder: Path) -> None:
             print(f"{set_name}: no clone of {repository_name} {truth_name}")
             continue
         names = set(truths.names())
-        documents = {name for name in repository.names() if PurePosixPath(name).suffix.lower() in SUFFIXES}
+        documents = set(filter(_is_document, repository.names()))
         count = 0
         for name, truth, read in sorted(pairs(documents), key=lambda pair: pair[:2]):
             if truth not in names:
@@ -204,6 +238,23 @@ def parsed_mail_to_text(data: bytes) -> str:
             if kind in ("Text", "Html"):
                 texts.append(LexborHTMLParser(text).text(separator=" ") if kind == "Html" else text)
     return "\n".join([*map(str, subjects[:1]), *texts])
+
+
+_MARKS = {"Title": "# ", "ListItem": "- "}
+
+
+def elements_to_markdown(data: bytes) -> str:
+    """The elements of unstructured, with titles as headings and tables by their HTML."""
+    blocks = []
+    for element in json.loads(data):
+        page = element["metadata"].get("text_as_html")
+        if element["type"] == "Table" and page:
+            rows = LexborHTMLParser(page).css("tr")
+            cells = [[" ".join(cell.text(separator=" ").split()) for cell in row.css("td, th")] for row in rows]
+            blocks.append("\n".join("| " + " | ".join(row) + " |" for row in cells))
+        else:
+            blocks.append(_MARKS.get(element["type"], "") + " ".join(element["text"].split()))
+    return "\n\n".join(blocks)
 
 
 _TOKEN = regex.compile(r'\s*(?:("(?:\\.|[^"\\])*")|([\[\](){},=])|(-?[\d.]+(?:e-?\d+)?)|([\w.\']+))', regex.DOTALL)
@@ -313,12 +364,39 @@ def _inline(value: Any) -> str:
     return _inline(arguments)
 
 
+def lay_out_asserted(clones: Path, folder: Path) -> None:
+    """Write the documents of other libraries' tests, with the strings that are asserted to stand in their text."""
+    for set_name, (repository_name, tests, read) in ASSERTIONS.items():
+        repository = Repository.of(clones, repository_name)
+        if repository is None:
+            print(f"{set_name}: no clone of {repository_name}")
+            continue
+        names = repository.names()
+        places = {PurePosixPath(name).name: name for name in reversed(names) if _is_document(name)}
+        strings: dict[str, list[str]] = {}
+        for test in filter(regex.compile(tests).search, names):
+            for base, text in read(_plain(repository.read(test))):
+                if base in places and is_text(text) and text not in strings.setdefault(base, []):
+                    strings[base].append(text)
+        for base, texts in strings.items():
+            place = folder / f"{set_name}-tests" / base
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(repository.read(places[base]))
+            place.with_name(base + ".strings").write_text(json.dumps(texts, ensure_ascii=False))
+        print(f"{set_name}-tests: {sum(map(len, strings.values()))} strings in {len(strings)} documents")
+
+
+def _is_document(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clones", type=Path)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
     lay_out(given.clones, given.folder)
+    lay_out_asserted(given.clones, given.folder)
 
 
 if __name__ == "__main__":
