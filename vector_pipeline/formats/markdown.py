@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import regex
 
 _FENCED = regex.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*[ \t]*$|\Z)")
@@ -21,11 +23,21 @@ _BREAK = regex.compile(r"<br ?/?>")
 
 def plainer(markdown: str) -> str:
     """Text without emphasis, escapes and comments, with pictures replaced by their descriptions. Code is unchanged."""
+    return outside_code(markdown, _prose)
+
+
+def without_pictures(markdown: str) -> str:
+    """Text without pictures and their descriptions."""
+    return str(_PICTURE.sub("", markdown))
+
+
+def outside_code(markdown: str, change: Callable[[str], str]) -> str:
+    """Text with all parts changed that are not code."""
     parts, position = [], 0
     for fence in _FENCED.finditer(markdown):
-        parts += [_prose(markdown[position : fence.start()]), fence[0]]
+        parts += [change(markdown[position : fence.start()]), fence[0]]
         position = fence.end()
-    return "".join([*parts, _prose(markdown[position:])])
+    return "".join([*parts, change(markdown[position:])])
 
 
 def _prose(text: str) -> str:

@@ -16,7 +16,9 @@ import regex
 
 from vector_pipeline.errors import FileRejected, one_line
 from vector_pipeline.formats.cleaning import resolved
-from vector_pipeline.formats.markdown import plainer
+from vector_pipeline.formats.dialects import of_dochan, of_kreuzberg
+from vector_pipeline.formats.lost_lines import with_lost_lines
+from vector_pipeline.formats.markdown import plainer, without_pictures
 from vector_pipeline.formats.ole import ole_properties
 from vector_pipeline.formats.output import document
 from vector_pipeline.formats.packages import PASSWORD, as_file, has_macros, open_package, properties
@@ -32,8 +34,6 @@ _MIME_TYPES = {
     "msg": "application/vnd.ms-outlook",
 }
 _WORD = regex.compile(r"\w+")
-# dochan writes the title and the author above a Word document. They are in the metadata already.
-_AUTHOR = regex.compile(r"\A(?:# [^\n]*\n\n)?Author: [^\n]*(?:\n|\Z)")
 _SLIDE = regex.compile(r"(?m)^## Slide (\d+)[ \t]*(?:(?:\n\n# [^\n]*)?\n\nAuthor: [^\n]*$)?")
 _ENCRYPTED = regex.compile(r"(?i)password|encrypt|암호화|DRM")
 
@@ -51,7 +51,7 @@ def read_docx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """A document of Word as one document."""
     data = stream.read()
     package = open_package(data, options.max_bytes, "DOCX")
-    text = _the_fuller(lambda: _by_kreuzberg(data, "docx"), lambda: _AUTHOR.sub("", _by_dochan(data, ".docx")))
+    text = _the_fuller(lambda: _by_kreuzberg(data, "docx"), lambda: _by_dochan(data, ".docx"))
     yield _made(text, properties(package), package)
 
 
@@ -68,7 +68,7 @@ def read_rtf(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def _old(data: bytes, kind: str, metadata: dict[str, Any]) -> Iterator[Document]:
-    text = _first(lambda: _AUTHOR.sub("", _by_dochan(data, f".{kind}")), lambda: _by_kreuzberg(data, kind))
+    text = _first(lambda: _by_dochan(data, f".{kind}"), lambda: _by_kreuzberg(data, kind))
     yield _made(text, metadata)
 
 
@@ -142,7 +142,7 @@ def _first(*attempts: Callable[[], str]) -> str:
 
 
 def _by_kreuzberg(data: bytes, kind: str) -> str:
-    return str(extracted(data, kind).content)
+    return of_kreuzberg(str(extracted(data, kind).content))
 
 
 def extracted(data: bytes, kind: str) -> kreuzberg.ExtractionResult:
@@ -176,7 +176,7 @@ def _by_dochan(data: bytes, suffix: str) -> str:
             found = dochan.Dochan(path)
         except Exception as error:
             raise _refused(one_line(error)) from error
-        text = str(found.to_markdown())
+        text = of_dochan(str(found.to_markdown()))
     if not text.strip() and found.errors:
         raise _refused(" ".join(map(str, found.errors)))
     return text
@@ -191,14 +191,15 @@ def _refused(why: str) -> FileRejected:
 def _the_fuller(first: Callable[[], str], second: Callable[[], str]) -> str:
     """The first text, or the second if it has far more words, or the same words and far fewer repetitions.
 
+    Lines that only the second has are added to the first, such as footnotes.
     If both fail, raises the FileRejected of the first.
     """
     text = _first(first, second)
     try:
-        other = plainer(second())
+        marked = second()
     except FileRejected:
         return text
-    plain = plainer(text)
+    plain, other = plainer(text), plainer(marked)
     words, others = _words(plain), _words(other)
     more = _letters(others - words)
     if (more > _FEW_LETTERS and _letters(others) > _MORE * _letters(words)) or _letters(others) > 2 * _letters(words):
@@ -206,7 +207,7 @@ def _the_fuller(first: Callable[[], str], second: Callable[[], str]) -> str:
     total, of_other = (len("".join(_WORD.findall(found))) for found in (plain, other))
     if total > _MORE * of_other + _FEW_LETTERS and _letters(words - others) <= _FEW_LETTERS:
         return other
-    return _apart(plain, other)
+    return with_lost_lines(_apart(plain, other), plainer(without_pictures(marked)))
 
 
 def _apart(text: str, other: str) -> str:

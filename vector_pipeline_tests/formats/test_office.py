@@ -8,7 +8,7 @@ from vector_pipeline.formats.ole import ole_properties
 from vector_pipeline.text.readers.base import ReaderOptions
 
 from .made import page_of, pdf, sentences
-from .made_office import docx, hwpx, odp, odt, package, pptx, xlsx
+from .made_office import docx, hwpx, odp, odt, package, pptx, relationships, xlsx
 from .made_ole import SUMMARY, compound, hwp, properties
 from .reading import read
 
@@ -56,6 +56,40 @@ def test_rows_of_a_table_that_begin_at_a_later_column_are_read_once() -> None:
     grid = f"<w:tblGrid>{'<w:gridCol/>' * 10}</w:tblGrid>"
     text = read(_word(f"<w:tbl>{grid}{rows}</w:tbl>"), "a.docx")[0].text
     assert [text.count(line) for line in lines] == [1] * len(lines)
+
+
+_W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+
+
+def test_the_first_footnote_of_a_long_document_is_read() -> None:
+    lines = sentences(6, 200).split("\n")
+    body = "".join(f"<w:p><w:r><w:t>{line}</w:t></w:r></w:p>" for line in lines)
+    mark = '<w:p><w:r><w:t>The ferry leaves at noon.</w:t></w:r><w:r><w:footnoteReference w:id="1"/></w:r></w:p>'
+    note = "<w:p><w:r><w:footnoteRef/></w:r><w:r><w:t>Not on Sundays.</w:t></w:r></w:p>"
+    data = docx(
+        [],
+        extra={
+            "word/document.xml": f"<w:document {_W}><w:body>{mark}{body}</w:body></w:document>",
+            "word/footnotes.xml": f'<w:footnotes {_W}><w:footnote w:id="1">{note}</w:footnote></w:footnotes>',
+            "word/_rels/document.xml.rels": relationships(
+                {"rId1": ("styles", "styles.xml"), "rId2": ("footnotes", "footnotes.xml")}
+            ),
+        },
+    )
+    text = read(data, "a.docx")[0].text
+    assert text.count("Not on Sundays.") == 1
+    assert [text.count(line) for line in lines] == [1] * len(lines)
+
+
+def test_raised_and_struck_words_and_bold_cells_are_read_without_marks() -> None:
+    def run(text: str, mark: str) -> str:
+        return f'<w:r><w:rPr>{mark}</w:rPr><w:t xml:space="preserve">{text}</w:t></w:r>'
+
+    raised, lowered = '<w:vertAlign w:val="superscript"/>', '<w:vertAlign w:val="subscript"/>'
+    line = run("the 1", "") + run("st", raised) + run(" H", "") + run("2", lowered) + run("O ", "")
+    cells = "".join(f"<w:tc><w:p>{run(text, '<w:b/>')}</w:p></w:tc>" for text in ("Place", "Euro"))
+    body = f"<w:p>{line}{run('free', '<w:strike/>')}</w:p><w:tbl><w:tr>{cells}</w:tr></w:tbl>"
+    assert read(_word(body), "a.docx")[0].text == "the 1st H2O free\n\n| Place | Euro |\n| --- | --- |"
 
 
 def test_hangul_has_headings_and_tables() -> None:
