@@ -10,18 +10,18 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-import dochan
 import kreuzberg
 import regex
 
-from vector_pipeline.errors import FileRejected, one_line
+from vector_pipeline.errors import FileRejected
+from vector_pipeline.formats.by_dochan import by_dochan, refused
 from vector_pipeline.formats.cleaning import resolved
-from vector_pipeline.formats.dialects import of_dochan, of_kreuzberg
+from vector_pipeline.formats.dialects import of_kreuzberg
 from vector_pipeline.formats.lost_lines import with_lost_lines
 from vector_pipeline.formats.markdown import plainer, without_pictures
 from vector_pipeline.formats.ole import ole_properties
 from vector_pipeline.formats.output import document
-from vector_pipeline.formats.packages import PASSWORD, as_file, has_macros, open_package, properties
+from vector_pipeline.formats.packages import has_macros, open_package, properties
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
 
@@ -35,7 +35,6 @@ _MIME_TYPES = {
 }
 _WORD = regex.compile(r"\w+")
 _SLIDE = regex.compile(r"(?m)^## Slide (\d+)[ \t]*(?:(?:\n\n# [^\n]*)?\n\nAuthor: [^\n]*$)?")
-_ENCRYPTED = regex.compile(r"(?i)password|encrypt|암호화|DRM")
 
 # Words with a tab between them, in what dochan returns.
 _TABBED = regex.compile(r"(?<!\w)(\w+)(?:[ ]*\t[ ]*(\w+))+(?!\w)")
@@ -51,7 +50,7 @@ def read_docx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """A document of Word as one document."""
     data = stream.read()
     package = open_package(data, options.max_bytes, "DOCX")
-    text = _the_fuller(lambda: _by_kreuzberg(data, "docx"), lambda: _by_dochan(data, ".docx"))
+    text = _the_fuller(lambda: _by_kreuzberg(data, "docx"), lambda: by_dochan(data, ".docx"))
     yield _made(text, properties(package), package)
 
 
@@ -68,7 +67,7 @@ def read_rtf(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 
 
 def _old(data: bytes, kind: str, metadata: dict[str, Any]) -> Iterator[Document]:
-    text = _first(lambda: _by_dochan(data, f".{kind}"), lambda: _by_kreuzberg(data, kind))
+    text = _first(lambda: by_dochan(data, f".{kind}"), lambda: _by_kreuzberg(data, kind))
     yield _made(text, metadata)
 
 
@@ -88,18 +87,18 @@ def read_ppt(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 def read_hwp(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """A document of Hangul (한글) from version 3 on."""
     data = stream.read()
-    yield _made(_by_dochan(data, ".hwp"), ole_properties(data))
+    yield _made(by_dochan(data, ".hwp"), ole_properties(data))
 
 
 def read_hwpx(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """A document of Hangul in its XML format."""
     data = stream.read()
     package = open_package(data, options.max_bytes, "HWPX")
-    yield _made(_by_dochan(data, ".hwpx"), properties(package))
+    yield _made(by_dochan(data, ".hwpx"), properties(package))
 
 
 def _slides(data: bytes, kind: str, metadata: dict[str, Any], package: zipfile.ZipFile | None = None) -> Document:
-    text = _first(lambda: _by_dochan(data, f".{kind}"), lambda: _by_kreuzberg(data, kind))
+    text = _first(lambda: by_dochan(data, f".{kind}"), lambda: _by_kreuzberg(data, kind))
     parts, starts, length = [], [], 0
     slides = list(_SLIDE.finditer(text))
     ends = [*(slide.start() for slide in slides[1:]), len(text)]
@@ -152,7 +151,7 @@ def extracted(data: bytes, kind: str) -> kreuzberg.ExtractionResult:
     try:
         return kreuzberg.extract_bytes_sync(data, _MIME_TYPES[kind], config)
     except kreuzberg.KreuzbergError as error:
-        raise _refused(str(error)) from error
+        raise refused(str(error)) from error
 
 
 def _kreuzberg_metadata(data: bytes, kind: str) -> dict[str, Any]:
@@ -168,24 +167,6 @@ def _kreuzberg_metadata(data: bytes, kind: str) -> dict[str, Any]:
         "modified": stated.get("modified_at"),
         "language": stated.get("language"),
     }
-
-
-def _by_dochan(data: bytes, suffix: str) -> str:
-    with as_file(data, suffix) as path:
-        try:
-            found = dochan.Dochan(path)
-        except Exception as error:
-            raise _refused(one_line(error)) from error
-        text = of_dochan(str(found.to_markdown()))
-    if not text.strip() and found.errors:
-        raise _refused(" ".join(map(str, found.errors)))
-    return text
-
-
-def _refused(why: str) -> FileRejected:
-    if _ENCRYPTED.search(why):
-        return FileRejected(PASSWORD)
-    return FileRejected(f"is damaged, or of an unknown format ({' '.join(why.split())[:120]}); save it again")
 
 
 def _the_fuller(first: Callable[[], str], second: Callable[[], str]) -> str:

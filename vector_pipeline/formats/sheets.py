@@ -8,8 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import python_calamine
+import regex
 
 from vector_pipeline.errors import FileRejected, one_line
+from vector_pipeline.formats.by_dochan import by_dochan
+from vector_pipeline.formats.drawings import drawn_in_package, drawn_in_stream
+from vector_pipeline.formats.markdown import plainer
 from vector_pipeline.formats.ole import ole_properties
 from vector_pipeline.formats.output import document, table
 from vector_pipeline.formats.packages import PASSWORD, has_macros, open_package, properties
@@ -17,21 +21,64 @@ from vector_pipeline.formats.sniffing import ZIP_MARK
 from vector_pipeline.text.documents import Document
 from vector_pipeline.text.readers.base import ReaderOptions
 
+# What dochan writes beside the cells, and the headings of its sheets.
+_NO_CELLS = regex.compile(r"(?m)^(?:Defined name|Header|Footer): [^\n]*\n?|\[comment: [^\]\n]*\]|^\|[|\s]*\|$\n?")
+_SHEET = regex.compile(r"(?m)^## (.+)$")
+
 
 def read_workbook(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     """Yield the sheets of a workbook (XLSX, XLSB, XLS, ODS) that are not empty, under their names."""
     data = stream.read()
     package = open_package(data, options.max_bytes, "workbook") if data.startswith(ZIP_MARK) else None
     metadata = properties(package) if package is not None else ole_properties(data)
-    book = _opened(data)
+    drawn = drawn_in_package(package) if package is not None else drawn_in_stream(data)
     found = False
-    for name in book.sheet_names:
-        text = _text(book, name)
+    for name, cells in _sheets(data):
+        text = "\n\n".join(filter(None, (cells, _lacking(drawn.get(name, []), cells))))
         if text:
             found = True
             yield document(f"# {name}\n\n{text}", {**metadata, "sheet": name}, record=name)
     if not found and package is not None and has_macros(package):
         raise FileRejected("holds macros and no text; remove it from the source")
+
+
+def _sheets(data: bytes) -> list[tuple[str, str]]:
+    """The names and cells of all sheets. Raises FileRejected.
+
+    calamine cannot read some workbooks, or panics. dochan reads some of them.
+    """
+    try:
+        book = _opened(data)
+        return [(name, _text(book, name)) for name in book.sheet_names]
+    except FileRejected as rejection:
+        if str(rejection) == PASSWORD or not (sheets := _by_dochan(data)):
+            raise
+        return sheets
+    except Exception:
+        raise
+    except BaseException as panic:
+        if type(panic).__name__ != "PanicException":
+            raise
+        if sheets := _by_dochan(data):
+            return sheets
+        raise FileRejected("is damaged, or of an unknown format; open it in its program and save it again") from panic
+
+
+def _by_dochan(data: bytes) -> list[tuple[str, str]]:
+    """The names and cells of all sheets by dochan; empty if it finds none."""
+    suffix = ".xlsx" if data.startswith(ZIP_MARK) else ".xls"
+    try:
+        text = plainer(by_dochan(data, suffix))
+    except FileRejected:
+        return []
+    parts = _SHEET.split(_NO_CELLS.sub("", text))
+    named = list(zip(parts[1::2], parts[2::2], strict=True)) or [("Sheet1", parts[0])]
+    return [(name.strip(), cells.strip()) for name, cells in named if cells.strip()]
+
+
+def _lacking(lines: Sequence[str], cells: str) -> str:
+    """The lines that are not among the cells, each once."""
+    return "\n".join(dict.fromkeys(line for line in map(str.strip, lines) if line and line not in cells))
 
 
 def _opened(data: bytes) -> python_calamine.CalamineWorkbook:
@@ -49,7 +96,9 @@ def _text(book: python_calamine.CalamineWorkbook, name: str) -> str:
     except (python_calamine.CalamineError, ValueError) as error:
         if "chart" in str(error).lower() or "worksheet" in str(error).lower():
             return ""  # a sheet that is a chart has no rows
-        raise FileRejected(f"has the sheet '{name[:80]}' that cannot be read ({one_line(error)[:120]})") from error
+        raise FileRejected(
+            f"has the sheet '{name[:80]}' that cannot be read ({one_line(error)[:120]}); save it again"
+        ) from error
     return "\n\n".join(filter(None, map(_block, _blocks([[_shown(cell) for cell in row] for row in rows]))))
 
 

@@ -32,7 +32,7 @@ _MIME_TYPES = {
     "application/hwp+zip": "hwpx",
     "application/epub+zip": "epub",
 }
-_OFFICE = (("word/", "docx"), ("ppt/", "pptx"), ("xl/", "xlsx"), ("Contents/section", "hwpx"))
+_OFFICE = (("word/", "docx"), ("ppt/", "pptx"), ("xl/", "xlsx"), ("contents/section", "hwpx"))
 
 
 def sniffed(stream: BinaryIO) -> str:
@@ -79,12 +79,13 @@ def _root_names(data: bytes) -> set[str] | None:
 def _zip(stream: BinaryIO) -> str:
     try:
         with zipfile.ZipFile(stream) as archive:
-            names = archive.namelist()
-            if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
+            # Some programs write other letters (`[content_types].xml`) and other slashes (`xl\\workbook.xml`).
+            names = {name.replace("\\", "/").lower() for name in archive.namelist()}
+            if "mimetype" in archive.NameToInfo and archive.getinfo("mimetype").file_size < 200:
                 stated = archive.read("mimetype").decode("ascii", "ignore").strip()
                 if stated in _MIME_TYPES:
                     return _MIME_TYPES[stated]
-            if "[Content_Types].xml" in names or "Contents/content.hpf" in names:
+            if "[content_types].xml" in names or "contents/content.hpf" in names:
                 return next((kind for start, kind in _OFFICE if any(name.startswith(start) for name in names)), "")
             return "zip"
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, EOFError):
