@@ -74,7 +74,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("hwpx", (".hwpx",), _HERE + "office:read_hwpx", version=3, packages=_OFFICE),
     Kind("eml", (".eml",), _HERE + "mail:read_eml", version=2, holds_files=True),
     Kind("mbox", (".mbox",), _HERE + "mail:read_mbox", version=2, holds_files=True),
-    Kind("msg", (".msg",), _HERE + "outlook:read_msg", version=2, packages=_OFFICE, holds_files=True),
+    Kind("msg", (".msg",), _HERE + "outlook:read_msg", version=3, packages=_OFFICE, holds_files=True),
     Kind("epub", (".epub",), _HERE + "epub:read_epub"),
     Kind("notebook", (".ipynb",), _HERE + "notebook:read_notebook"),
     Kind("zip", (".zip",), _HERE + "archive:read_zip", version=2, holds_files=True),

@@ -16,6 +16,22 @@ _NAMES = {_TITLE: "title", _AUTHOR: "author", _CREATED: "created", _MODIFIED: "m
 _ANSI, _UNICODE, _FILE_TIME = 30, 31, 64
 _EPOCH = datetime.datetime(1601, 1, 1, tzinfo=datetime.UTC)
 
+# Languages by the code page of Windows for them; those of all others are written in 1252.
+_PRIMARY, _CHINESE, _TRADITIONAL = 0x3FF, 0x04, (0x0404, 0x0C04, 0x1404)
+_LANGUAGES = {
+    874: (0x1E,),
+    932: (0x11,),
+    949: (0x12,),
+    1250: (0x05, 0x0E, 0x15, 0x18, 0x1A, 0x1B, 0x1C, 0x24),
+    1251: (0x02, 0x19, 0x22, 0x23, 0x2F, 0x3F, 0x40, 0x50),
+    1253: (0x08,),
+    1254: (0x1F, 0x2C),
+    1255: (0x0D,),
+    1256: (0x01, 0x20, 0x29),
+    1257: (0x25, 0x26, 0x27),
+    1258: (0x2A,),
+}
+
 _MAX_BYTES = 1024 * 1024
 _MAX_CHARACTERS = 4_096
 
@@ -65,6 +81,13 @@ def encoding_of(code_page: int) -> str:
     if 28591 <= code_page <= 28599:
         return f"iso8859_{code_page - 28590}"
     return str(CODEPAGE_CODECS.get(code_page, f"cp{code_page}"))
+
+
+def encoding_of_language(language: int) -> str:
+    """The name in Python of the code page of Windows for a language (MS-LCID)."""
+    if language & _PRIMARY == _CHINESE:
+        return "cp950" if language in _TRADITIONAL else "cp936"
+    return next((f"cp{page}" for page, languages in _LANGUAGES.items() if language & _PRIMARY in languages), "cp1252")
 
 
 def file_time(ticks: int) -> str:

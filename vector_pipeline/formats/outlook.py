@@ -19,7 +19,7 @@ from vector_pipeline.formats.inner import InnerFiles, with_reasons
 from vector_pipeline.formats.mail import beside, text_of
 from vector_pipeline.formats.markdown import plainer
 from vector_pipeline.formats.office import extracted
-from vector_pipeline.formats.ole import encoding_of, file_time
+from vector_pipeline.formats.ole import encoding_of, encoding_of_language, file_time
 from vector_pipeline.formats.output import document
 from vector_pipeline.formats.packages import PASSWORD
 from vector_pipeline.text.documents import Document
@@ -32,8 +32,11 @@ _SUBJECT, _BODY, _HTML, _MESSAGE_ID, _CLASS = "0037", "1000", "1013", "1035", "0
 _SENDER_NAME, _SENDER_ADDRESSES = "0C1A", ("5D01", "5D02", "0C1F")
 _NAME, _ADDRESSES = "3001", ("39FE", "3003")
 _RECIPIENT_TYPE, _SUBMITTED, _DELIVERED, _CODE_PAGE, _INTERNET_CODE_PAGE = 0x0C15, 0x0039, 0x0E06, 0x3FFD, 0x3FDE
+_LOCALE = 0x3FF1
 _FILE_NAMES, _CONTENT = ("3707", "3704", "3001"), "3701"
 _UNICODE, _ANSI, _BINARY, _OBJECT = "001F", "001E", "0102", "000D"
+
+_OTHER_ENCODING = "holds letters that are not of the code page that it states; save it again as a Unicode message"
 
 # The head that kreuzberg writes above a message. `text_of` writes it from the metadata.
 _HEAD = regex.compile(r"\A(?:\s*\W*(?:Subject|From|To|Cc|CC|Bcc|BCC|Date)\W*: [^\n]*(?:\n|\Z))+")
@@ -62,8 +65,9 @@ def read_msg(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
 class _Storage:
     """A part of a container with properties: a message, a recipient or an attachment."""
 
-    def __init__(self, container: OleFileIO, path: str, storages: list[str]) -> None:
+    def __init__(self, container: OleFileIO, path: str, storages: list[str], outer: _Storage | None = None) -> None:
         self._container = container
+        self._outer = outer
         self._path = path
         self._all = storages
         self._names = {name.upper(): name for name in storages if name.upper().startswith(path.upper())}
@@ -80,14 +84,33 @@ class _Storage:
             if unicode := self.stream(name, _UNICODE):
                 return unicode.decode("utf-16-le", "replace").rstrip("\0")
             if data := self.stream(name, _ANSI):
-                return decode(data.rstrip(b"\0"), declared=self.encoding).text
+                return self._decoded(data.rstrip(b"\0"))
         return ""
+
+    def _decoded(self, data: bytes) -> str:
+        try:
+            return decode(data, declared=self.encoding).text
+        except FileRejected as rejection:
+            try:
+                return data.decode(self.locale_encoding)
+            except (LookupError, UnicodeDecodeError):
+                raise FileRejected(_OTHER_ENCODING) from rejection
 
     @property
     def encoding(self) -> str:
         """The encoding of texts that are not Unicode; empty if none is stated."""
         page = self.number(_CODE_PAGE) or self.number(_INTERNET_CODE_PAGE)
+        if not page and self._outer is not None:
+            return self._outer.encoding
         return encoding_of(page) if page else ""
+
+    @property
+    def locale_encoding(self) -> str:
+        """The encoding of Windows for the language of the sender; empty if none is stated."""
+        language = self.number(_LOCALE)
+        if not language and self._outer is not None:
+            return self._outer.locale_encoding
+        return encoding_of_language(language) if language else ""
 
     def number(self, name: int) -> int:
         """A number; 0 if it is not stated."""
@@ -106,13 +129,13 @@ class _Storage:
         begin = f"{self._path}{start}".upper()
         for name in sorted(found for upper, found in self._names.items() if upper.startswith(begin)):
             if "/" not in name[len(self._path) :]:
-                yield _Storage(self._container, f"{name}/", self._all)
+                yield _Storage(self._container, f"{name}/", self._all, self)
 
     def inside(self) -> _Storage | None:
         """The message that an attachment is; None if it is a file."""
         path = f"{self._path}__substg1.0_{_CONTENT}{_OBJECT}"
         name = self._names.get(path.upper())
-        return _Storage(self._container, f"{name}/", self._all) if name is not None else None
+        return _Storage(self._container, f"{name}/", self._all, self) if name is not None else None
 
     def _fixed_properties(self) -> dict[int, bytes]:
         """The eight bytes of each property of fixed length, by its name."""

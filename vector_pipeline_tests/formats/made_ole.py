@@ -108,8 +108,12 @@ def msg(
     code_page: int = 0,
     html: bytes = b"",
     inside: bool = False,
+    language: int = 0,
 ) -> Tree:
-    """A message of Outlook as the parts of its file. Its texts are Unicode, or in a code page if one is given."""
+    """A message of Outlook as the parts of its file. Its texts are Unicode, or in a code page if one is given.
+
+    With a language it states that, and UTF-8 instead of its code page, as some programs do.
+    """
     kind = "001E" if code_page else "001F"
 
     def text(value: str) -> bytes:
@@ -135,7 +139,8 @@ def msg(
             f"__substg1.0_{held}": content,
             "__properties_version1.0": bytes(8),
         }
-    fixed = _fixed(0x00390040, TICKS) + (_fixed(0x3FFD0003, code_page) if code_page else b"")
+    encoding = _fixed(0x3FDE0003, 65001) + _fixed(0x3FF10003, language) if language else _fixed(0x3FFD0003, code_page)
+    fixed = _fixed(0x00390040, TICKS) + (encoding if code_page else b"")
     tree["__properties_version1.0"] = bytes(24 if inside else 32) + fixed
     return tree
 

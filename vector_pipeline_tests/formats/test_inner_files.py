@@ -290,9 +290,36 @@ def test_a_message_of_outlook_is_one_whatever_is_attached_to_it() -> None:
 
 @pytest.mark.parametrize("code_page", [949, 65001])
 def test_a_message_of_outlook_is_decoded_as_its_code_page_says(code_page: int) -> None:
-    (mail,) = read(compound(msg("운임 안내", "배는 정오에 떠난다.", code_page=code_page)), "a.msg")
+    files = {"운임.txt": b"12 Euro"}
+    mail, fares = read(
+        compound(msg("운임 안내", "배는 정오에 떠난다.", code_page=code_page, attachments=files)), "a.msg"
+    )
     assert mail.metadata["title"] == "운임 안내"
     assert mail.text.endswith("배는 정오에 떠난다.")
+    assert fares.record == "운임.txt"
+
+
+@pytest.mark.parametrize(
+    ("language", "code_page", "text"),
+    [
+        (0x0412, 949, "운임"),
+        (0x0407, 1252, "Fähre"),
+        (0x0419, 1251, "Паром"),
+        (0x0404, 950, "渡輪"),
+        (0x0804, 936, "渡轮"),
+    ],
+)
+def test_a_message_of_outlook_that_states_a_wrong_code_page_is_decoded_by_its_language(
+    language: int, code_page: int, text: str
+) -> None:
+    (mail,) = read(compound(msg(text, text, code_page=code_page, language=language)), "a.msg")
+    assert mail.metadata["title"] == text
+    assert mail.text.endswith(f"\n\n{text}")
+
+
+def test_a_message_of_outlook_in_an_unknown_encoding_is_rejected_with_what_to_do() -> None:
+    with pytest.raises(FileRejected, match="of the code page that it states; save it again as a Unicode message"):
+        read(compound(msg("Ѓ", "Ѓ", code_page=1251, language=0x0407)), "a.msg")
 
 
 def test_a_message_of_outlook_that_is_a_page_is_read_as_one_and_a_damaged_one_is_rejected() -> None:
