@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -14,9 +14,15 @@ from vector_pipeline.formats.inner import InnerFiles, with_reasons
 from vector_pipeline.formats.kinds import kind_of
 from vector_pipeline.formats.packages import PASSWORD, open_package, part
 from vector_pipeline.text.documents import Document
+from vector_pipeline.text.encodings.decode import decode
 from vector_pipeline.text.readers.base import ReaderOptions
 
 MAX_MEMBERS = 100_000
+
+_NOTHING = "holds no file that can be read; the first of them: "
+
+# The flag of a member whose name is UTF-8.
+_UTF_8 = 0x800
 
 # Notion ends the name of each page with its id.
 _ID = regex.compile(r"(?: |%20)[0-9a-f]{32}(?=[./)\s]|\Z)")
@@ -31,17 +37,20 @@ def read_zip(stream: BinaryIO, options: ReaderOptions) -> Iterator[Document]:
     archive = open_package(stream.read(), options.max_bytes, "ZIP")
     names = _members(archive)
     inner = InnerFiles(options, options.depth)
-    shown = _without_ids(names)
+    legible = _legible(archive)
+    shown = _without_ids(names, legible)
     databases = _databases(names)
     found: list[Document] = []
     for name in names:
         if kind_of(name) is None or name in databases or archive.getinfo(name).file_size > options.max_bytes:
             continue
         for document in inner.documents(shown[name], part(archive, name)):
-            found.append(replace(document, text=_ID.sub("", document.text)) if shown[name] != name else document)
+            has_id = shown[name] != legible.get(name, name)
+            found.append(replace(document, text=_ID.sub("", document.text)) if has_id else document)
     not_read = inner.take_reasons()
     if not found and not_read.count:
-        raise FileRejected(f"holds no file that can be read; the first of them: {not_read.first}")
+        # Of archives in archives one reason is enough: `a.zip/b.zip/c.txt is …`.
+        raise FileRejected(_NOTHING + not_read.first.replace(f" {_NOTHING}", "/"))
     for number, document in enumerate(found):
         yield document if number else with_reasons(document, "files_not_read", not_read)
 
@@ -57,13 +66,28 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
     return sorted(name for name, of_name in parts.items() if not any(p.startswith((".", "__MACOSX")) for p in of_name))
 
 
-def _without_ids(names: list[str]) -> dict[str, str]:
-    """The names to show: without the ids that Notion adds, if the names stay distinct."""
-    shown = {name: _ID.sub("", name) for name in names}
+def _legible(archive: zipfile.ZipFile) -> dict[str, str]:
+    """The names that are not marked as UTF-8, decoded.
+
+    Windows writes them in its code page, and macOS in UTF-8. `zipfile` decodes both as code page 437.
+    """
+    entries = [e.filename for e in archive.infolist() if not e.flag_bits & _UTF_8 and not e.filename.isascii()]
+    try:
+        raw = {name: name.encode("cp437") for name in entries}
+        encoding = decode(b"\n".join(raw.values())).encoding if raw else ""
+        return {name: data.decode(encoding) for name, data in raw.items()}
+    except (FileRejected, ValueError):
+        # Too few letters to tell.
+        return {}
+
+
+def _without_ids(names: list[str], legible: Mapping[str, str]) -> dict[str, str]:
+    """The names to show: legible, and without the ids that Notion adds, if the names stay distinct."""
+    shown = {name: _ID.sub("", legible.get(name, name)) for name in names}
     counts: dict[str, int] = {}
     for name in shown.values():
         counts[name] = counts.get(name, 0) + 1
-    return {name: short if counts[short] == 1 else name for name, short in shown.items()}
+    return {name: short if counts[short] == 1 else legible.get(name, name) for name, short in shown.items()}
 
 
 def _databases(names: list[str]) -> set[str]:

@@ -77,7 +77,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("msg", (".msg",), _HERE + "outlook:read_msg", version=3, packages=_OFFICE, holds_files=True),
     Kind("epub", (".epub",), _HERE + "epub:read_epub"),
     Kind("notebook", (".ipynb",), _HERE + "notebook:read_notebook"),
-    Kind("zip", (".zip",), _HERE + "archive:read_zip", version=2, holds_files=True),
+    Kind("zip", (".zip",), _HERE + "archive:read_zip", version=3, holds_files=True),
 )
 """All kinds. If two kinds have the same suffix, the first one counts."""
 
