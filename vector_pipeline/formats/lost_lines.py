@@ -14,9 +14,9 @@ _WORD = regex.compile(r"\p{L}{2,}")
 _LABEL = regex.compile(r"^\W*(?:(?:\d+(?:\.\d+)*[.)]?|(?:[A-Za-z]|[ivxlcIVXLC]+)[.)])\s)+")
 # Marks of notes, and the targets of links.
 _MARK = regex.compile(r"\[\^[^\]\s]+\]:?|\]\([^()\s]*\)")
-_TARGET = regex.compile(r" <[^<>\s]+>")
+_TARGET = regex.compile(r" <(?:[a-z]+://|(?:mailto|javascript):)[^<>\s]*>| <[^<>\s:]+\.\w{2,4}>")
 
-# Lines are compared in pieces of this many letters. A line is lost if more than half of its pieces are nowhere.
+# Lines are compared in pieces of this many letters. A line is lost if half of its pieces are nowhere, or both of two.
 _PIECE = 12
 # Fewer letters than these may stand anywhere, and say nothing of a place.
 _SURE = 6
@@ -42,7 +42,7 @@ def with_lost_lines(text: str, other: str) -> str:
             continue
         pieces = _pieces(letters)
         places = [place for piece in pieces if (place := reading.find(piece)) >= 0]
-        if 2 * len(places) >= len(pieces):
+        if 2 * len(places) > len(pieces) or (len(pieces) == 2 and places):
             after = reading.line_at(places[-1]) if len(letters) >= _SURE else after
         else:
             added.setdefault(after, []).append(block.strip())
