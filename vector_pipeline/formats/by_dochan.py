@@ -10,6 +10,7 @@ from vector_pipeline.formats.dialects import of_dochan
 from vector_pipeline.formats.packages import PASSWORD, as_file
 
 _ENCRYPTED = regex.compile(r"(?i)password|encrypt|암호화|DRM")
+_HANGUL = (".hwp", ".hwpx")
 # dochan writes its errors in Korean with an English cause behind them, and names the temporary file.
 _KOREAN = regex.compile(r"(?s)^.*\p{Hangul}[^:]*:?")
 _PLACE = regex.compile(r"(?:^|(?<=[\s:'\"(]))/\S+")
@@ -22,7 +23,7 @@ def by_dochan(data: bytes, suffix: str) -> str:
             found = dochan.Dochan(path)
         except Exception as error:
             raise refused(one_line(error)) from error
-        text = of_dochan(str(found.to_markdown()))
+        text = of_dochan(str(found.to_markdown()), states_author=suffix not in _HANGUL)
     if not text.strip() and found.errors:
         raise refused(" ".join(map(str, found.errors)))
     return text

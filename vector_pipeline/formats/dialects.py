@@ -44,9 +44,12 @@ def of_kreuzberg(markdown: str) -> str:
     return outside_code(markdown, lambda text: _STRUCK.sub(r"\1", _SCRIPT.sub(_on_the_line, html.unescape(text))))
 
 
-def of_dochan(markdown: str) -> str:
-    """Text without the title and author above it, marks of anchors, remarks of reviewers and names of shapes."""
-    markdown = _REMARK_TEXT.sub("", _STATED.sub(r"\1", markdown))
+def of_dochan(markdown: str, *, states_author: bool) -> str:
+    """Text without marks of anchors, remarks of reviewers and names of shapes.
+
+    If it `states_author`, as of documents of Office, its title and author above the text are removed too.
+    """
+    markdown = _REMARK_TEXT.sub("", _STATED.sub(r"\1", markdown) if states_author else markdown)
     return _with_descriptions(_STRUCK.sub(r"\1", _JOINED.sub("", _REMARK.sub("", _TARGET.sub("", markdown)))))
 
 

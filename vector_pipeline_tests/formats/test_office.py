@@ -98,6 +98,13 @@ def test_hangul_has_headings_and_tables() -> None:
     assert dict(document.metadata) == {"title": "Ferries", "author": "A. Keeper", "language": "ko"}
 
 
+def test_hangul_that_begins_with_its_author_keeps_him() -> None:
+    assert (
+        read(hwpx(["Author: A. Keeper", "The ferry leaves."]), "a.hwpx")[0].text
+        == "Author: A. Keeper\n\nThe ferry leaves."
+    )
+
+
 def test_hangul_in_its_older_format_has_what_it_states_of_itself() -> None:
     (document,) = read(hwp(["배는 정오에 떠난다.", "둘째 문단"], title="도선 안내", author="등대지기"), "a.hwp")
     assert document.text == "배는 정오에 떠난다.\n\n둘째 문단"

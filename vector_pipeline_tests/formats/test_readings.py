@@ -47,14 +47,15 @@ def test_a_reading_gets_nothing_from_itself(text: str) -> None:
 def test_what_dochan_adds_is_removed() -> None:
     stated = "<!-- header: Harbour -->\n\n# Ferries\n\nAuthor: A. Keeper\n\n"
     marked = "[bookmark: Fares] Fares <#Fares> to[comment 1: Why [this]?] pay.\n\n[^comment-1]: Why?\n\n    Say.\n\nEnd"
-    assert of_dochan(stated + marked).split("\n\n", 1)[1].split() == ["Fares", "to?]", "pay.", "End"]
-    assert plainer(of_dochan("**F****e** ***rr******y***")) == "Fe rry"
+    assert of_dochan(stated + marked, states_author=True).split("\n\n", 1)[1].split() == ["Fares", "to?]", "pay.", "End"]
+    assert plainer(of_dochan("**F****e** ***rr******y***", states_author=False)) == "Fe rry"
 
 
 def test_a_picture_of_a_slide_is_described_once_and_not_by_its_file_or_shape() -> None:
     found = of_dochan(
         "![The harbour\n\nat noon Picture 4](ppt/media/image1.png)\n\n![moon.jpg 그림 2](ppt/media/image2.png)\n\n"
-        "![The harbour at noon Picture 4](image1.png)\n\n![moon.jpg 그림 2](image2.png)"
+        "![The harbour at noon Picture 4](image1.png)\n\n![moon.jpg 그림 2](image2.png)",
+        states_author=True,
     )
     assert plainer(found).split() == ["The", "harbour", "at", "noon"]
 
