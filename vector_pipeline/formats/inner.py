@@ -83,6 +83,10 @@ class InnerFiles:
         """The same with reasons of its own, for a message inside a message."""
         return InnerFiles(self.options, self.depth, self.names)
 
+    def refuse(self, name: str, reason: str) -> None:
+        """Record why a part could not be read that is no file of its own."""
+        self._reasons.add(name, reason)
+
     def take_reasons(self) -> Reasons:
         """The reasons for the files that could not be read since the last call."""
         taken, self._reasons = self._reasons, Reasons()

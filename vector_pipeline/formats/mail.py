@@ -71,7 +71,11 @@ def _message(data: bytes, number: str, inner: InnerFiles) -> Iterator[Document]:
     metadata = _stated(message)
     name = str(metadata.get("message_id", number))[:200] if number else ""
     name = inner.distinct(name) if number else ""
-    body, attachments = _parts(message)
+    body, attachments, not_decoded = _parts(message)
+    if not_decoded and not body and not attachments:
+        raise FileRejected(f"{not_decoded[0]}; save it again as UTF-8 in a mail program")
+    for reason in not_decoded:
+        inner.refuse("a part of the text", reason)
     metadata["attachments"] = [title for title, _ in attachments]
     folder = f"{name}/" if name else ""
     found = [
@@ -115,9 +119,10 @@ def _date(text: str) -> str:
         return text
 
 
-def _parts(message: EmailMessage) -> tuple[str, list[tuple[str, bytes]]]:
-    """The text of a message, and its attachments by their name."""
+def _parts(message: EmailMessage) -> tuple[str, list[tuple[str, bytes]], list[str]]:
+    """The text of a message, its attachments by their name, and why parts of its text cannot be decoded."""
     texts: list[str] = []
+    not_decoded: list[str] = []
     attachments: list[tuple[str, bytes]] = []
     for part, has_plain in _leaves(message):
         kind = part.get_content_type()
@@ -131,8 +136,11 @@ def _parts(message: EmailMessage) -> tuple[str, list[tuple[str, bytes]]]:
             attachments.append((name or "attachment", _payload(part)))
         elif kind == "text/plain" or (part.get_content_maintype() in ("text", "multipart") and not has_plain):
             # What claims to have parts, but has none, is text.
-            texts.append(_text(part))
-    return "\n\n".join(filter(str.strip, texts)), attachments
+            try:
+                texts.append(_text(part))
+            except FileRejected as rejection:
+                not_decoded.append(str(rejection).partition(";")[0])
+    return "\n\n".join(filter(str.strip, texts)), attachments, not_decoded
 
 
 def _leaves(message: EmailMessage) -> Iterator[tuple[EmailMessage, bool]]:

@@ -116,6 +116,17 @@ def test_messages_of_a_mailbox_are_called_by_their_id_and_from_lines_inside_begi
         read(b"nothing here", "a.mbox")
 
 
+def test_a_part_of_a_message_that_cannot_be_decoded_does_not_stop_the_others() -> None:
+    head = b"Subject: Fares\nContent-Type: multipart/mixed; boundary=x\n\n"
+    good = b"--x\nContent-Type: text/plain\n\nThe ferry leaves at noon.\n"
+    bad = b"--x\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\ngYHx/w==\n"
+    (mail,) = read(head + bad + good + b"--x--\n", "a.eml")
+    assert mail.text == "# Fares\n\nThe ferry leaves at noon."
+    assert mail.metadata["attachments_not_read"][0].startswith("a part of the text line 1 (byte 0x81) is not UTF-8")
+    with pytest.raises(FileRejected, match="cannot be detected; save it again as UTF-8 in a mail program"):
+        read(head + bad + b"--x--\n", "a.eml")
+
+
 def test_members_of_an_archive_are_documents_called_by_their_paths() -> None:
     notion = "0123456789abcdef0123456789abcdef"
     data = package(
