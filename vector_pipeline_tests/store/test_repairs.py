@@ -78,7 +78,7 @@ TAMPERED = {
     "search by vector dropped": "DROP FUNCTION search_chunks(vector, integer)",
     "search by both dropped": "DROP FUNCTION search_chunks(text, vector, integer, text, text, jsonb)",
     "search without its settings": "ALTER FUNCTION search_chunks(vector, integer) RESET ALL",
-    "words dropped": "DROP FUNCTION lexical_shares(text[], integer)",
+    "words dropped": "DROP FUNCTION lexical_shares(text[], integer, uuid[])",
     "words replaced": """CREATE OR REPLACE FUNCTION lexical_terms(query text) RETURNS text[] LANGUAGE sql
         AS 'SELECT ARRAY[]::text[]'""",
     "counting dropped": "DROP FUNCTION count_files() CASCADE; DELETE FROM chunks WHERE source = 'b.txt'; "
