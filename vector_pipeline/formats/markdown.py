@@ -42,8 +42,10 @@ def outside_code(markdown: str, change: Callable[[str], str]) -> str:
 
 def _prose(text: str) -> str:
     text = _PICTURE.sub(_described, _COMMENT.sub("", text))
-    text = _EMPHASIS.sub(r"\1", _STRONG.sub("", text))
-    text = _INSIDE_WORD.sub(r"\1", text) if "*" in text else text
+    if "**" in text or "__" in text:
+        text = _STRONG.sub("", text)
+    if "*" in text:
+        text = _INSIDE_WORD.sub(r"\1", _EMPHASIS.sub(r"\1", text))
     if "\\" in text:
         text = _ESCAPED.sub(r"\1", text)
     return _BREAK.sub(" ", _TAGS.sub("", text)) if "<" in text else text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import pdf_inspector
 import pypdfium2
@@ -35,6 +37,9 @@ _AGREEMENT = 0.85
 # The most doubted pages that are read again. Each takes some hundredths of a second.
 _MAX_DOUBTED = 100
 
+# A page with this many characters is enough for the library to see that a file is text.
+_SOME_TEXT = 500
+
 
 @dataclass(slots=True)
 class Page:
@@ -53,7 +58,7 @@ class Page:
     @property
     def lacks_text(self) -> bool:
         """Whether the page shows something but has no text."""
-        return self.is_garbled or (self.is_drawn and _letters(self.plain) < _FEW_LETTERS)
+        return self.is_garbled or (self.is_drawn and _has_fewer_letters(self.plain, _FEW_LETTERS))
 
     @property
     def agrees(self) -> bool:
@@ -90,17 +95,24 @@ def inspect(data: bytes, file: pypdfium2.PdfDocument) -> tuple[dict[int, str], s
     suspected = {of.page - 1 for of in found.ocr_reasons_by_page if any("garbled" in why for why in of.reasons)}
     marked = {page.page: page.markdown for page in found.pages if not page.needs_ocr}
     doubted = [page.page for page in found.pages if page.needs_ocr][:_MAX_DOUBTED]
-    trusted = next(iter(marked), None)
-    if trusted is not None:
+    if doubted and marked:
+        trusted = companion(marked)
         marked |= {number: _inspect_again(file, number, trusted) for number in doubted}
     return marked, suspected
+
+
+def companion(marked: Mapping[int, str]) -> int:
+    """The page beside which doubted ones are read, by its number: the shortest with some text, or else the longest."""
+    length = {number: len(text) for number, text in marked.items()}
+    with_text = [number for number in length if length[number] >= _SOME_TEXT]
+    return min(with_text, key=length.__getitem__) if with_text else max(length, key=length.__getitem__)
 
 
 def _inspect_again(file: pypdfium2.PdfDocument, doubted: int, trusted: int) -> str:
     """A page as Markdown that the library doubts, such as a table of contents.
 
     It returns such a page only if it is asked for that one, in a file with others that it trusts. To open a file of two
-    pages takes far less time than to open the whole one again.
+    pages takes far less time than to open the whole one again. The other page is read too, so a short one is taken.
     """
     two = pypdfium2.PdfDocument.new()
     try:
@@ -132,7 +144,7 @@ def read_page(file: pypdfium2.PdfDocument, number: int, marked: str, *, suspecte
             resolved(plain),
             with_words_joined(resolved(marked), broken),
             is_drawn=raw.FPDFPage_CountObjects(page) > 0,
-            is_garbled=codes > _letters(plain) or (suspected and is_unpronounceable(plain)),
+            is_garbled=_has_fewer_letters(plain, codes) or (suspected and is_unpronounceable(plain)),
             lacks_lines=codes >= _FEW_LETTERS,
             heights=heights,
         )
@@ -147,15 +159,16 @@ def _without_false_headings(marked: str, plain: str) -> str:
 
     Lines that run across two columns can be taken for headings because of the larger letters of one of them.
     """
-    if not HEADING.search(marked):
-        return marked
-    whole = _squeezed(plain)
 
     def mark(match: regex.Match[str]) -> str:
         is_text = _NO_HEADING.fullmatch(match[2]) is not None
-        return match[2] if is_text or _squeezed(match[2]) not in whole else match[0]
+        return match[2] if is_text or not _stands_together(match[2], plain) else match[0]
 
     return HEADING.sub(mark, marked)
+
+
+def _stands_together(title: str, plain: str) -> bool:
+    return title in plain or _squeezed(title) in _squeezed(plain)
 
 
 def _squeezed(text: str) -> str:
@@ -174,5 +187,6 @@ def _height(text: pypdfium2.PdfTextPage, title: str) -> float:
     return float(abs(top - bottom))
 
 
-def _letters(text: str) -> int:
-    return sum(map(str.isalnum, text))
+def _has_fewer_letters(text: str, limit: int) -> bool:
+    """Whether a text has fewer letters and digits than this. It looks no further than to the last one that counts."""
+    return sum(1 for _ in islice(filter(str.isalnum, text), limit)) < limit

@@ -3,12 +3,13 @@ from __future__ import annotations
 import re
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vector_pipeline.errors import FileRejected
-from vector_pipeline.formats.cleaning import is_unpronounceable, resolved, without_mojibake
-from vector_pipeline.formats.pdf_pages import Page, open_pdf, read_page
+from vector_pipeline.formats.cleaning import is_unpronounceable, resolved, with_words_joined, without_mojibake
+from vector_pipeline.formats.pdf_pages import Page, companion, open_pdf, read_page
 from vector_pipeline.formats.structure import with_structure
 from vector_pipeline.text.chunking.chunker import ChunkingConfig, chunk_document
 from vector_pipeline.text.chunking.tokens import tokenizer_for
@@ -110,10 +111,36 @@ def test_a_page_that_a_library_doubts_is_read_with_its_headings() -> None:
     assert "Chapter 24" in text
 
 
+def test_a_doubted_page_is_read_beside_the_shortest_page_of_text() -> None:
+    assert companion({0: "word " * 900, 1: "", 2: "word " * 300, 3: "word " * 200, 4: "Page 5"}) == 3
+    assert companion({0: "", 1: "Page 2", 2: ""}) == 1
+
+
+def test_a_heading_over_two_lines_or_with_marks_in_it_is_one() -> None:
+    data = pdf([[Line("Ferries and", y=740, size=22), Line("their keepers", y=714, size=22), Line(WORDS, y=680)]])
+    (page,) = _pages_with(data, {0: "# Ferries and their *keepers*\n\n# keepers Ferries\n\n# their keepers"})
+    assert page.marked == "# Ferries and their *keepers*\n\nkeepers Ferries\n\n# their keepers"
+
+
 def test_lines_across_columns_and_sentences_are_no_headings() -> None:
     data = pdf([page_of(["# Ferries", sentences(1), sentences(2)])])
     (page,) = _pages_with(data, {0: "# Ferries\n\n## Ferries noon\n\n## The ferry leaves at noon.\n\n## One • two"})
     assert page.marked == "# Ferries\n\nFerries noon\n\nThe ferry leaves at noon.\n\nOne • two"
+
+
+_PARTS = st.sampled_from(["experi", "ment", "re", "do", "Über", "é", "2", ".", "-", "\u2010", " ", "- ", "\n"])
+_APART = regex.compile(r"(?<!\p{L})(\p{L}+)[-\u2010] (?=(\p{Ll}+))")
+
+
+@given(st.lists(_PARTS).map("".join), st.sets(st.tuples(_PARTS, _PARTS)))
+def test_only_words_that_were_broken_at_a_line_end_are_joined(text: str, broken: set[tuple[str, str]]) -> None:
+    expected = _APART.sub(lambda match: match[1] if (match[1], match[2]) in broken else match[0], text)
+    assert with_words_joined(text, broken) == expected
+
+
+def test_each_part_of_a_word_that_was_broken_twice_is_joined() -> None:
+    broken = {("experi", "men"), ("men", "tation")}
+    assert with_words_joined("experi- men- tation, men- only", broken) == "experimentation, men- only"
 
 
 def test_words_broken_over_lines_are_joined_and_ligatures_resolved() -> None:
