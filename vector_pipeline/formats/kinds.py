@@ -59,7 +59,7 @@ KINDS: tuple[Kind, ...] = (
     TEXT,
     Kind("code", CODE, by_default=False),
     Kind("data", DATA, version=READERS_VERSION, by_default=False),
-    Kind("pdf", (".pdf",), _HERE + "pdf:read_pdf", version=3, packages=("pdf_inspector", "pypdfium2")),
+    Kind("pdf", (".pdf",), _HERE + "pdf:read_pdf", version=4, packages=("pdf_inspector", "pypdfium2")),
     Kind("docx", (".docx", ".docm", ".dotx"), _HERE + "office:read_docx", version=3, packages=_OFFICE),
     Kind("pptx", (".pptx", ".pptm", ".ppsx"), _HERE + "office:read_pptx", version=3, packages=_OFFICE),
     Kind("xlsx", (".xlsx", ".xlsm", ".xlsb"), _HERE + "sheets:read_workbook", version=2, packages=_SHEETS),

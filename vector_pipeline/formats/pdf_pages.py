@@ -27,8 +27,11 @@ _WORD = regex.compile(r"\w+")
 _NO_HEADING = regex.compile(r"(?:\S+\s+){3,}\S*\p{L}{2}[.。]|.+\s•\s.+")
 _MARKS = regex.compile(r"[*_`\\]+")
 
-# Fewer letters than this on a page with pictures are a scanner's stamp or a page number, not its text.
+# Fewer letters than this on a page of pictures are a scanner's stamp or a page number, not its text. Pictures are those
+# that cover more than a share of the page, and letters that are drawn by lines, without a font.
 _FEW_LETTERS = 16
+_PICTURE_SHARE = 0.25
+_MANY_LINES = 40
 
 # The share of PDFium's words of a page that the marked text must contain. Below it, one of the two lacks letters or has
 # them in a wrong order, as can happen with right-to-left scripts.
@@ -45,7 +48,8 @@ _SOME_TEXT = 500
 class Page:
     """A page as both libraries read it. `heights` are those of its headings' letters in points, 0.0 if not found.
 
-    If it `is_garbled`, its text is codes of fonts that do not define letters. If it `lacks_lines`, that is some lines.
+    If it `is_drawn`, it shows pictures beside few letters or none. If it `is_garbled`, its text is codes of fonts that
+    do not define letters. If it `lacks_lines`, that is some lines.
     """
 
     plain: str
@@ -143,7 +147,8 @@ def read_page(file: pypdfium2.PdfDocument, number: int, marked: str, *, suspecte
         return Page(
             resolved(plain),
             with_words_joined(resolved(marked), broken),
-            is_drawn=raw.FPDFPage_CountObjects(page) > 0,
+            is_drawn=raw.FPDFPage_CountObjects(page) > 0
+            and (_has_fewer_letters(plain, 1) or (_has_fewer_letters(plain, _FEW_LETTERS) and _shows_pictures(page))),
             is_garbled=_has_fewer_letters(plain, codes) or (suspected and is_unpronounceable(plain)),
             lacks_lines=codes >= _FEW_LETTERS,
             heights=heights,
@@ -185,6 +190,21 @@ def _height(text: pypdfium2.PdfTextPage, title: str) -> float:
         return 0.0
     _, bottom, _, top = text.get_charbox(found[0], loose=True)
     return float(abs(top - bottom))
+
+
+def _shows_pictures(page: pypdfium2.PdfPage) -> bool:
+    width, height = page.get_size()
+    covered = lines = 0.0
+    for item in page.get_objects():
+        if item.type == raw.FPDF_PAGEOBJ_PATH:
+            lines += 1
+        elif item.type in (raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_SHADING):
+            left, bottom, right, top = item.get_bounds()
+            # The bounds of a picture inside a form are not those on the page.
+            covered += (right - left) * (top - bottom) if not item.level else width * height
+        if lines > _MANY_LINES or covered > _PICTURE_SHARE * width * height:
+            return True
+    return False
 
 
 def _has_fewer_letters(text: str, limit: int) -> bool:

@@ -179,6 +179,13 @@ def test_a_scan_is_rejected_naming_its_pages() -> None:
         _read(pdf([[Picture()]]))
 
 
+def test_few_words_are_text_unless_a_picture_is_the_page() -> None:
+    assert _read(pdf([[Line("Hello World")]])).text.endswith("Hello World")
+    assert "pages_without_text" not in _read(pdf([[Line("Part 1", y=40)], page_of([WORDS])])).metadata
+    with pytest.raises(FileRejected, match="no text on its page"):
+        _read(pdf([[Picture(), Line("Page 1", y=40)]]))
+
+
 def test_a_few_scanned_pages_among_many_are_noted_and_the_rest_is_read() -> None:
     pages = [page_of([f"Page {number}. {WORDS}", sentences(number)]) for number in range(1, 7)]
     pages.insert(2, [Picture()])
