@@ -86,6 +86,9 @@ _BY_SUFFIX = {suffix: kind for kind in reversed(KINDS) for suffix in kind.suffix
 
 def kind_of(path: str) -> Kind | None:
     """The kind of a file by its name, in any case, with or without `.gz` at the end; None if there is no reader."""
+    stem, dot, suffix = path.rpartition(".")
+    if stem and stem[-1] != "/" and (kind := _BY_SUFFIX.get(dot + suffix)) is not None:
+        return kind
     return _BY_SUFFIX.get(suffix_of(path))
 
 

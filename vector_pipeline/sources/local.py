@@ -50,16 +50,17 @@ class LocalSource:
         try:
             while stack:
                 folder = stack[-1]
-                entry = next(folder.entries, None)
-                if entry is None:
-                    stack.pop().close()
-                    continue
-                path = folder.prefix + entry.name
-                if entry.is_folder:
-                    if (hidden := self._enter(stack, entry.name, path)) is not None:
+                for entry in folder.entries:
+                    path = folder.prefix + entry.name
+                    if not entry.is_folder:
+                        if (found := self._file(folder, entry, path, wanted)) is not None:
+                            yield found
+                    elif (hidden := self._enter(stack, entry.name, path)) is not None:
                         yield hidden
-                elif (found := self._file(folder, entry, path, wanted)) is not None:
-                    yield found
+                    else:
+                        break  # the files in it come first
+                else:
+                    stack.pop().close()
         finally:
             for folder in stack:
                 folder.close()

@@ -233,7 +233,8 @@ class ScanRun:
         """Walk both in path order, to the end or for a portion. A file that only the manifest has is gone."""
         portion, seconds = self.options.max_arrivals, self.options.max_seconds
         for listed, known in side_by_side(listing, known_files):
-            self.result.slow = seconds is not None and time.monotonic() - self.began > seconds
+            if seconds is not None:
+                self.result.slow = time.monotonic() - self.began > seconds
             if self.result.slow or (portion and len(self.result.arrivals) >= portion):
                 self.result.unfinished = True
                 return
