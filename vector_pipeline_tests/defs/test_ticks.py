@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import fsspec
 import pytest
+from dagster._daemon.sensor import MIN_INTERVAL_LOOP_TIME
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,6 +118,12 @@ def test_a_change_is_seen_after_two_ticks_or_two_runs_that_scan(corpus: Path, re
     limits = TickLimits(interval_seconds=10, scan_every_seconds=100.0)
     assert notice_seconds(open_source(str(corpus)), None, limits) == 20.0
     assert notice_seconds(remote, None, limits) == 200.0
+
+
+def test_the_daemon_evaluates_the_sensor_whenever_it_looks(settings: Settings) -> None:
+    sensor = build_definitions(settings).resolve_sensor_def("source_files_sensor")
+    assert sensor.minimum_interval_seconds is not None
+    assert sensor.minimum_interval_seconds < MIN_INTERVAL_LOOP_TIME
 
 
 @given(st.floats(0, 1e6))
