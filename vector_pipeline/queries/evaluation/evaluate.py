@@ -166,7 +166,8 @@ def shares_of(
     """The part of some quotations in each chunk, in characters that are not white space; or what is missing."""
     if not chunks:
         return {}, "nothing is loaded"
-    quotations = ["".join(answer.split()) for answer in answers]
+    # Without the mark of UTF-8 at the beginning of a copied file, which readers remove.
+    quotations = ["".join(answer.removeprefix("\ufeff").split()) for answer in answers]
     total = sum(map(len, quotations))
     found: dict[tuple[str, int], float] = defaultdict(float)
     for quotation, answer_text in zip(quotations, answers, strict=True):

@@ -60,6 +60,10 @@ def test_white_space_does_not_count_and_overlap_counts_on_both_sides() -> None:
     assert shares == pytest.approx({("a.txt", 0): 2 / 3, ("a.txt", 1): 1})
 
 
+def test_a_quotation_may_begin_with_the_mark_of_its_file() -> None:
+    assert shares_of(["\ufeffone two"], chunks("one two three"))[1] is None
+
+
 def test_what_does_not_exist_is_named() -> None:
     assert shares_of(["x"], [])[1] == "nothing is loaded"
     assert shares_of(["absent"], chunks("one"))[1] == "there is no 'absent'"
