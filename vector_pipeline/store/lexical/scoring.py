@@ -85,11 +85,13 @@ class SegmentScores:
     def best(self, count: int) -> tuple[Int64s, Floats]:
         """The ordinals of the texts with the `count` highest scores above 0, in no order, and their scores."""
         if self._scores is None:
-            found = self._best_of_rare(count)
+            scores = self._sum_of_rare()
+            found = self._best_of_rare(scores, count)
             if found is not None:
                 return found
-            self._scores = self._sum_of_rare()
-            self._add_frequent(self._scores)
+            if self._frequent:
+                self._add_frequent(scores)
+            self._scores = scores
         places = highest(self._scores, count)
         return places, self._scores[places]
 
@@ -107,13 +109,9 @@ class SegmentScores:
             ordinals = ordinals[one.at(ordinals) > 0]
         return ordinals
 
-    def _best_of_rare(self, count: int) -> tuple[Int64s, Floats] | None:
-        """The same as `best`, by the texts with rare terms; None if others may be among them."""
-        if not self._rare:
-            return None
-        partial = self._sum_of_rare()
-        if not self._frequent:
-            self._scores = partial
+    def _best_of_rare(self, partial: Floats, count: int) -> tuple[Int64s, Floats] | None:
+        """The same as `best`, by the texts with rare terms and their sums; None if others may be among them."""
+        if not self._rare or not self._frequent:
             return None
         rest = sum(one.weight for one in self._frequent)
         places = np.flatnonzero(partial)
@@ -130,10 +128,16 @@ class SegmentScores:
 
     def _sum_of_rare(self) -> Floats:
         scores = np.zeros(len(self._lengths), dtype=np.float32)
+        # The norm of a text is computed once, if more are needed than there are texts.
+        of_all = None
+        if sum(len(one.ordinals) for one in self._rare) > len(self._lengths):
+            of_all = bm25.norms(self._lengths, self._mean)
         for one in self._rare:
-            frequencies = one.frequencies.astype(np.float32)
-            norms = bm25.norms(self._lengths[one.ordinals], self._mean)
-            scores[one.ordinals] += np.float32(one.weight) * frequencies / (frequencies + norms)
+            norms = bm25.norms(self._lengths[one.ordinals], self._mean) if of_all is None else of_all[one.ordinals]
+            part = one.frequencies.astype(np.float32)
+            part /= part + norms
+            part *= np.float32(one.weight)
+            scores[one.ordinals] += part
         return scores
 
     def _add_frequent(self, scores: Floats) -> None:
