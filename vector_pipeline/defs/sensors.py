@@ -38,7 +38,7 @@ _TAGS = {TRIGGER: "sensor"}
 # Dagster's daemon looks at sensors every 5 s, and at one whose last tick began less than its interval ago not until 5 s
 # later. A tick begins some hundredths of a second after the daemon looked, so with an interval of 5 s every second tick
 # or so came after 10 s (Dagster 1.13).
-EARLIER_SECONDS = 2
+_EARLIER_SECONDS = 2
 
 
 def build_source_files_sensor(
@@ -52,7 +52,7 @@ def build_source_files_sensor(
     @dg.sensor(
         name=opening.names.of("source_files_sensor"),
         jobs=[scanning, ingest],
-        minimum_interval_seconds=max(1, opening.ticks.interval_seconds - EARLIER_SECONDS),
+        minimum_interval_seconds=max(1, opening.ticks.interval_seconds - _EARLIER_SECONDS),
         default_status=opening.options.sensor_status("source_files_sensor"),
         description="Finds new, changed and deleted files and loads them. A file that is still being written waits.",
     )

@@ -58,14 +58,17 @@ def _drawn_lines(package: zipfile.ZipFile, drawing: str) -> Iterator[str]:
 
 def _lines(root: Element) -> Iterator[str]:
     """Yield the paragraphs of an XML part. Programs that do not know a shape read its `Fallback` instead."""
-    for child in root:
-        name = child.tag.rpartition("}")[2]
+    # By hand and not by recursion: elements may nest deeper than Python's own stack.
+    waiting = [root]
+    while waiting:
+        element = waiting.pop()
+        name = element.tag.rpartition("}")[2]
         if name == "p":
-            text = "".join(run.text or "" for run in _iterated(child, "t"))
+            text = "".join(run.text or "" for run in _iterated(element, "t"))
             if text.strip():
                 yield " ".join(text.split())
         elif name != "Fallback":
-            yield from _lines(child)
+            waiting += reversed(element)
 
 
 def _targets(package: zipfile.ZipFile, place: str) -> dict[str, tuple[str, str]]:

@@ -86,6 +86,7 @@ _BY_SUFFIX = {suffix: kind for kind in reversed(KINDS) for suffix in kind.suffix
 
 def kind_of(path: str) -> Kind | None:
     """The kind of a file by its name, in any case, with or without `.gz` at the end; None if there is no reader."""
+    # Nearly all names end with a suffix in lower case, and a scan looks at each name.
     stem, dot, suffix = path.rpartition(".")
     if stem and stem[-1] != "/" and (kind := _BY_SUFFIX.get(dot + suffix)) is not None:
         return kind

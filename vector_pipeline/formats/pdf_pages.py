@@ -164,16 +164,21 @@ def _without_false_headings(marked: str, plain: str) -> str:
 
     Lines that run across two columns can be taken for headings because of the larger letters of one of them.
     """
+    whole: str | None = None
+
+    def stands_together(title: str) -> bool:
+        nonlocal whole
+        if title in plain:
+            return True
+        if whole is None:
+            whole = _squeezed(plain)
+        return _squeezed(title) in whole
 
     def mark(match: regex.Match[str]) -> str:
         is_text = _NO_HEADING.fullmatch(match[2]) is not None
-        return match[2] if is_text or not _stands_together(match[2], plain) else match[0]
+        return match[0] if not is_text and stands_together(match[2]) else match[2]
 
     return HEADING.sub(mark, marked)
-
-
-def _stands_together(title: str, plain: str) -> bool:
-    return title in plain or _squeezed(title) in _squeezed(plain)
 
 
 def _squeezed(text: str) -> str:

@@ -54,9 +54,8 @@ def _sheets(data: bytes) -> list[tuple[str, str]]:
         if str(rejection) == PASSWORD or not (sheets := _by_dochan(data)):
             raise
         return sheets
-    except Exception:
-        raise
     except BaseException as panic:
+        # Of pyo3, whose class cannot be imported and is no Exception.
         if type(panic).__name__ != "PanicException":
             raise
         if sheets := _by_dochan(data):

@@ -18,6 +18,8 @@ class ListedFile(NamedTuple):
     changes within the resolution of the store's clock.
     """
 
+    # A tuple, which takes a fraction of the time of a dataclass: a scan makes one for every file.
+
     path: str
     size: int
     fingerprint: str

@@ -42,7 +42,7 @@ def source_key(root: str, path: str) -> uuid.UUID:
 
 
 class KnownFile(NamedTuple):
-    """A file in the manifest, with what a scan compares."""
+    """A file in the manifest, with what a scan compares. A tuple for the same reason as ListedFile."""
 
     path: str
     fingerprint: str

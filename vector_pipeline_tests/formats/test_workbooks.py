@@ -50,6 +50,15 @@ def test_a_damaged_drawing_does_not_stop_the_cells() -> None:
     assert read(xlsx({"A": ROWS}, extra=parts), "a.xlsx")[0].text == f"# A\n\n{TABLE}"
 
 
+def test_a_drawing_may_nest_deeper_than_the_stack() -> None:
+    deep = 20_000
+    parts = {
+        "xl/worksheets/_rels/sheet1.xml.rels": relationships({"rId1": ("drawing", "../drawings/drawing1.xml")}),
+        "xl/drawings/drawing1.xml": f"{'<g>' * deep}<p><t>Deep down</t></p>{'</g>' * deep}",
+    }
+    assert read(xlsx({"A": ROWS}, extra=parts), "a.xlsx")[0].text == f"# A\n\n{TABLE}\n\nDeep down"
+
+
 def test_text_boxes_of_the_old_format_are_found_and_notes_are_not() -> None:
     def record(kind: int, data: bytes) -> bytes:
         return struct.pack("<HH", kind, len(data)) + data

@@ -60,8 +60,7 @@ END
 $function$;
 
 -- Search by words and meaning, by an index of either type. The vectors are asked for twice, and without NOT MATERIALIZED
--- that would read all of them. LIMIT tells the planner how many texts are found at most: it took them for a large part of
--- the table, and read all chunks. Texts are ordered by their words before the filters, so only the best are looked up.
+-- that would read all of them.
 CREATE OR REPLACE FUNCTION {schema}.search_chunks(
     query text, query_vector {vector}.vector, k integer DEFAULT 10,
     in_source text DEFAULT NULL, in_root text DEFAULT NULL, containing jsonb DEFAULT NULL
@@ -95,7 +94,7 @@ BEGIN
         $query$
         WITH words AS MATERIALIZED (SELECT * FROM {schema}.lexical_shares($3, $4)),
         by_words AS MATERIALIZED (
-            SELECT w.content_hash FROM (SELECT * FROM words ORDER BY share DESC, content_hash) w WHERE EXISTS (
+            SELECT w.content_hash FROM words w WHERE EXISTS (
                 SELECT FROM {schema}.chunks c JOIN {schema}.source_files f USING (source_key)
                 WHERE c.content_hash = w.content_hash AND ($5 IS NULL OR c.source LIKE $5)
                 AND ($6 IS NULL OR f.root = $6) AND ($7 IS NULL OR c.metadata @> $7))
@@ -120,7 +119,7 @@ BEGIN
         )
         SELECT c.id, c.root, c.source, c.document_id, c.chunk_index, c.start_char, c.end_char, c.page_content,
                c.metadata, b.share + 0.75 * coalesce(1 - b.distance, 0) AS score, b.distance
-        FROM (SELECT * FROM found LIMIT 2 * $4) b JOIN {schema}.placed_chunks c USING (content_hash)
+        FROM found b JOIN {schema}.placed_chunks c USING (content_hash)
         WHERE ($5 IS NULL OR c.source LIKE $5) AND ($6 IS NULL OR c.root = $6) AND ($7 IS NULL OR c.metadata @> $7)
         ORDER BY score DESC, c.id LIMIT $2
         $query$,
