@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from vector_pipeline.errors import SourceError
 from vector_pipeline.sources import beneath
@@ -50,15 +50,14 @@ class LocalSource:
         try:
             while stack:
                 folder = stack[-1]
-                for entry in folder.entries:
-                    path = folder.prefix + entry.name
-                    if not entry.is_folder:
-                        if (found := self._file(folder, entry, path, wanted)) is not None:
-                            yield found
-                    elif (hidden := self._enter(stack, entry.name, path)) is not None:
+                for name in folder.names:
+                    path = folder.prefix + name
+                    if name[-1] == "/":
+                        if (hidden := self._enter(stack, name[:-1], path[:-1])) is None:
+                            break  # the files in it come first
                         yield hidden
-                    else:
-                        break  # the files in it come first
+                    elif (found := self._file(folder, name, path, wanted)) is not None:
+                        yield found
                 else:
                     stack.pop().close()
         finally:
@@ -90,10 +89,10 @@ class LocalSource:
         return None
 
     def _file(
-        self, folder: _Folder, entry: _Entry, path: str, wanted: Callable[[str], bool]
+        self, folder: _Folder, name: str, path: str, wanted: Callable[[str], bool]
     ) -> ListedFile | PassedOver | None:
         inside: str | None = None
-        if entry.is_link:
+        if name in folder.links:
             inside, reason = self._followed(path)
             if inside is None:
                 return PassedOver(_shown(path), reason)
@@ -101,7 +100,7 @@ class LocalSource:
             return None
         try:
             if inside is None:
-                found = os.stat(entry.name, dir_fd=folder.descriptor(self.folder), follow_symlinks=False)
+                found = os.stat(name, dir_fd=folder.descriptor(self.folder), follow_symlinks=False)
             else:
                 found = beneath.status(self.folder, inside)
         except FileNotFoundError:
@@ -110,7 +109,7 @@ class LocalSource:
             return PassedOver(_shown(path), f"cannot be looked at: {error.strerror}", hides_files=True)
         if not stat.S_ISREG(found.st_mode):
             return None
-        if not _is_text(path):
+        if not (path.isascii() or _is_text(path)):
             return PassedOver(_shown(path), "name is not UTF-8; rename the file")
         return ListedFile(path, found.st_size, _fingerprint(found), _modified(found))
 
@@ -148,18 +147,16 @@ class LocalSource:
             return _fingerprint(os.fstat(now.fileno()))
 
 
-class _Entry(NamedTuple):
-    name: str
-    is_folder: bool
-    is_link: bool
-
-
 @dataclass(slots=True)
 class _Folder:
-    """A folder that is being listed: its path with a slash at the end, and its entries in order."""
+    """A folder that is being listed: its path with a slash at the end, and its names in order, those of folders too.
+
+    `links` are those of the names that are links.
+    """
 
     prefix: str
-    entries: Iterator[_Entry]
+    names: Iterator[str]
+    links: frozenset[str]
     _descriptor: int | None
 
     @classmethod
@@ -172,17 +169,15 @@ class _Folder:
         """The folder of a descriptor, which is closed with it. Raises OSError."""
         try:
             with os.scandir(descriptor) as found:
-                entries = [
-                    _Entry(entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink())
-                    for entry in found
-                    if not entry.name.startswith(".")
-                ]
+                entries = [entry for entry in found if entry.name[0] != "."]
+            # In the order of full paths, where the folder `a` sorts as `a/`, after `a.txt`.
+            names = [entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name for entry in entries]
+            links = frozenset(entry.name for entry in entries if entry.is_symlink())
         except OSError:
             os.close(descriptor)
             raise
-        # In the order of full paths, where the folder `a` sorts as `a/`, after `a.txt`.
-        entries.sort(key=lambda entry: entry.name + "/" if entry.is_folder else entry.name)
-        return cls(prefix, iter(entries), descriptor)
+        names.sort()
+        return cls(prefix, iter(names), links, descriptor)
 
     def descriptor(self, root: str) -> int:
         """The folder's descriptor; it is opened again if it was closed. Raises OSError."""

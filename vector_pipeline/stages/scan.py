@@ -1,7 +1,8 @@
 """The scan: compare the listing of a root with the manifest and assign the differences to new arrivals.
 
 The asset, the sensor, the schedule and the command line all call `scan`. The listing and the manifest are walked
-side by side in path order. So memory is bounded by the changes of one arrival, not by the number of files.
+side by side in path order, and where they are alike, by blocks (`blocks.py`). So memory is bounded by the changes of one
+arrival, not by the number of files.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -20,8 +20,9 @@ from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printable
 from vector_pipeline.sources.local import LocalSource
 from vector_pipeline.sources.selection import IGNORE_FILE, Selection, UnreadableRules
+from vector_pipeline.stages.blocks import Alike, Entry, Pair, compared
 from vector_pipeline.stages.roots import known_as, refuse_nested
-from vector_pipeline.stages.side_by_side import has_same_bytes, lies_in, side_by_side
+from vector_pipeline.stages.side_by_side import has_same_bytes, lies_in
 from vector_pipeline.store import manifest, scans
 from vector_pipeline.store.again import again
 from vector_pipeline.store.connection import Connection, Database
@@ -155,9 +156,8 @@ def scan(
             note_location(writer, source.root, source.folder)
         before = scans.files_ahead(writer, source.root)
         run = ScanRun(source, options, ScanResult(source.root), writer, ahead_before=before)
-        # Closed explicitly, so that an error on the way does not leave the reading transaction open.
-        with closing(manifest.known_files(reader, source.root)) as known:
-            run.compare(source.walk(run.wants), known, progress)
+        with compared(reader, source.root, run.in_time(source.walk(run.wants))) as steps:
+            run.compare(steps, progress)
         run.finish()
         run.result.seconds = time.monotonic() - run.began
         return run.result
@@ -224,31 +224,48 @@ class ScanRun:
             self.hidden.add(error.folder)
             self.result.passed_over.append(PassedOver(printable(error.folder), printable(str(error)), hides_files=True))
 
-    def compare(
-        self,
-        listing: Iterator[ListedFile | PassedOver],
-        known_files: Iterator[KnownFile],
-        progress: Callable[[int], None] | None,
-    ) -> None:
-        """Walk both in path order, to the end or for a portion. A file that only the manifest has is gone."""
-        portion, seconds = self.options.max_arrivals, self.options.max_seconds
-        for listed, known in side_by_side(listing, known_files):
-            if seconds is not None:
-                self.result.slow = time.monotonic() - self.began > seconds
-            if self.result.slow or (portion and len(self.result.arrivals) >= portion):
-                self.result.unfinished = True
+    def in_time(self, listing: Iterator[Entry]) -> Iterator[Entry]:
+        """A listing that ends when the time of the scan is over."""
+        if self.options.max_seconds is None:
+            yield from listing
+            return
+        end = self.began + self.options.max_seconds
+        for entry in listing:
+            if time.monotonic() > end:
+                self.result.slow = True
                 return
-            if isinstance(listed, PassedOver):
-                self.result.passed_over.append(listed)
-                if listed.hides_files:
-                    self.hidden.add(listed.path)
-            elif listed is not None:
-                self.present(listed, known)
-                self.looked_at += 1
-                if progress and self.looked_at % 1_000 == 0:
-                    progress(self.looked_at)
-            elif known is not None:
-                self._missing(known)
+            yield entry
+
+    def compare(self, steps: Iterator[Alike | Pair], progress: Callable[[int], None] | None) -> None:
+        """Take a listing and the manifest, to the end or for a portion. A file that only the manifest has is gone."""
+        portion, shown = self.options.max_arrivals, 0
+        for step in steps:
+            if self.result.slow or (portion and len(self.result.arrivals) >= portion):
+                break
+            if isinstance(step, Alike):
+                self.known += step.files
+                self.result.unchanged += step.files
+                self.looked_at += step.files
+            else:
+                self._take(*step)
+            if progress and self.looked_at >= shown + 1_000:
+                shown = self.looked_at
+                progress(shown)
+        else:
+            self.result.unfinished = self.result.slow
+            return
+        self.result.unfinished = True
+
+    def _take(self, listed: Entry | None, known: KnownFile | None) -> None:
+        if isinstance(listed, PassedOver):
+            self.result.passed_over.append(listed)
+            if listed.hides_files:
+                self.hidden.add(listed.path)
+        elif listed is not None:
+            self.present(listed, known)
+            self.looked_at += 1
+        elif known is not None:
+            self._missing(known)
 
     def _missing(self, known: KnownFile) -> None:
         if known.status == "deleted" or known.gone:

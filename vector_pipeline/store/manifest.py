@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -29,6 +29,9 @@ Status = Literal["pending", "loaded", "rejected", "deleted"]
 RACY = "?"
 
 FILES_FETCHED = 5_000
+
+BLOCK_FILES = 1_000
+"""Files that a scan compares by one digest."""
 
 _SPELLED_SO = "path = %(path)s OR root || '/' || path = %(path)s"
 _LOOKS_THE_SAME = (
@@ -85,8 +88,8 @@ def known_roots(connection: Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
-    """Yield all files of a root in path order. Memory does not grow with their number.
+def known_files(connection: Connection, root: str, *, after: str = "") -> Generator[KnownFile]:
+    """Yield all files of a root behind a path, in path order. Memory does not grow with their number.
 
     The cursor needs a transaction on its connection, which must not be used for anything else until the end.
     """
@@ -96,12 +99,59 @@ def known_files(connection: Connection, root: str) -> Generator[KnownFile]:
     ):
         cursor.execute(
             "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
-            'WHERE root = %s ORDER BY path COLLATE "C"',
-            (root,),
+            'WHERE root = %s AND path > %s COLLATE "C" ORDER BY path COLLATE "C"',
+            (root, after),
         )
         # In lists, because psycopg takes as long to hand over a single row as to read it.
         while files := cursor.fetchmany(FILES_FETCHED):
             yield from files
+
+
+def files_between(connection: Connection, root: str, after: str, last: str) -> list[KnownFile]:
+    """The files of a root behind a path and up to another one, in path order."""
+    with connection.cursor(binary=True, row_factory=args_row(KnownFile)) as cursor:
+        cursor.execute(
+            "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
+            'WHERE root = %s AND path > %s COLLATE "C" AND path <= %s COLLATE "C" ORDER BY path COLLATE "C"',
+            (root, after, last),
+        )
+        return cursor.fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Files of a root that follow one another in path order and are neither deleted nor about to be.
+
+    `last` is the path of the last one, `files` their number, and `digest` what `digest_of` returns for them: 32 bytes.
+    """
+
+    last: str
+    files: int
+    digest: bytes
+
+
+def known_blocks(connection: Connection, root: str) -> list[Block]:
+    """All files of a root that are there, in path order, as blocks of BLOCK_FILES: a thousandth of their memory."""
+    with connection.cursor(binary=True, row_factory=args_row(Block)) as cursor:
+        cursor.execute(
+            'SELECT pg_catalog.max(path COLLATE "C"), pg_catalog.count(*), pg_catalog.sha256(pg_catalog.convert_to('
+            "pg_catalog.string_agg(fingerprint || E'\\n' || pg_catalog.length(path) || E'\\n' || path, '' "
+            """ORDER BY path COLLATE "C"), 'UTF8')) """
+            "FROM (SELECT path, fingerprint, "
+            '(pg_catalog.row_number() OVER (ORDER BY path COLLATE "C") - 1) / %s AS block '
+            "FROM source_files WHERE root = %s AND status <> 'deleted' AND NOT gone) present "
+            "GROUP BY block ORDER BY block",
+            (BLOCK_FILES, root),
+        )
+        return cursor.fetchall()
+
+
+def digest_of(files: Iterable[tuple[str, str]]) -> bytes:
+    """SHA-256 of the paths and fingerprints of files in path order.
+
+    The length of each path is part of it, so that no two lists of files are written as the same text.
+    """
+    return hashlib.sha256("".join([f"{mark}\n{len(path)}\n{path}" for path, mark in files]).encode()).digest()
 
 
 def find_files(connection: Connection, root: str, paths: Collection[str]) -> dict[str, KnownFile]:
