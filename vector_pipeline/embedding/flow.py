@@ -130,10 +130,13 @@ class _Flow:
         """Send all requests. Raises the first error after the requests under way are delivered."""
         thread = ThreadPoolExecutor(1, "requests")
         try:
-            self._width = Width(self._max_in_flight, await self._sender.pacer.kept_width())
-            await self._send_all(thread)
-        except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
-            self._fail(error)
+            try:
+                self._width = Width(self._max_in_flight, await self._sender.pacer.kept_width())
+                await self._send_all(thread)
+            except Exception as error:  # noqa: BLE001 - raised below, once what is under way is safe
+                self._fail(error)
+            if self._running:
+                await asyncio.wait(self._running)
         except BaseException:
             # Interrupted: requests under way will be billed, so wait once for their answers.
             try:
@@ -146,8 +149,6 @@ class _Flow:
         finally:
             # Do not wait for the thread: after a failure the iterator of requests may still be blocked.
             thread.shutdown(wait=False, cancel_futures=True)
-        if self._running:
-            await asyncio.wait(self._running)
         if (learned := self._width.learned) is not None and not await self._is_paced():
             await self._sender.pacer.keep_width(learned)
         if self._error is not None:

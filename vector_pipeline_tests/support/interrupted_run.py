@@ -1,4 +1,4 @@
-"""A run in a process of its own, to be interrupted: `python -m … HOME DATABASE_URL API_URL`."""
+"""A run in a process of its own, to be interrupted: `python -m … HOME DATABASE_URL API_URL [TEXTS]`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ PER_REQUEST = 10
 SPACE = "text_embedding_3_small_1536"
 
 
-def main(home: str, database_url: str, api_url: str) -> None:
+def main(home: str, database_url: str, api_url: str, texts: str = str(TEXTS)) -> None:
     """Embed it all, unless interrupted."""
     settings = Settings.of(
         home=Path(home), database_url=database_url, openai_base_url=api_url, openai_api_key="sk-test", max_in_flight=8
     )
     with open_pipeline(settings) as pipeline:
-        plan = [
-            PlannedText(n // PER_REQUEST, SPACE, i.content_hash, i.text, i.tokens) for n, i in enumerate(many(TEXTS))
-        ]
+        inputs = enumerate(many(int(texts)))
+        plan = [PlannedText(n // PER_REQUEST, SPACE, i.content_hash, i.text, i.tokens) for n, i in inputs]
         embed_plan(pipeline, plan, client_config(settings))
 
 

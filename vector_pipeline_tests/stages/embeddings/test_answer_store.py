@@ -262,6 +262,19 @@ def test_a_kept_answer_of_an_earlier_version_is_stored(tmp_path: Path, fresh_dat
         assert not list(folder.iterdir())
 
 
+def test_an_interrupted_run_that_has_sent_everything_waits_for_it(tmp_path: Path, fresh_database_url: str) -> None:
+    with serve(ServerConfig(latency=2.0, tokens_per_minute=100_000_000)) as server:
+        command = [sys.executable, "-m", "vector_pipeline_tests.support.interrupted_run", str(tmp_path)]
+        run = subprocess.Popen([*command, fresh_database_url, server.url, "50"], stderr=subprocess.DEVNULL)
+        server.wait_for_requests(5)
+        time.sleep(0.5)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=60) != 0
+        with opened(tmp_path, fresh_database_url, server) as pipeline:
+            assert missing(pipeline, many(50)) == 0
+        assert billed(server) == 50
+
+
 def test_an_interrupted_run_waits_for_what_it_has_sent(tmp_path: Path, fresh_database_url: str) -> None:
     """Ctrl-C: what is under way is billed, and would be paid for again."""
     with serve(ServerConfig(latency=0.5, tokens_per_minute=100_000_000)) as server:
