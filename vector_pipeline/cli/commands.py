@@ -65,9 +65,20 @@ def cli() -> None:
 @click.option("--confirm-deletions", is_flag=True, help="Confirm that most files of the source really are deleted.")
 @click.option("--forget-root", metavar="SOURCE", help="Remove an ingested folder or URL from the table.")
 @click.option("--watch", is_flag=True, help="Keep running, and load each change of SOURCE, until interrupted.")
+@click.option(
+    "--processes",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    help="Load in so many processes. Default: one, or one for each processor if an embedded model has much to do.",
+)
 @as_json
 def ingest(
-    source: tuple[str, ...], confirm_deletions: bool, forget_root: str | None, watch: bool, json_wanted: bool
+    source: tuple[str, ...],
+    confirm_deletions: bool,
+    forget_root: str | None,
+    watch: bool,
+    processes: int | None,
+    json_wanted: bool,
 ) -> None:
     """Bring the table in step with SOURCE: load new and changed files, remove deleted ones.
 
@@ -96,8 +107,15 @@ def ingest(
         if place is not None:
             progress.say(f"Dagster runs for the project {place.project}: its UI shows the runs of this command")
         if watch:
-            _watch(pipeline, locations, place, confirm_deletions, json_wanted)
-        report = run_ingest(pipeline, locations, place=place, confirm_deletions=confirm_deletions, say=progress.say)
+            _watch(pipeline, locations, place, confirm_deletions, processes, json_wanted)
+        report = run_ingest(
+            pipeline,
+            locations,
+            place=place,
+            confirm_deletions=confirm_deletions,
+            processes=processes,
+            say=progress.say,
+        )
     if json_wanted:
         emit_json(reports.ingest_json(report))
     else:
@@ -106,7 +124,12 @@ def ingest(
 
 
 def _watch(
-    pipeline: Pipeline, locations: Sequence[str], place: InstancePlace | None, confirm_deletions: bool, json_wanted: bool
+    pipeline: Pipeline,
+    locations: Sequence[str],
+    place: InstancePlace | None,
+    confirm_deletions: bool,
+    processes: int | None,
+    json_wanted: bool,
 ) -> NoReturn:
     """Ingest after each change, until an interruption. An `ingest` that found nothing to do gets no line."""
     from vector_pipeline.local.watch import watch
@@ -120,7 +143,15 @@ def _watch(
             emit(reports.ingest_line(report))
         sys.stdout.flush()
 
-    watch(pipeline, locations, done=done, say=fail, place=place, confirm_deletions=confirm_deletions)
+    watch(
+        pipeline,
+        locations,
+        done=done,
+        say=fail,
+        place=place,
+        confirm_deletions=confirm_deletions,
+        processes=processes,
+    )
 
 
 @cli.command()

@@ -1,4 +1,8 @@
-"""Runs of pending arrivals in this process, one after the other, and what they add to a report."""
+"""Runs of pending arrivals in this process, and what they add to a report.
+
+They follow one another: two runs in one process would set up logging at the same time, which deadlocks in Dagster (seen
+with 1.13.27). Inside a run requests go side by side all the same.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,6 @@ from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.run_failures import reason_of
 from vector_pipeline.defs.runs import TRIGGER, was_interrupted
 from vector_pipeline.local.report import IngestReport
-from vector_pipeline.local.turns import Turns
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import fencing, manifest
 from vector_pipeline.store.connection import Connection, Owner
@@ -43,12 +46,8 @@ class LocalRuns:
         self.index_is_due = False
         """Whether arrivals were run since the last run of `index`."""
 
-    def run_arrivals(self, arrivals: list[str], report: IngestReport) -> None:
-        """Run the job `ingest` for each arrival, and add what they did to the report.
-
-        Raises KeyboardInterrupt where a run was interrupted.
-        """
-        self._report = report
+    def register(self, arrivals: list[str], report: IngestReport) -> None:
+        """Register arrivals as partitions of the instance, and report the scan to it."""
         register_arrivals(self._instance, self._names, arrivals)
         counts = repeated(self._pipeline.database, "ingest", manifest.count_files)
         # The scan was none of Dagster's: the UI shows it as it shows those of the sensor.
@@ -56,16 +55,15 @@ class LocalRuns:
             self._names.asset("source_files"), metadata=scan_metadata(report.scans, counts, arrivals)
         )
         self._instance.report_runless_asset_event(scanned)
-        # One after the other: two runs in one process would set up logging at the same time, which deadlocks in Dagster
-        # (seen with 1.13.27). Inside a run requests go side by side all the same; the daemon runs arrivals side by side.
-        with Turns(self._pipeline.database, arrivals, self._say) as turns:
-            for arrival in turns:
-                self._run_in_turn(arrival, report)
-            report.elsewhere += turns.elsewhere
 
-    def _run_in_turn(self, arrival: str, report: IngestReport) -> None:
-        owner = repeated(self._pipeline.database, "ingest", partial(fencing.next_owner, arrival=arrival))
+    def run_arrival(self, arrival: str, report: IngestReport) -> None:
+        """Run the job `ingest` for an arrival, and add what it did to the report.
+
+        Raises KeyboardInterrupt where the run was interrupted.
+        """
+        self._report = report
         self.index_is_due = True
+        owner = repeated(self._pipeline.database, "ingest", partial(fencing.next_owner, arrival=arrival))
         result = self._run(arrival)
         if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
             # Dagster catches Ctrl-C and takes it for a failure of the run.

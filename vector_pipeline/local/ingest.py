@@ -16,6 +16,7 @@ from vector_pipeline.errors import DatabaseError, SourceError
 from vector_pipeline.local.beside import InstancePlace
 from vector_pipeline.local.instance import may_have_started_runs, open_instance_in_process
 from vector_pipeline.local.report import IngestReport
+from vector_pipeline.local.turns import Turns
 from vector_pipeline.pipeline.model import check_model, require_model
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.pipeline.scan_options import ScanOptions
@@ -51,9 +52,13 @@ def ingest(
     place: InstancePlace | None = None,
     confirm_deletions: bool = False,
     limits: TickLimits | None = None,
+    processes: int | None = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> IngestReport:
     """Bring the table in step with some sources. `say` receives each step as a line.
+
+    `processes` load arrivals side by side, this one among them; None: `default_processes` of them. More than one need
+    the instance at `place`, and a main module that can be imported without effect (see multiprocessing).
 
     Without `instance` that at `place` (default: that of the settings) is opened when it is needed: if there is something
     to run, or if it may list runs as started whose process is gone. `limits` has the time after which that is certain.
@@ -63,7 +68,7 @@ def ingest(
     are loaded. Later failures are in the report. An interruption (Ctrl-C, SIGTERM) is always raised
     as KeyboardInterrupt.
     """
-    with Ingesting(pipeline, instance=instance, place=place, limits=limits, say=say) as ingesting:
+    with Ingesting(pipeline, instance=instance, place=place, limits=limits, processes=processes, say=say) as ingesting:
         return ingesting.ingest(locations, confirm_deletions=confirm_deletions)
 
 
@@ -77,9 +82,11 @@ class Ingesting:
         instance: dg.DagsterInstance | None = None,
         place: InstancePlace | None = None,
         limits: TickLimits | None = None,
+        processes: int | None = 1,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._pipeline = pipeline
+        self._processes = processes
         self._instance = instance
         self._place = place
         self._limits = limits
@@ -125,7 +132,7 @@ class Ingesting:
             arrivals, has_texts_without_terms = self._pending(kept)
         with self._reported(report):
             if arrivals:
-                self._local_runs().run_arrivals(arrivals, report)
+                self._run(arrivals, report)
             if self.index_is_due and not in_part:
                 self._local_runs().run_index(report)
             elif has_texts_without_terms and not arrivals:
@@ -229,6 +236,24 @@ class Ingesting:
             opened = open_instance_in_process(self._pipeline.settings, self._place)
             self._instance = self._opened.enter_context(opened)
         return self._instance
+
+    def _run(self, arrivals: list[str], report: IngestReport) -> None:
+        """Run arrivals here and in workers, and then those that workers left behind."""
+        from vector_pipeline.local.workers import Workers, default_processes
+
+        wanted = default_processes(self._pipeline.model, len(arrivals)) if self._processes is None else self._processes
+        workers = Workers(self._pipeline, self._place, min(wanted, len(arrivals)), self._say)
+        runs = self._local_runs()
+        runs.register(arrivals, report)
+        with Turns(self._pipeline.database, arrivals, self._say) as turns:
+            with workers.running(turns, report) as left:
+                for arrival in turns:
+                    runs.run_arrival(arrival, report)
+            report.elsewhere += turns.elsewhere
+        with Turns(self._pipeline.database, left, self._say) as turns:
+            for arrival in turns:
+                runs.run_arrival(arrival, report)
+        runs.index_is_due |= report.arrivals > 0
 
     def _local_runs(self) -> LocalRuns:
         if self._runs is None:

@@ -70,6 +70,15 @@ class IngestReport:
             case _:
                 assert_never(outcome)
 
+    def include(self, other: IngestReport) -> None:
+        """Add what runs in another process did."""
+        for name in ("arrivals", "loaded", "deleted", "pending", "chunks", "tokens", "requests", "embedded", "reused"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.rows += other.rows
+        self.usd += other.usd
+        self.rejected |= other.rejected
+        self.failures += other.failures
+
     def _add_embedded(self, result: EmbedResult) -> None:
         self.requests += result.usage.requests
         self.embedded += result.usage.inputs

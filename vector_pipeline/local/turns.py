@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +18,15 @@ from vector_pipeline.store.locks import Lock, taken, try_lock_named, unlock_all
 POLL_SECONDS = 0.5
 
 
+@dataclass(slots=True)
+class _Work:
+    """The arrivals that are left, for all that take turns in this process."""
+
+    left: list[str]
+    elsewhere: int = 0
+    taking: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Turns:
     """Yields the arrivals to run, oldest first, and leaves out those that others take. Use as a context manager.
 
@@ -24,12 +35,24 @@ class Turns:
     """
 
     def __init__(self, database: Database, arrivals: Sequence[str], say: Callable[[str], None]) -> None:
+        self._database = database
         # If the connection is lost, so are its locks. The lock of the run itself then decides.
         self._kept = Kept(database, "ingest turns")
-        self._left = list(arrivals)
+        self._work = _Work(list(arrivals))
         self._say = say
-        self.elsewhere = 0
-        """Arrivals that other processes loaded."""
+        self._waits = True
+
+    def beside(self) -> Turns:
+        """Other turns at the same arrivals, for another thread: an arrival is yielded once, and they never wait."""
+        other = Turns(self._database, (), self._say)
+        other._work = self._work
+        other._waits = False
+        return other
+
+    @property
+    def elsewhere(self) -> int:
+        """The number of arrivals that other processes loaded."""
+        return self._work.elsewhere
 
     def __enter__(self) -> Self:
         self._kept.__enter__()
@@ -41,32 +64,34 @@ class Turns:
         self._kept.__exit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[str]:
-        waits = False
-        while self._left:
-            arrival = self._kept.run(self._take)
+        has_waited = False
+        while True:
+            with self._work.taking:
+                arrival = self._kept.run(self._take)
             if arrival is not None:
-                self._left.remove(arrival)
                 yield arrival
                 self._kept.run(unlock_all)
-            elif self._left:
-                if not waits:
-                    self._say(
-                        f"{counted(len(self._left), 'arrival is', 'arrivals are')} being loaded by other processes; "
-                        "waiting for their end"
-                    )
-                waits = True
-                time.sleep(POLL_SECONDS)
+                continue
+            left = len(self._work.left)
+            if not left or not self._waits:
+                return
+            if not has_waited:
+                several = counted(left, "arrival is", "arrivals are")
+                self._say(f"{several} being loaded by other processes; waiting for their end")
+            has_waited = True
+            time.sleep(POLL_SECONDS)
 
     def _take(self, connection: Connection) -> str | None:
         """The oldest arrival that no other process has taken; it is taken now. Those that others loaded are dropped."""
         unlock_all(connection)
-        others = taken(connection, self._left)
-        for arrival in [arrival for arrival in self._left if arrival not in others]:
+        left = self._work.left
+        others = taken(connection, left)
+        for arrival in [arrival for arrival in left if arrival not in others]:
             if not try_lock_named(connection, Lock.TURN, arrival):
                 continue
+            left.remove(arrival)
             if manifest.count_files(connection, arrival).pending:
                 return arrival
             unlock_all(connection)
-            self._left.remove(arrival)
-            self.elsewhere += 1
+            self._work.elsewhere += 1
         return None

@@ -69,6 +69,7 @@ def watch(
     say: Callable[[str], None] = lambda _: None,
     place: InstancePlace | None = None,
     confirm_deletions: bool = False,
+    processes: int | None = 1,
     times: WatchTimes = ORDINARY,
 ) -> NoReturn:
     """Keep the table in step with some sources until an interruption; `done` receives the report of each `ingest`.
@@ -83,7 +84,7 @@ def watch(
     with (
         open_instance_in_process(pipeline.settings, place) as instance,
         _watched(folders, say, times) as changes,
-        Ingesting(pipeline, instance=instance) as ingesting,
+        Ingesting(pipeline, instance=instance, place=place, processes=processes) as ingesting,
     ):
         done(ingesting.ingest(locations, confirm_deletions=confirm_deletions))
         say(f"watching {', '.join(locations)}; Ctrl-C ends it")

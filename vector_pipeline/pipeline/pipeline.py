@@ -41,6 +41,8 @@ class Pipeline:
     database: Database
     progress: Callable[[str, int], None] | None = None
     """Called with the kind of work done and its amount."""
+    processes: int = 1
+    """The number of processes that load beside each other on this machine, and share its processors."""
 
     def advance(self, what: str, amount: int) -> None:
         """Report work done."""
@@ -75,7 +77,8 @@ class Pipeline:
     def reader_limits(self) -> ReaderLimits:
         """The limits for reading a file in a process of its own."""
         s = self.settings
-        return ReaderLimits(seconds=s.reader_seconds, memory=s.reader_memory, processes=available_processors())
+        processes = max(1, available_processors() // self.processes)
+        return ReaderLimits(seconds=s.reader_seconds, memory=s.reader_memory, processes=processes)
 
     @property
     def chunking(self) -> ChunkingConfig:
