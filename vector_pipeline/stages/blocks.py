@@ -15,7 +15,7 @@ from itertools import chain
 from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.stages.side_by_side import side_by_side
 from vector_pipeline.store import manifest
-from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.connection import Connection, break_off
 from vector_pipeline.store.manifest import Block, KnownFile
 
 FEW_BLOCKS = 8
@@ -41,10 +41,16 @@ def compared(connection: Connection, root: str, listing: Iterator[Entry]) -> Ite
     with ThreadPoolExecutor(1, "manifest") as apart, closing(_KnownFiles(connection, root)) as known:
         # Postgres reads the manifest while the first files are listed.
         blocks = apart.submit(manifest.known_blocks, connection, root)
-        ahead: list[Entry] = []
-        while not blocks.done() and len(ahead) < MOST_AHEAD and (entry := next(listing, None)) is not None:
-            ahead.append(entry)
-        yield by_blocks(chain(ahead, listing), blocks.result(), known.between)
+        try:
+            ahead: list[Entry] = []
+            while not blocks.done() and len(ahead) < MOST_AHEAD and (entry := next(listing, None)) is not None:
+                ahead.append(entry)
+            steps = by_blocks(chain(ahead, listing), blocks.result(), known.between)
+        except BaseException:
+            # Postgres may be waiting for a lock, and this would wait for Postgres.
+            break_off(connection)
+            raise
+        yield steps
 
 
 def by_blocks(

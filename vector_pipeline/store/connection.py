@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -119,6 +119,12 @@ class Connection(psycopg.Connection[Any]):
 def commit_without_waiting(connection: Connection) -> None:
     """Return from commits before they are on disk. A crash of the server may lose the last ones, which does no harm."""
     connection.execute("SET synchronous_commit = off")
+
+
+def break_off(connection: Connection) -> None:
+    """Cancel the query of a connection that another thread waits for. It may end before, and Postgres may be away."""
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=CONNECT_SECONDS)
 
 
 def require_writable(connection: Connection) -> None:

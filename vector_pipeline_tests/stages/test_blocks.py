@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vector_pipeline.errors import SourceError
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.sources.opening import open_source
-from vector_pipeline.stages.blocks import FEW_BLOCKS, Alike, Pair, by_blocks
+from vector_pipeline.stages.blocks import FEW_BLOCKS, Alike, Pair, by_blocks, compared
 from vector_pipeline.stages.scan import scan
 from vector_pipeline.stages.side_by_side import side_by_side
 from vector_pipeline.store import manifest
@@ -122,6 +124,24 @@ def test_postgres_computes_the_same_digests(database: Database) -> None:
             for some in batched(present, manifest.BLOCK_FILES)
         ]
         assert manifest.known_blocks(connection, "/nothing") == []
+
+
+def test_an_error_of_the_listing_does_not_wait_for_postgres(database: Database) -> None:
+    """And neither does Ctrl-C, which comes up in the same place."""
+
+    def listing() -> Iterator[ListedFile | PassedOver]:
+        yield ListedFile("a.txt", 1, "1", 0.0)
+        raise SourceError("the source went away")
+
+    def compare() -> None:
+        with database.connect() as connection, compared(connection, "/root", listing()) as steps:
+            list(steps)
+
+    with database.connect() as other, ThreadPoolExecutor(1) as pool:
+        with other.transaction():
+            other.execute("LOCK TABLE source_files IN ACCESS EXCLUSIVE MODE")
+            failed = pool.submit(compare).exception(timeout=20)
+        assert str(failed) == "the source went away"
 
 
 def write(path: Path, text: str) -> None:
