@@ -7,11 +7,9 @@ places (environment, instance role, configuration files), never in the URL.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, BinaryIO, Self, cast
 
 import fsspec
@@ -19,6 +17,8 @@ import fsspec
 from vector_pipeline.errors import ConfigurationError, SourceError
 from vector_pipeline.redaction import holds_credentials, shown
 from vector_pipeline.sources.base import ListedFile, PassedOver, printable
+from vector_pipeline.sources.bucket_listing import Store, list_bucket
+from vector_pipeline.sources.properties import modified, tag
 
 # The extra of this package that brings a protocol's.
 EXTRAS = {
@@ -81,14 +81,18 @@ class RemoteSource:
     @property
     def is_s3(self) -> bool:
         """Whether the store has the API of S3."""
+        return "s3" in self._protocols
+
+    @property
+    def _protocols(self) -> tuple[str, ...]:
         protocols = self.filesystem.protocol
-        return "s3" in ((protocols,) if isinstance(protocols, str) else protocols)
+        return (protocols,) if isinstance(protocols, str) else tuple(protocols)
 
     def walk(self, wanted: Callable[[str], bool]) -> Iterator[ListedFile | PassedOver]:
         """Files in path order, once the store has listed all of them.
 
-        A listing of S3 is made in parallel and kept in a temporary file. Those of other stores are held in memory: about
-        1 KB a file.
+        S3, Google Cloud Storage and Azure are listed in parallel, as far as the store allows that, and the listing is
+        kept in a temporary file. Those of other stores are held in memory: about 1 KB a file.
         """
         is_empty = True
         for full, info in self._listed():
@@ -121,11 +125,9 @@ class RemoteSource:
     def _listed(self) -> Iterator[tuple[str, Any]]:
         """The complete names of all files in order, with what the store says of each. Raises SourceError."""
         try:
-            if self.is_s3:
-                # This imports what only S3 needs.
-                from vector_pipeline.sources.s3 import Bucket
-
-                yield from Bucket.of(self.filesystem, self.prefix).files()
+            if (store := self.store()) is not None:
+                for key, size, etag, since in list_bucket(store):
+                    yield f"{store.name}/{key}", {"size": size, "ETag": etag, "LastModified": since}
                 return
             self.filesystem.invalidate_cache()
             found = self.filesystem.find(self.prefix, detail=True)
@@ -133,6 +135,22 @@ class RemoteSource:
             raise self._cannot_be_listed(error) from error
         for full in sorted(map(str, found)):
             yield full, found[full]
+
+    def store(self) -> Store | None:
+        """The store, if it can be listed page by page. This imports what only this store needs."""
+        if self.is_s3:
+            from vector_pipeline.sources import s3
+
+            return s3.Bucket.of(self.filesystem, self.prefix)
+        if "gs" in self._protocols:
+            from vector_pipeline.sources import gcs
+
+            return gcs.Bucket.of(self.filesystem, self.prefix)
+        if "abfs" in self._protocols:
+            from vector_pipeline.sources import azure
+
+            return azure.Container.of(self.filesystem, self.prefix)
+        return None
 
     def _cannot_be_listed(self, error: Exception) -> SourceError:
         return SourceError(f"source '{self.root}' cannot be listed: {_one_line(error)}")
@@ -164,7 +182,7 @@ class RemoteSource:
             size = int(info.get("size") or 0)
             if not 0 <= size <= _MOST_BYTES:
                 raise ValueError(f"a size of {size}")
-            return ListedFile(path, size, _fingerprint(info), _modified(info), by_content=bool(_tag(info)))
+            return ListedFile(path, size, _fingerprint(info), modified(info), by_content=bool(tag(info)))
         except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             # Whatever a store says of one file, the others are listed.
             return PassedOver(printable(path), f"cannot be looked at: {_one_line(error)}", hides_files=True)
@@ -239,31 +257,7 @@ def _as_os_errors() -> Iterator[None]:
 
 
 def _fingerprint(info: dict[str, Any]) -> str:
-    return printable(f"{info.get('size')}:{_tag(info)}:{_modified(info)}")
-
-
-def _tag(info: dict[str, Any]) -> str:
-    return next((str(info[key]).strip('"') for key in ("ETag", "etag", "md5Hash", "content_md5") if info.get(key)), "")
-
-
-def _modified(info: dict[str, Any]) -> float:
-    for key in ("LastModified", "last_modified", "updated", "mtime", "created"):
-        value = info.get(key)
-        if isinstance(value, datetime):
-            return _timestamp(value)
-        if isinstance(value, int | float):
-            return float(value) if math.isfinite(value) else 0.0
-        if isinstance(value, str):
-            with suppress(ValueError):
-                return _timestamp(datetime.fromisoformat(value))
-    return 0.0
-
-
-def _timestamp(moment: datetime) -> float:
-    try:
-        return moment.timestamp()
-    except (OverflowError, OSError, ValueError):
-        return 0.0  # the year 1, with which a store says that it does not know
+    return printable(f"{info.get('size')}:{tag(info)}:{modified(info)}")
 
 
 def _one_line(error: Exception) -> str:

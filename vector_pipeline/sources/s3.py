@@ -1,8 +1,7 @@
-"""A bucket behind s3fs, as `s3_listing` lists it."""
+"""A bucket behind s3fs, as `bucket_listing` lists it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -10,7 +9,7 @@ from typing import Any, Self
 from aiobotocore.session import AioSession
 from botocore.utils import parse_timestamp
 
-from vector_pipeline.sources.s3_listing import Page, list_bucket
+from vector_pipeline.sources.bucket_listing import Order, Page
 from vector_pipeline.sources.spool import Entry
 
 # Stores that list keys in the order of their UTF-8 bytes, by the header Server of their answers. Others are listed by
@@ -20,6 +19,8 @@ _KEEP_ORDER = ("AmazonS3", "MinIO", "Ceph")
 # Directory buckets (S3 Express One Zone) list keys in no order:
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 _WITHOUT_ORDER = "--x-s3"
+
+_MOST = 1_000  # keys in an answer
 
 
 def read_times_quickly(filesystem: Any) -> None:
@@ -55,20 +56,17 @@ class Bucket:
         name, key, _ = filesystem.split_path(prefix)
         return cls(filesystem, name, f"{key}/" if key else "")
 
-    def files(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The names of all files in s3fs's spelling, in the order of code points, with size, etag and time."""
-        for key, size, tag, modified in list_bucket(self, self.stem):
-            yield f"{self.name}/{key}", {"size": size, "ETag": tag, "LastModified": modified}
-
-    def page(self, *, after: str = "", token: str | None = None, at_most: int = 1_000) -> Page:
-        """The first keys after a key, or those that a token continues with. Raises what s3fs raises."""
+    def page(self, *, after: str = "", token: str | None = None, at_most: int | None = None) -> Page:
+        """The first keys after a key, or of those the keys that a token continues with. Raises what s3fs raises."""
         place = {"ContinuationToken": token} if token else {"StartAfter": after} if after else {}
-        found = self.filesystem.call_s3("list_objects_v2", Bucket=self.name, Prefix=self.stem, MaxKeys=at_most, **place)
+        asked = {"Bucket": self.name, "Prefix": self.stem, "MaxKeys": at_most or _MOST, **place}
+        found = self.filesystem.call_s3("list_objects_v2", **asked)
         server = str(found.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("server", ""))
+        keeps_order = server.startswith(_KEEP_ORDER) and not self.name.endswith(_WITHOUT_ORDER)
         return Page(
             [_entry(listed) for listed in found.get("Contents", ())],
             found.get("NextContinuationToken") if found.get("IsTruncated") else None,
-            server.startswith(_KEEP_ORDER) and not self.name.endswith(_WITHOUT_ORDER),
+            Order.CODE_POINTS if keeps_order else None,
         )
 
 

@@ -272,7 +272,8 @@ def test_a_url_with_a_driver_s_name_is_taken(environment: dict[str, str], corpus
     assert done.returncode == 0, done.stderr
 
 
-def test_a_missing_extra_is_named_with_what_to_run(environment: dict[str, str]) -> None:
-    done = call(environment, "ingest", "gs://bucket/texts")
+def test_a_missing_extra_is_named_with_what_to_run(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "gcsfs.py").write_text("raise ImportError('as if it were not installed')")
+    done = call({**environment, "PYTHONPATH": str(tmp_path)}, "ingest", "gs://bucket/texts")
     assert done.returncode == 2
     assert "run `pip install 'vector-pipeline[gcs]'`" in done.stderr
