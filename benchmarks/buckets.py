@@ -1,4 +1,4 @@
-"""List a bucket as version 0.1 did, by one chain of requests, and in parallel: time, requests and memory.
+"""List a bucket by `find` of fsspec, by one chain of requests, and in parallel: time, requests and memory.
 
     python -m benchmarks.buckets [URL] [KEYS] [SECONDS] [PAGE] [ROUNDS]
 
@@ -27,8 +27,8 @@ from vector_pipeline.sources.bucket_listing import WORKERS, Page, Store, list_bu
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.sources.remote import RemoteSource
 
-WAYS = ("version 0.1", "1", str(WORKERS))
-"""`find` of fsspec, or the number of chains."""
+WAYS = ("find", "1", str(WORKERS))
+"""As version 0.1 listed, or the number of chains."""
 
 
 class Counted:
@@ -67,7 +67,7 @@ def listed(url: str, way: str) -> dict[str, Any]:
     store.page(at_most=1)  # connects
     counted = Counted(store)
     before, began, processor = _memory(), time.monotonic(), time.process_time()
-    if way == "version 0.1":
+    if way == "find":
         found = source.filesystem.find(source.prefix, detail=True)
         files = sum(1 for _ in sorted(found))
     else:
@@ -99,9 +99,9 @@ def main(
                 found[way].append(orjson.loads(done.stdout.splitlines()[-1]))
     for way, figures in found.items():
         print(way, {name: round(median(each[name] for each in figures), 1) for name in figures[0]})
-    plain = median(each["seconds"] for each in found["version 0.1"])
+    plain = median(each["seconds"] for each in found["find"])
     many = median(each["seconds"] for each in found[str(WORKERS)])
-    print(f"in parallel {plain / many:.1f} times as fast as version 0.1")
+    print(f"in parallel {plain / many:.1f} times as fast as find")
 
 
 if __name__ == "__main__":
