@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
+from vector_pipeline.embedding.providers.embedded import EMBEDDED_MODEL, KOREAN_MODEL
 from vector_pipeline.errors import PipelineError
 from vector_pipeline.local.beside import InstancePlace
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.local.turns import Turns
 from vector_pipeline.local.worker import Assignment, Ended, work
 from vector_pipeline.pipeline.pipeline import Pipeline
-from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.store.embedded.machine import free_memory_mb, processors
 
 # A load takes up to so many MB in each process (docs/benchmarks/scale.md).
@@ -44,7 +44,7 @@ def default_processes(model: str, arrivals: int) -> int:
     Only the fast embedded models are limited by what one process can do. An API is slower than that, and
     multilingual-e5-small-q4 uses all processors by itself.
     """
-    if model not in EMBEDDED_MODELS or model.startswith("multilingual") or arrivals < MIN_ARRIVALS:
+    if model not in (EMBEDDED_MODEL, KOREAN_MODEL) or arrivals < MIN_ARRIVALS:
         return 1
     return max(1, min(processors(), arrivals, free_memory_mb() // PROCESS_MB))
 
