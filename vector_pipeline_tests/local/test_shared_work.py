@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from vector_pipeline.queries.status import read_status
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.scan import scan
 from vector_pipeline.store.run_locks import RunLocks
+from vector_pipeline_tests.support.ingesting import start, write_notes
 from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 
 ARRIVALS = 8
@@ -27,30 +26,7 @@ ARRIVALS = 8
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    for number in range(ARRIVALS):
-        (folder / f"{number}.txt").write_text(f"Note {number} is about the garden.")
-    return folder
-
-
-def start(home: Path, database_url: str, api: str, folder: Path) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "VECTOR_PIPELINE_HOME": str(home),
-        "DATABASE_URL": database_url,
-        "OPENAI_BASE_URL": api,
-        "OPENAI_API_KEY": "sk-test",
-        "VECTOR_PIPELINE_MAX_FILES_PER_ARRIVAL": "1",
-    }
-    environment.pop("DAGSTER_HOME", None)
-    return subprocess.Popen(
-        [sys.executable, "-m", "vector_pipeline.cli", "ingest", str(folder), "--json"],
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    return write_notes(tmp_path / "notes", ARRIVALS)
 
 
 def report_of(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -66,7 +42,7 @@ def test_two_processes_share_the_arrivals_and_pay_for_no_text_twice(
     tmp_path: Path, fresh_database_url: str, notes: Path
 ) -> None:
     with serve(ServerConfig(latency=1.0)) as server:
-        started = [start(tmp_path / name, fresh_database_url, server.url, notes) for name in ("one", "two")]
+        started = [start(tmp_path / name, fresh_database_url, server.url, notes, "--json") for name in ("one", "two")]
         reports = [report_of(process) for process in started]
         assert server.seen.paid_twice == 0
     done = [report["arrivals"] for report in reports]
@@ -81,7 +57,9 @@ def test_two_processes_share_the_arrivals_and_pay_for_no_text_twice(
 @pytest.mark.slow
 def test_what_a_killed_process_leaves_behind_is_taken_over(tmp_path: Path, fresh_database_url: str, notes: Path) -> None:
     with serve(ServerConfig(latency=1.0)) as server:
-        killed, other = (start(tmp_path / name, fresh_database_url, server.url, notes) for name in ("one", "two"))
+        killed, other = (
+            start(tmp_path / name, fresh_database_url, server.url, notes, "--json") for name in ("one", "two")
+        )
         deadline = time.monotonic() + 100
         while server.seen.requests < 3 and time.monotonic() < deadline:
             time.sleep(0.1)

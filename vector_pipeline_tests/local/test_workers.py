@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,38 +19,16 @@ from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.scan import scan
+from vector_pipeline_tests.support.ingesting import start, write_notes
 from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 
 ARRIVALS = 8
+SEVERAL = ("--processes", "3")
 
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    for number in range(ARRIVALS):
-        (folder / f"{number}.txt").write_text(f"Note {number} is about the garden. 메모 {number}.")
-    return folder
-
-
-def start(home: Path, database_url: str, api: str, folder: Path, *options: str) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "VECTOR_PIPELINE_HOME": str(home),
-        "DATABASE_URL": database_url,
-        "OPENAI_BASE_URL": api,
-        "OPENAI_API_KEY": "sk-test",
-        "VECTOR_PIPELINE_MAX_FILES_PER_ARRIVAL": "1",
-    }
-    environment.pop("DAGSTER_HOME", None)
-    return subprocess.Popen(
-        [sys.executable, "-m", "vector_pipeline.cli", "ingest", str(folder), "--processes", "3", *options],
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    return write_notes(tmp_path / "notes", ARRIVALS)
 
 
 def finished(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
@@ -86,7 +62,7 @@ def json_of(out: str) -> dict[str, Any]:
 def test_one_report_has_what_all_processes_did(tmp_path: Path, fresh_database_url: str, notes: Path) -> None:
     (notes / "3.txt").rename(notes / "3.ipynb")
     with serve(ServerConfig(latency=1.0)) as server:
-        out, errors = finished(start(tmp_path / "home", fresh_database_url, server.url, notes, "--json"), 1)
+        out, errors = finished(start(tmp_path / "home", fresh_database_url, server.url, notes, *SEVERAL, "--json"), 1)
         assert server.seen.paid_twice == 0
     report = json_of(out)
     assert (report["arrivals"], report["arrivals_elsewhere"]) == (ARRIVALS, 0)
@@ -100,7 +76,7 @@ def test_one_report_has_what_all_processes_did(tmp_path: Path, fresh_database_ur
 @pytest.mark.slow
 def test_a_killed_worker_leaves_its_arrival_to_the_others(tmp_path: Path, fresh_database_url: str, notes: Path) -> None:
     with serve(ServerConfig(latency=2.0)) as server:
-        process = start(tmp_path / "home", fresh_database_url, server.url, notes)
+        process = start(tmp_path / "home", fresh_database_url, server.url, notes, *SEVERAL)
         wait_until(lambda: server.seen.requests >= 3)
         workers_of(process)[0].kill()
         out, errors = finished(process)
@@ -115,7 +91,7 @@ def test_workers_end_with_the_process_that_started_them(
     tmp_path: Path, fresh_database_url: str, notes: Path, sent: signal.Signals
 ) -> None:
     with serve(ServerConfig(latency=2.0)) as server:
-        process = start(tmp_path / "home", fresh_database_url, server.url, notes)
+        process = start(tmp_path / "home", fresh_database_url, server.url, notes, *SEVERAL)
         wait_until(lambda: server.seen.requests >= 3)
         workers = workers_of(process)
         assert len(workers) == 2
@@ -124,7 +100,7 @@ def test_workers_end_with_the_process_that_started_them(
         assert "Traceback" not in errors
         _, alive = psutil.wait_procs(workers, timeout=60)
         assert alive == []
-        out, _ = finished(start(tmp_path / "home", fresh_database_url, server.url, notes, "--json"))
+        out, _ = finished(start(tmp_path / "home", fresh_database_url, server.url, notes, *SEVERAL, "--json"))
         report = json_of(out)
         assert report["files"]["pending"] == 0
         if sent == signal.SIGINT:
@@ -137,7 +113,7 @@ def test_what_fails_in_a_worker_is_reported_and_not_tried_by_each(
     tmp_path: Path, fresh_database_url: str, notes: Path
 ) -> None:
     with serve(ServerConfig(key="sk-other")) as server:
-        out, errors = finished(start(tmp_path / "home", fresh_database_url, server.url, notes, "--json"), 1)
+        out, errors = finished(start(tmp_path / "home", fresh_database_url, server.url, notes, *SEVERAL, "--json"), 1)
         assert server.seen.requests <= 2 * ARRIVALS
     report = json_of(out)
     assert report["arrivals"] == len(report["failures"]) == ARRIVALS
