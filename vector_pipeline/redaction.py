@@ -26,6 +26,12 @@ _CREDENTIAL = re.compile(
 # A user without a password, as in shown addresses of databases; and examples in messages.
 _PLAIN = re.compile(r"postgres(ql)?://(user:password|[^:/?#@]*)@[^@?#]*$")
 
+# A container of Azure and the account that it is in. No user is named like that, and there is no place for a password.
+# https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-introduction-abfs-uri
+_CONTAINER = re.compile(
+    r"abfss?://[a-z0-9$-]{1,63}@(?=[a-z0-9-]+(\.[a-z0-9-]+)*\.(dfs|blob)\.core\.[a-z]+(\.[a-z]+)?([/?#]|$))"
+)
+
 # A URL inside a text ends at white space or a quote.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
@@ -35,6 +41,9 @@ def shown(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
+    if (container := _CONTAINER.match(url)) is not None:
+        account = shown(f"{scheme}://{url[container.end() :]}")
+        return container.group() + account.partition("://")[2]
     # Everything before the last @ may be a part of a password, unless the authority has neither @ nor a strange port.
     if _may_hold_credentials(rest):
         rest = f"{HIDDEN}@{rest.rpartition('@')[2]}"
@@ -50,6 +59,8 @@ def holds_credentials(url: str) -> bool:
         _, separator, rest = part.partition("://")
         if not separator:
             continue
+        if (container := _CONTAINER.match(part)) is not None:
+            rest = part[container.end() :]
         if _may_hold_credentials(rest):
             return True
         parameters = (parameter.partition("=") for parameter in re.split(r"[?&;#]", rest)[1:])

@@ -21,6 +21,12 @@ from vector_pipeline.redaction import hide, holds_credentials, shown
         ("s3://bucket/at@home", "s3://bucket/at@home"),
         ("https://host/x?api-version=2024-10-21&sig=abc#frag", "https://host/x?api-version=2024-10-21&sig=***"),
         ("/a/folder", "/a/folder"),
+        ("abfss://texts@account.dfs.core.windows.net/in", "abfss://texts@account.dfs.core.windows.net/in"),
+        ("abfs://texts@account.blob.core.windows.net/?sig=abc", "abfs://texts@account.blob.core.windows.net/?sig=***"),
+        ("abfss://me:secret@account.dfs.core.windows.net/in", "abfss://***@account.dfs.core.windows.net/in"),
+        ("abfss://secret@another.example/in", "abfss://***@another.example/in"),
+        ("https://secret@account.dfs.core.windows.net/in", "https://***@account.dfs.core.windows.net/in"),
+        ("abfss://texts@account.dfs.core.windows.net:s@host/in", "abfss://***@host/in"),
     ],
 )
 def test_what_is_shown_of_a_url(url: str, expected: str) -> None:
@@ -39,6 +45,11 @@ def test_what_is_shown_of_a_url(url: str, expected: str) -> None:
         ("https://host/list?page=2", False),
         ("gs://bucket/tokens", False),
         ("/folder/a@b", False),
+        ("abfss://texts@account.dfs.core.windows.net/in", False),
+        ("abfs://$web@account.blob.core.chinacloudapi.cn", False),
+        ("abfss://texts@account.dfs.core.windows.net/?sig=abc", True),
+        ("abfss://texts:secret@account.dfs.core.windows.net/in", True),
+        ("abfss://secret@another.example/in", True),
     ],
 )
 def test_whether_a_url_holds_credentials(url: str, held: bool) -> None:

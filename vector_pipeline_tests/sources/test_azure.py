@@ -53,7 +53,9 @@ DIRECTORIES = {
 
 
 @pytest.mark.parametrize("is_hierarchical", [False, True])
-@pytest.mark.parametrize("url", ["az://texts", "abfs://texts/in", "abfss://texts/in/"])
+@pytest.mark.parametrize(
+    "url", ["az://texts", "abfs://texts/in", "abfss://texts/in/", "abfss://texts@account.dfs.core.windows.net/in"]
+)
 def test_files_are_those_that_find_lists(monkeypatch: pytest.MonkeyPatch, url: str, is_hierarchical: bool) -> None:
     """Otherwise all of them would be loaded once more after an upgrade."""
     server = AzureServer(NAMES, page=3, directories=DIRECTORIES, is_hierarchical=is_hierarchical)
