@@ -104,14 +104,16 @@ class RemoteSource:
             self.check()
 
     def check(self) -> None:
-        """Raise SourceError if the store cannot be reached, or lacks the root."""
+        """Raise SourceError if the store cannot be reached, or if the root is a file or does not exist."""
         try:
             self.filesystem.invalidate_cache()
-            if self.filesystem.exists(self.prefix):
-                return
+            exists, is_file = self.filesystem.exists(self.prefix), self.filesystem.isfile(self.prefix)
         except Exception as error:
             raise self._cannot_be_listed(error) from error
-        raise SourceError(f"source '{self.root}' does not exist")
+        if is_file:
+            raise SourceError(f"source '{self.root}' is a file; give the folder that holds it")
+        if not exists:
+            raise SourceError(f"source '{self.root}' does not exist")
 
     def check_bucket(self) -> None:
         """Raise SourceError if the bucket of S3 cannot be listed, or does not exist."""

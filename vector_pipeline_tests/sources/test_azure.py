@@ -132,6 +132,7 @@ def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
             "az://nowhere": "does not exist$",
             "az://secret": "cannot be listed: This request is not authorized",
             "az://texts/nothing": "does not exist$",
+            "az://texts/a.txt": "is a file; give the folder that holds it$",
         }.items():
             with pytest.raises(SourceError, match=f"source '{url}' {reason}"):
                 files(open_source(url))  # type: ignore[arg-type]

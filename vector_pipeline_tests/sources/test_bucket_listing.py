@@ -223,11 +223,14 @@ def test_a_store_over_http_that_lists_folders_first_loses_no_key(monkeypatch: py
 
 
 @pytest.mark.slow
-def test_a_bucket_that_does_not_exist_is_named(bucket: str) -> None:
+def test_a_bucket_that_cannot_be_a_source_is_named(bucket: str) -> None:
     with pytest.raises(SourceError, match=r"source 's3://nowhere' cannot be listed: .*exist"):
         list(open_source("s3://nowhere").walk(lambda _: True))
     with pytest.raises(SourceError, match=f"source '{bucket}/nothing' does not exist"):
         list(open_source(f"{bucket}/nothing").walk(lambda _: True))
+    fsspec.open(f"{bucket}/a.txt", "w").open().close()
+    with pytest.raises(SourceError, match=f"source '{bucket}/a.txt' is a file; give the folder that holds it"):
+        list(open_source(f"{bucket}/a.txt").walk(lambda _: True))
 
 
 @pytest.mark.slow

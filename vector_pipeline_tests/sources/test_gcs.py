@@ -109,6 +109,7 @@ def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
             "gs://nowhere": "cannot be listed: b/nowhere/o$",
             "gs://secret": r"cannot be listed: Forbidden: .* t does not have storage\.objects\.list access$",
             "gs://texts/nothing": "does not exist$",
+            "gs://texts/a.txt": "is a file; give the folder that holds it$",
         }.items():
             with pytest.raises(SourceError, match=f"source '{url}' {reason}"):
                 files(open_source(url))  # type: ignore[arg-type]
