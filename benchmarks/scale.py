@@ -1,11 +1,13 @@
 """What the whole costs at several sizes: the first load by stage, changes, a tick, `status`, searches, memory and disk.
 
     python benchmarks/scale.py [--chunks 10000 100000] [--repeats 3] [--keep FOLDER]
+    python benchmarks/scale.py --only-load --chunks 400 --model multilingual-e5-small-q4
 
 Each size has a home of its own with an embedded server and the embedded model. Commands run as a user runs them, in
 processes of their own. Their time includes the start of Python; memory is the peak of the largest process. Ticks and
 searches run in this process. A file has 20 paragraphs of 50 to 110 words, drawn by Zipf's law from 50,000 made-up words,
-and each paragraph is a chunk. Prints the tables of docs/benchmarks/scale.md.
+and each paragraph is a chunk. "The model alone" embeds some of the paragraphs on all processors, and nothing else.
+Prints the tables of docs/benchmarks/scale.md.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +36,10 @@ import numpy as np
 import psutil
 
 from vector_pipeline import Corpus, Names, Settings, build_definitions
+from vector_pipeline.embedding.providers.embedded import embedded_model
 from vector_pipeline.local.instance import open_instance
 from vector_pipeline.pipeline.pipeline import open_pipeline
+from vector_pipeline.settings import EMBEDDED_MODELS, available_processors
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.manifest import source_key
 from vector_pipeline.store.search.hybrid import Mode
@@ -45,6 +50,9 @@ VOCABULARY = 50_000
 SEED = 7
 QUESTIONS = 100
 WATCHED_EDITS = 20
+REQUEST = 150
+"""Paragraphs that the model gets at once: about as many as in a request of a load."""
+MOST_ALONE = 20_000
 GIVE_UP_SECONDS = 120.0
 FOUND = (
     "SELECT FROM document_chunks WHERE id IN (SELECT id FROM chunks WHERE source_key = %s) AND page_content = %s "
@@ -133,13 +141,13 @@ class Peak:
 class Corpora:
     """One home, and the commands that are run in it."""
 
-    def __init__(self, place: Path, chunks: int) -> None:
+    def __init__(self, place: Path, chunks: int, model: str) -> None:
         self.folder, self.home = place / "texts", place / "home"
         self.is_new = not self.folder.exists()
         self.writer = Writer(0 if self.is_new else time.time_ns())
         self.peak = Peak()
         self.files = chunks // CHUNKS_PER_FILE
-        self.settings = Settings.of(home=self.home, source=str(self.folder), chunk_strategy="paragraph")
+        self.settings = Settings.of(home=self.home, source=str(self.folder), chunk_strategy="paragraph", model=model)
         for number in range(self.files if self.is_new else 0):
             path = self.path(number)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +164,7 @@ class Corpora:
             "VECTOR_PIPELINE_HOME": str(self.home),
             "VECTOR_PIPELINE_SOURCE": str(self.folder),
             "VECTOR_PIPELINE_CHUNK_STRATEGY": "paragraph",
+            "VECTOR_PIPELINE_MODEL": self.settings.model,
         }
         process = psutil.Popen([COMMAND, *arguments, "--json"], env=environment, stdout=subprocess.PIPE)
         with self.peak.watched(process):
@@ -272,15 +281,29 @@ def place_of(chunks: int, keep: Path | None) -> Iterator[Path]:
         yield place
 
 
-def measure(chunks: int, repeats: int, keep: Path | None) -> Row:
+def model_speed(corpora: Corpora, chunks: int) -> float:
+    """Paragraphs a second that the model embeds on all processors, without anything around it."""
+    model = embedded_model(corpora.settings.model)
+    texts = [corpora.writer.paragraph() for _ in range(chunks)]
+    model.embed(texts[:1])
+    began = time.perf_counter()
+    with ThreadPoolExecutor(available_processors()) as threads:
+        list(threads.map(model.embed, (texts[at : at + REQUEST] for at in range(0, chunks, REQUEST))))
+    return chunks / (time.perf_counter() - began)
+
+
+def measure(chunks: int, model: str, repeats: int, keep: Path | None, *, only_load: bool) -> Row:
     """All figures of one size."""
     row = Row(chunks)
     with place_of(chunks, keep) as place:
-        corpora = Corpora(place, chunks)
+        corpora = Corpora(place, chunks, model)
         # Between commands the server stays, as it does while `dev` or a service uses it.
         with open_pipeline(corpora.settings) as pipeline:
             if corpora.is_new:
                 measure_load(row, corpora)
+            if only_load:
+                row.add("peak memory of a process, MiB", f"{corpora.peak.bytes / 2**20:,.0f}")
+                return row
             measure_changes(row, corpora, repeats)
             row.add("a tick, s", f"{tick_seconds(corpora.settings):.2f}")
             questions = [corpora.writer.question() for _ in range(QUESTIONS)]
@@ -298,7 +321,10 @@ def measure_load(row: Row, corpora: Corpora) -> None:
     """The first load, by stage."""
     seconds, report = corpora.run("ingest")
     row.add("first load, s", f"{seconds:.1f}")
-    row.add("first load, chunks a second", f"{report['chunks'] / seconds:,.0f}")
+    rate, alone = report["chunks"] / seconds, model_speed(corpora, min(corpora.files * CHUNKS_PER_FILE, MOST_ALONE))
+    row.add("first load, chunks a second", f"{rate:,.0f}")
+    row.add("the model alone, chunks a second", f"{alone:,.0f}")
+    row.add("first load, of the model's own speed", f"{rate / alone:.2f}")
     for stage, spent in stage_seconds(corpora.settings).items():
         row.add(f"of it {stage}, s", f"{spent:.1f}")
 
@@ -344,9 +370,14 @@ def main() -> None:
         metavar="FOLDER",
         help="keep each size's home and texts in FOLDER; a size that is there is not loaded again",
     )
+    parser.add_argument("--model", choices=EMBEDDED_MODELS, default=EMBEDDED_MODELS[0])
+    parser.add_argument("--only-load", action="store_true")
     arguments = parser.parse_args()
     logging.getLogger("dagster").setLevel(logging.WARNING)
-    rows = [measure(chunks, arguments.repeats, arguments.keep) for chunks in arguments.chunks]
+    rows = [
+        measure(chunks, arguments.model, arguments.repeats, arguments.keep, only_load=arguments.only_load)
+        for chunks in arguments.chunks
+    ]
     print(f"| | {' | '.join(f'{row.chunks:,} chunks' for row in rows)} |")
     print(f"| --- | {' | '.join('---:' for _ in rows)} |")
     for name in dict.fromkeys(name for row in rows for name in row.figures):
