@@ -34,6 +34,9 @@ _KINDS = {
     "function": "function",
 }
 
+# Tables that every version has. No application has all of them.
+_OWN = ("arrivals", "chunks", "source_files", "spaces")
+
 # A row type and an array type belong to their table or type.
 _FOUND = """
 SELECT c.relkind::text, c.relname::text FROM pg_class c
@@ -84,6 +87,23 @@ def refuse_clashes(connection: Connection, database: Database, fresh: Sequence[s
     ).fetchone()
     if row is not None:
         raise clash(database, _KINDS.get(row[0], "object"), row[1])
+
+
+def refuse_unnumbered(connection: Connection, database: Database, newest: int) -> None:
+    """Raise DatabaseError if the pipeline's tables exist, but nothing says which migrations made them."""
+    row = connection.execute(
+        "SELECT pg_catalog.count(*) FROM pg_class c WHERE c.relnamespace = pg_catalog.to_regnamespace(%s)::oid "
+        "AND c.relkind = 'r' AND c.relname = ANY(%s::text[])",
+        (_quoted(database.schema), list(_OWN)),
+    ).fetchone()
+    if row == (len(_OWN),):
+        table = f"{_quoted(database.schema)}.vector_pipeline_migrations"
+        raise DatabaseError(
+            f"schema '{database.schema}' of {database.safe_url} has the pipeline's tables, but not "
+            "vector_pipeline_migrations, which says what version they have: restore that table from a backup. If this "
+            f"version of the package has used them, `CREATE TABLE {table} (number integer PRIMARY KEY, applied_at "
+            f"timestamptz DEFAULT now()); INSERT INTO {table} SELECT generate_series(1, {newest})` restores it too"
+        )
 
 
 def refuse_tables_of_others(connection: Connection, database: Database, files: Iterable[str]) -> None:

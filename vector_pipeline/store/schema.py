@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from vector_pipeline.errors import DatabaseError
-from vector_pipeline.store.clashes import refuse_clashes, refuse_tables_of_others
+from vector_pipeline.store.clashes import refuse_clashes, refuse_tables_of_others, refuse_unnumbered
 from vector_pipeline.store.connection import SHARED_SCHEMA, Connection, Database
 from vector_pipeline.store.locks import lock_migrations
 from vector_pipeline.store.pooling import refuse_transaction_pooling
@@ -169,6 +169,8 @@ def _apply(connection: Connection, database: Database, files: dict[int, str]) ->
                 f"schema '{database.schema}' of {database.safe_url} was made by a newer version of vector-pipeline; "
                 "upgrade the package"
             )
+        if not standing.applied:
+            refuse_unnumbered(connection, database, max(files))
         fresh = sorted(set(files) - standing.applied)
         refuse_clashes(connection, database, [files[n] for n in fresh], [files[n] for n in standing.applied])
         again = [] if standing.shared_complete else [n for n in sorted(standing.applied) if _is_shared(files[n])]

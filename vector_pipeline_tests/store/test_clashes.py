@@ -114,3 +114,21 @@ def test_every_object_that_migrations_create_is_looked_for(database: Database) -
     dropped = {name for file in files for name in re.findall(r"DROP FUNCTION \{schema\}\.(\w+)", file)}
     assert made <= relations
     assert called == functions - (dropped - called)
+
+
+def test_tables_without_their_migrations_are_no_clash_and_the_advice_helps(fresh_database_url: str) -> None:
+    database = Database(fresh_database_url)
+    schema.migrate(database)
+    with database.connect() as connection:
+        load(connection, "A1", {"a.txt": ["text"]})
+    with psycopg.connect(fresh_database_url, autocommit=True) as person:
+        person.execute("DROP TABLE vector_pipeline_migrations")
+        with pytest.raises(
+            DatabaseError, match="has the pipeline's tables, but not vector_pipeline_migrations"
+        ) as refused:
+            schema.migrate(database)
+        (advised,) = re.findall(r"`(CREATE TABLE .*)`", str(refused.value))
+        person.execute(advised.encode())
+    assert schema.migrate(database) == []
+    with database.connect() as connection:
+        assert scalar(connection, "SELECT count(*) FROM document_chunks") == 1
