@@ -56,7 +56,10 @@ class LocalSource:
                         if (hidden := self._enter(stack, name[:-1], path[:-1])) is None:
                             break  # the files in it come first
                         yield hidden
-                    elif (found := self._file(folder, name, path, wanted)) is not None:
+                    elif name in folder.links:
+                        if (found := self._link(path, wanted)) is not None:
+                            yield found
+                    elif wanted(path) and (found := self._file(folder, name, path)) is not None:
                         yield found
                 else:
                     stack.pop().close()
@@ -73,7 +76,7 @@ class LocalSource:
         found = beneath.status(self.folder, path)
         if not stat.S_ISREG(found.st_mode) or not _is_text(path):
             raise OSError(errno.EINVAL, "is no plain file", path)
-        return ListedFile(path, found.st_size, _fingerprint(found), _modified(found))
+        return _listed(path, found)
 
     def _enter(self, stack: list[_Folder], name: str, path: str) -> PassedOver | None:
         try:
@@ -81,37 +84,31 @@ class LocalSource:
                 return PassedOver(
                     _shown(path), f"path is longer than {beneath.MAX_PATH_BYTES:,} bytes", hides_files=True
                 )
-            stack.append(_Folder.of(beneath.listed_folder(name, stack[-1].descriptor(self.folder)), path + "/"))
+            stack.append(_Folder.of(beneath.listed_folder(name, stack[-1].open_again(self.folder)), path + "/"))
         except OSError as error:
             return PassedOver(_shown(path), f"folder cannot be entered: {error.strerror}", hides_files=True)
         if len(stack) > _HELD_OPEN:
             stack[-_HELD_OPEN - 1].close()
         return None
 
-    def _file(
-        self, folder: _Folder, name: str, path: str, wanted: Callable[[str], bool]
-    ) -> ListedFile | PassedOver | None:
-        inside: str | None = None
-        if name in folder.links:
-            inside, reason = self._followed(path)
-            if inside is None:
-                return PassedOver(_shown(path), reason)
+    def _file(self, folder: _Folder, name: str, path: str) -> ListedFile | PassedOver | None:
+        try:
+            # By the place first: this line runs for every file.
+            at = folder.descriptor if folder.descriptor is not None else folder.open_again(self.folder)
+            return _looked_at(path, os.stat(name, dir_fd=at, follow_symlinks=False))
+        except OSError as error:
+            return _unseen(path, error)
+
+    def _link(self, path: str, wanted: Callable[[str], bool]) -> ListedFile | PassedOver | None:
+        inside, reason = self._followed(path)
+        if inside is None:
+            return PassedOver(_shown(path), reason)
         if not wanted(path):
             return None
         try:
-            if inside is None:
-                found = os.stat(name, dir_fd=folder.descriptor(self.folder), follow_symlinks=False)
-            else:
-                found = beneath.status(self.folder, inside)
-        except FileNotFoundError:
-            return None  # gone since the folder was read
+            return _looked_at(path, beneath.status(self.folder, inside))
         except OSError as error:
-            return PassedOver(_shown(path), f"cannot be looked at: {error.strerror}", hides_files=True)
-        if not stat.S_ISREG(found.st_mode):
-            return None
-        if not (path.isascii() or _is_text(path)):
-            return PassedOver(_shown(path), "name is not UTF-8; rename the file")
-        return ListedFile(path, found.st_size, _fingerprint(found), _modified(found))
+            return _unseen(path, error)
 
     def _followed(self, path: str) -> tuple[str | None, str]:
         """The target of a link as a path below the root; or None, and the reason why it is not followed."""
@@ -157,7 +154,8 @@ class _Folder:
     prefix: str
     names: Iterator[str]
     links: frozenset[str]
-    _descriptor: int | None
+    descriptor: int | None
+    """Open while the folder is near; see `open_again`."""
 
     @classmethod
     def at(cls, folder: str) -> _Folder:
@@ -179,31 +177,48 @@ class _Folder:
         names.sort()
         return cls(prefix, iter(names), links, descriptor)
 
-    def descriptor(self, root: str) -> int:
-        """The folder's descriptor; it is opened again if it was closed. Raises OSError."""
-        if self._descriptor is None:
+    def open_again(self, root: str) -> int:
+        """The folder's descriptor; it is opened if it was closed. Raises OSError."""
+        if self.descriptor is None:
             with beneath.opened_folder(root, self.prefix.rstrip("/")) as descriptor:
-                self._descriptor = os.dup(descriptor)
-        return self._descriptor
+                self.descriptor = os.dup(descriptor)
+        return self.descriptor
 
     def close(self) -> None:
         """Close the descriptor."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+def _looked_at(path: str, status: os.stat_result) -> ListedFile | PassedOver | None:
+    """A regular file; None for anything else."""
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if not (path.isascii() or _is_text(path)):
+        return PassedOver(_shown(path), "name is not UTF-8; rename the file")
+    return _listed(path, status)
+
+
+def _unseen(path: str, error: OSError) -> PassedOver | None:
+    """What a walk says of a file that it cannot look at; None if the file is gone since the folder was read."""
+    if isinstance(error, FileNotFoundError):
+        return None
+    return PassedOver(_shown(path), f"cannot be looked at: {error.strerror}", hides_files=True)
+
+
+def _listed(path: str, status: os.stat_result) -> ListedFile:
+    """A file as a listing shows it.
+
+    Archives, cameras and other machines leave times of change in the future. When the file itself got what it has,
+    nobody can set: not even `touch`. That is then the time at which it was changed last, as far as this is known.
+    """
+    modified = status.st_mtime if status.st_mtime <= time.time() else status.st_ctime
+    return ListedFile(path, status.st_size, _fingerprint(status), modified)
 
 
 def _fingerprint(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
-
-
-def _modified(status: os.stat_result) -> float:
-    """When a file was changed last, as far as this is known.
-
-    Archives, cameras and other machines leave times of change in the future. When the file itself got what it has,
-    nobody can set: not even `touch`.
-    """
-    return status.st_mtime if status.st_mtime <= time.time() else status.st_ctime
 
 
 def _is_text(path: str) -> bool:

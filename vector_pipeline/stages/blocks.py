@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.stages.side_by_side import side_by_side
@@ -23,6 +23,7 @@ FEW_BLOCKS = 8
 
 MOST_AHEAD = 50000
 """Files that are listed while Postgres computes the digests, at most: about 15 MB."""
+AT_ONCE = 500
 
 Entry = ListedFile | PassedOver
 Pair = tuple[Entry | None, KnownFile | None]
@@ -43,8 +44,8 @@ def compared(connection: Connection, root: str, listing: Iterator[Entry]) -> Ite
         blocks = apart.submit(manifest.known_blocks, connection, root)
         try:
             ahead: list[Entry] = []
-            while not blocks.done() and len(ahead) < MOST_AHEAD and (entry := next(listing, None)) is not None:
-                ahead.append(entry)
+            while not blocks.done() and len(ahead) < MOST_AHEAD and (more := list(islice(listing, AT_ONCE))):
+                ahead += more
             steps = by_blocks(chain(ahead, listing), blocks.result(), known.between)
         except BaseException:
             # Postgres may be waiting for a lock, and this would wait for Postgres.
