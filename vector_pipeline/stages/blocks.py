@@ -100,13 +100,20 @@ class _Rest:
 
     def __init__(self, listing: Iterator[Entry]) -> None:
         self._listing = listing
+        self._first: ListedFile | None = None
+        """A file that was taken from the listing, and lies behind what was asked for."""
 
     def up_to(self, last: str | None) -> Iterator[Entry]:
         """Yield what is listed up to the file with a path, or to the end."""
+        if self._first is not None:
+            if last is not None and self._first.path > last:
+                return
+            first, self._first = self._first, None
+            yield first
         for entry in self._listing:
             # The name of what was passed over may be written in another way, which does not keep the order.
             if last is not None and entry.path > last and isinstance(entry, ListedFile):
-                self._listing = chain((entry,), self._listing)
+                self._first = entry
                 return
             yield entry
 

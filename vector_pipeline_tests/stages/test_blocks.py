@@ -99,6 +99,13 @@ def test_where_both_are_alike_nothing_of_the_manifest_is_read() -> None:
     assert len(steps) == 4
 
 
+def test_any_number_of_blocks_is_walked_without_nesting() -> None:
+    """With an iterator inside another one for each block, 300,000 of them end the process, and each file takes longer."""
+    blocks = (Block(f"{number:06}", 1_000, b"") for number in range(300_000))
+    behind = ListedFile("z.txt", 1, "1", 0.0)
+    assert list(by_blocks(iter([behind]), blocks, lambda after, last: iter(()))) == [(behind, None)]
+
+
 def test_postgres_computes_the_same_digests(database: Database) -> None:
     """With names in any script and of any form; deleted files, and those about to be, are left out."""
     names = [f"{number:04}.txt" for number in range(1_500)]
