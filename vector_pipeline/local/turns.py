@@ -89,9 +89,11 @@ class Turns:
         for arrival in [arrival for arrival in left if arrival not in others]:
             if not try_lock_named(connection, Lock.TURN, arrival):
                 continue
-            left.remove(arrival)
+            # An error of Postgres repeats this function, so the arrival is dropped after the last statement.
             if manifest.count_files(connection, arrival).pending:
+                left.remove(arrival)
                 return arrival
             unlock_all(connection)
+            left.remove(arrival)
             self._work.elsewhere += 1
         return None

@@ -47,9 +47,13 @@ Message = str | tuple[str, int] | IngestReport | Ended
 
 def work(assignment: Assignment, pipe: Connection) -> None:
     """Run arrivals until None comes or the pipe is closed. In the latter case the run under way is interrupted."""
-    # A Ctrl-C on the terminal is for the process that started this one, which then closes the pipe.
+    # A Ctrl-C on the terminal is for the process that started this one. The latter blocks it at first, and ignoring it
+    # drops one that came meanwhile.
     os.setpgid(0, 0)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sent, _interrupt)
     gc.set_threshold(*assignment.collect_after)
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     arrivals = SimpleQueue[str | None]()
@@ -82,9 +86,10 @@ def _receive(pipe: Connection, arrivals: SimpleQueue[str | None]) -> None:
     try:
         while (arrival := pipe.recv()) is not None:
             arrivals.put(arrival)
-        arrivals.put(None)
     except (EOFError, OSError):
         os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        arrivals.put(None)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -14,13 +14,13 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from vector_pipeline.embedding.providers.embedded import EMBEDDED_MODEL, KOREAN_MODEL
-from vector_pipeline.errors import PipelineError
+from vector_pipeline.errors import one_line
 from vector_pipeline.local.beside import InstancePlace
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.local.turns import Turns
@@ -67,9 +67,11 @@ class Workers:
         Yields a list, which has the arrivals that workers left behind once the block has ended. After an error inside
         the block the workers are interrupted, and what they had paid for is reported too.
         """
-        workers = [self._started(turns.beside()) for _ in range(self._assignment.processes - 1)]
+        workers: list[_Worker] = []
         left: list[str] = []
         try:
+            for _ in range(self._assignment.processes - 1):
+                workers.append(self._started(turns.beside()))
             yield left
             for worker in workers:
                 worker.thread.join()
@@ -88,7 +90,12 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(self._assignment, theirs), daemon=True)
-        process.start()
+        # The process inherits this until it is ready, so that a Ctrl-C does not end it in the middle of its imports.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         worker = _Worker(process, ours, turns, self._pipeline, self._say)
         worker.thread.start()
@@ -132,12 +139,12 @@ class _Worker:
                 for arrival in self.turns:
                     if not self._has_run(arrival):
                         self.left.append(arrival)
-                        return
-            self.pipe.send(None)
-        except PipelineError as error:
-            self.say(f"a process beside this one gets no more arrivals: {error}")
-        except OSError:
-            pass  # it has ended
+                        break
+        except Exception as error:  # noqa: BLE001 (whatever it is, this process runs what is left)
+            self._tell(f"a process beside this one gets no more arrivals: {one_line(error)}")
+        finally:
+            with suppress(OSError):
+                self.pipe.send(None)
 
     def _has_run(self, arrival: str) -> bool:
         try:
@@ -145,16 +152,17 @@ class _Worker:
             while True:
                 match self.pipe.recv():
                     case str() as line:
-                        self.say(line)
+                        self._tell(line)
                     case (str() as what, int() as amount):
-                        self.pipeline.advance(what, amount)
+                        with suppress(OSError):
+                            self.pipeline.advance(what, amount)
                     case IngestReport() as done:
                         self.reports.append(done)
                         return True
                     case Ended() as ended:
                         self.reports.append(ended.report)
                         if ended.reason:
-                            self.say(
+                            self._tell(
                                 f"a process beside this one ended: {ended.reason}; its arrival {arrival} is run here"
                             )
                         return False
@@ -163,5 +171,10 @@ class _Worker:
             code = self.process.exitcode
             how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
             if not self._is_interrupted:
-                self.say(f"a process beside this one ended ({how}); its arrival {arrival} is run here")
+                self._tell(f"a process beside this one ended ({how}); its arrival {arrival} is run here")
             return False
+
+    def _tell(self, line: str) -> None:
+        # If nobody reads the output any more, the process's own thread finds that out.
+        with suppress(OSError):
+            self.say(line)

@@ -23,6 +23,10 @@ from vector_pipeline.sources.base import ListedFile, PassedOver, printable
 _HELD_OPEN = 64
 
 
+# Errors that say that a link has no target.
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
 @dataclass(frozen=True, slots=True)
 class LocalSource:
     """A folder on this machine. `root` is what it is called, `at` the absolute path that it is reached by now."""
@@ -100,18 +104,21 @@ class LocalSource:
             return _unseen(path, error)
 
     def _link(self, path: str, wanted: Callable[[str], bool]) -> ListedFile | PassedOver | None:
-        inside, reason = self._followed(path)
-        if inside is None:
-            return PassedOver(_shown(path), reason)
-        if not wanted(path):
-            return None
         try:
+            inside, reason = self._followed(path)
+            if inside is None:
+                return PassedOver(_shown(path), reason)
+            if not wanted(path):
+                return None
             return _looked_at(path, beneath.status(self.folder, inside))
         except OSError as error:
             return _unseen(path, error)
 
     def _followed(self, path: str) -> tuple[str | None, str]:
-        """The target of a link as a path below the root; or None, and the reason why it is not followed."""
+        """The target of a link as a path below the root; or None, and the reason why it is not followed.
+
+        Raises OSError if the target may be there, but cannot be looked at.
+        """
         try:
             inside = beneath.target(self.folder, path)
             if inside is None:
@@ -119,7 +126,9 @@ class LocalSource:
                 return None, f"link {'to a folder' if is_folder else 'leads out of the source'}; not followed"
             if not inside or stat.S_ISDIR(beneath.status(self.folder, inside).st_mode):
                 return None, "link to a folder; not followed"
-        except (OSError, RuntimeError, ValueError):
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in _NOWHERE:
+                raise
             return None, "link leads nowhere or round in a circle; not followed"
         return inside, ""
 

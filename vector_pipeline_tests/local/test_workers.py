@@ -8,17 +8,20 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
 
+from vector_pipeline.local import turns
 from vector_pipeline.local.turns import Turns
 from vector_pipeline.local.workers import MIN_ARRIVALS, default_processes
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.sources.opening import open_source
 from vector_pipeline.stages.scan import scan
+from vector_pipeline.store.connection import Connection
+from vector_pipeline.store.locks import Lock, try_lock_named
 from vector_pipeline_tests.support.ingesting import start, write_notes
 from vector_pipeline_tests.support.openai_server import ServerConfig, serve
 
@@ -130,15 +133,37 @@ def test_only_a_fast_embedded_model_gets_several_processes_unasked() -> None:
     assert 1 <= default_processes(wordllama, MIN_ARRIVALS) <= MIN_ARRIVALS
 
 
+def test_an_arrival_is_not_dropped_if_postgres_goes_away_while_it_is_taken(
+    pipeline: Pipeline, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = pipeline.settings.model_copy(update={"max_files_per_arrival": 1})
+    pipeline = Pipeline(options, pipeline.database)
+    arrivals = scan(pipeline.database, open_source(str(corpus)), pipeline.scan_options("cli")).arrivals
+    ended: list[int] = []
+
+    def lock(connection: Connection, lock: Literal[Lock.TURN], name: str) -> bool:
+        taken = try_lock_named(connection, lock, name)
+        if not ended:
+            ended.append(connection.info.backend_pid)
+            with pipeline.database.connect() as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", (ended[0],))
+        return taken
+
+    monkeypatch.setattr(turns, "try_lock_named", lock)
+    with Turns(pipeline.database, arrivals, lambda _: None) as taking:
+        assert [arrival for arrival, _ in zip(taking, arrivals, strict=False)] == arrivals
+    assert ended
+
+
 def test_turns_beside_others_never_wait_and_take_no_arrival_twice(pipeline: Pipeline, corpus: Path) -> None:
     options = pipeline.settings.model_copy(update={"max_files_per_arrival": 1})
     pipeline = Pipeline(options, pipeline.database)
     arrivals = scan(pipeline.database, open_source(str(corpus)), pipeline.scan_options("cli")).arrivals
-    with Turns(pipeline.database, arrivals, lambda _: None) as turns, turns.beside() as beside:
-        ours, theirs = iter(turns), iter(beside)
+    with Turns(pipeline.database, arrivals, lambda _: None) as taking, taking.beside() as beside:
+        ours, theirs = iter(taking), iter(beside)
         taken = [next(ours), next(theirs), next(theirs)]
         # The second has ended without being loaded: whoever took it has reported why.
         assert next(theirs, None) is None
         assert next(ours, None) is None
     assert taken == arrivals
-    assert turns.elsewhere == 0
+    assert taking.elsewhere == 0

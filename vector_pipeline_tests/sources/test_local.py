@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
@@ -197,3 +198,24 @@ def test_folders_nest_deeper_than_descriptors_and_the_stack(tmp_path: Path) -> N
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
     assert paths == sorted("d/" * level + f"e{level}.txt" for level in range(0, depth, 100))
     assert not passed
+
+
+def test_a_link_whose_target_cannot_be_read_now_hides_its_file() -> None:
+    """Else what was loaded through it would be deleted, though the folder of the target is only closed for a while."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        (folder / "d").mkdir()
+        (folder / "d/t.txt").write_text("text")
+        (folder / "a.txt").symlink_to("d/t.txt")
+        (folder / "b.txt").symlink_to("nowhere.txt")
+        (folder / "d").chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)  # root may read everything
+        try:
+            found = [item for item in open_source(place).walk(readable) if isinstance(item, PassedOver)]
+        finally:
+            os.seteuid(user)
+            (folder / "d").chmod(0o700)
+    assert [(item.path, item.hides_files) for item in found] == [("a.txt", True), ("b.txt", False), ("d", True)]

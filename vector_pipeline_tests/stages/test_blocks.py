@@ -100,7 +100,7 @@ def test_where_both_are_alike_nothing_of_the_manifest_is_read() -> None:
 
 
 def test_any_number_of_blocks_is_walked_without_nesting() -> None:
-    """With an iterator inside another one for each block, 300,000 of them end the process, and each file takes longer."""
+    """With an iterator inside another one for each block, 300,000 of them would end the process."""
     blocks = (Block(f"{number:06}", 1_000, b"") for number in range(300_000))
     behind = ListedFile("z.txt", 1, "1", 0.0)
     assert list(by_blocks(iter([behind]), blocks, lambda after, last: iter(()))) == [(behind, None)]
