@@ -171,6 +171,17 @@ def was_interrupted(event: dg.DagsterEvent) -> bool:
     return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 
 
+def was_run_interrupted(events: Iterable[dg.DagsterEvent]) -> bool:
+    """Whether a run with these events was interrupted, in a step or between two of them."""
+    for event in events:
+        if event.is_step_failure and was_interrupted(event):
+            return True
+        error = event.job_failure_data.error if event.is_job_failure else None
+        if error is not None and error.cls_name in (dg.DagsterExecutionInterruptedError.__name__, "KeyboardInterrupt"):
+            return True
+    return False
+
+
 def _died(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether a run failed only because its process ended. A run that a person ended has the status canceled.
 

@@ -16,7 +16,7 @@ from vector_pipeline.defs.assets.source_files import register_arrivals, scan_met
 from vector_pipeline.defs.build import build_definitions
 from vector_pipeline.defs.names import Names
 from vector_pipeline.defs.run_failures import reason_of
-from vector_pipeline.defs.runs import TRIGGER, was_interrupted
+from vector_pipeline.defs.runs import TRIGGER, was_run_interrupted
 from vector_pipeline.local.report import IngestReport
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.store import fencing, manifest
@@ -65,7 +65,7 @@ class LocalRuns:
         self.index_is_due = True
         owner = repeated(self._pipeline.database, "ingest", partial(fencing.next_owner, arrival=arrival))
         result = self._run(arrival)
-        if result is not None and any(map(was_interrupted, result.get_step_failure_events())):
+        if result is not None and was_run_interrupted(result.all_events):
             # Dagster catches Ctrl-C and takes it for a failure of the run.
             raise KeyboardInterrupt
         _add(report, self._pipeline, owner, result)
@@ -89,11 +89,13 @@ class LocalRuns:
         )
 
     def run_index(self, report: IngestReport) -> None:
-        """Run the job `index`, and add what failed to the report."""
+        """Run the job `index`, and add what failed to the report. Raises KeyboardInterrupt where it was interrupted."""
         self.index_is_due = False
         result = self._index.execute_in_process(
             instance=self._instance, run_config=QUIET, tags={TRIGGER: "cli"}, raise_on_error=False
         )
+        if was_run_interrupted(result.all_events):
+            raise KeyboardInterrupt
         if not result.success:
             report.failures.append(f"vector_index: {reason_of(result.get_step_failure_events())[0]}")
 

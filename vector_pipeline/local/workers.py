@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
@@ -90,7 +91,9 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(self._assignment, theirs), daemon=True)
-        # The process inherits this until it is ready, so that a Ctrl-C does not end it in the middle of its imports.
+        # The process inherits the mask until it is ready, so that a Ctrl-C does not end it in the middle of its imports.
+        # What multiprocessing starts before it unblocks the signal again.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             process.start()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -242,3 +244,25 @@ def test_an_index_that_is_built_says_so(
     lines: list[str] = []
     ingest(pipeline, [str(corpus)], instance=instance, say=lines.append)
     assert any(line.startswith("building the index of space wordllama_256_256 over ") for line in lines), lines
+
+
+@pytest.mark.parametrize("run", [1, 2])
+def test_an_interruption_between_two_steps_ends_it(
+    pipeline: Pipeline, instance: dg.DagsterInstance, corpus: Path, monkeypatch: pytest.MonkeyPatch, run: int
+) -> None:
+    """Of an arrival, and of the index: Dagster reports it as a failure of the run and of no step."""
+    begun: set[str] = set()
+    handle = instance.handle_new_event
+
+    def interrupt(event: dg.EventLogEntry, **options: Any) -> None:
+        handle(event, **options)
+        happened = event.dagster_event
+        if happened is not None and happened.is_engine_event and event.run_id not in begun:
+            begun.add(event.run_id)
+            if len(begun) == run:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(instance, "handle_new_event", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(pipeline, [str(corpus)], instance=instance)
+    assert len(begun) == run
