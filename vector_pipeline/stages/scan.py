@@ -248,8 +248,8 @@ class ScanRun:
                 self.looked_at += step.files
             else:
                 self._take(*step)
-            if progress and self.looked_at >= shown + 1_000:
-                shown = self.looked_at
+            while progress and self.looked_at >= shown + 1_000:
+                shown += 1_000
                 progress(shown)
         else:
             self.result.unfinished = self.result.slow
