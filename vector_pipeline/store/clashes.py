@@ -102,8 +102,8 @@ def refuse_unnumbered(connection: Connection, database: Database, newest: int) -
             f"schema '{database.schema}' of {database.safe_url} has the pipeline's tables, but not "
             "vector_pipeline_migrations, which says what version they have: restore that table from a backup. If this "
             f"version of the package has used them, `CREATE TABLE {table} (number integer PRIMARY KEY, applied_at "
-            f"timestamptz DEFAULT pg_catalog.now()); INSERT INTO {table} SELECT pg_catalog.generate_series(1, {newest})` "
-            "restores it too"
+            f"timestamptz DEFAULT pg_catalog.now()); INSERT INTO {table} "
+            f"SELECT pg_catalog.generate_series(1, {newest})` restores it too"
         )
 
 
