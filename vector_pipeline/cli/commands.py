@@ -69,7 +69,7 @@ def cli() -> None:
     "--processes",
     metavar="N",
     type=click.IntRange(1, 64),
-    help="Load in so many processes. Default: one, or one for each processor if an embedded model has much to do.",
+    help="Number of processes that load. Default: 1, or one for each processor if an embedded model has much to do.",
 )
 @as_json
 def ingest(

@@ -47,8 +47,8 @@ Message = str | tuple[str, int] | IngestReport | Ended
 
 def work(assignment: Assignment, pipe: Connection) -> None:
     """Run arrivals until None comes or the pipe is closed. In the latter case the run under way is interrupted."""
-    # A Ctrl-C on the terminal is for the process that started this one. The latter blocks it at first, and ignoring it
-    # drops one that came meanwhile.
+    # A Ctrl-C on the terminal is for the process that started this one. It was blocked until now; to ignore it for a
+    # moment drops one that has come meanwhile.
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

@@ -140,9 +140,10 @@ class _Worker:
         try:
             with self.turns:
                 for arrival in self.turns:
+                    self.left.append(arrival)
                     if not self._has_run(arrival):
-                        self.left.append(arrival)
                         break
+                    self.left.pop()
         except Exception as error:  # noqa: BLE001 (whatever it is, this process runs what is left)
             self._tell(f"a process beside this one gets no more arrivals: {one_line(error)}")
         finally:

@@ -7,11 +7,10 @@ the SDK takes ten times as long to make its objects of them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
@@ -20,7 +19,7 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 from azure.storage.blob import __version__ as sdk
 from fsspec.asyn import sync
 
-from vector_pipeline.sources.bucket_listing import Order, Page
+from vector_pipeline.sources.bucket_listing import BucketPart, Order, Page
 from vector_pipeline.sources.properties import modified, size, tag
 from vector_pipeline.sources.spool import Entry
 
@@ -28,21 +27,10 @@ from vector_pipeline.sources.spool import Entry
 _BEGINS_ANYWHERE = (12, 28)
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(BucketPart):
     """The part of a container below a prefix of names."""
 
-    filesystem: Any
-    name: str
-    stem: str
-
-    @classmethod
-    def of(cls, filesystem: Any, prefix: str) -> Self | None:
-        """The part of a container below a folder such as `texts/law`; None if this version of adlfs cannot list it."""
-        if not hasattr(filesystem, "service_client"):
-            return None
-        name, key, _ = filesystem.split_path(prefix)
-        return cls(filesystem, name, f"{key}/" if key else "")
+    needs = "service_client"
 
     def page(self, *, after: str = "", token: str | None = None, at_most: int | None = None) -> Page:
         """The first files after a name, or of those the files that a token continues with. Raises what the SDK raises.

@@ -23,7 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from vector_pipeline.sources.spool import Entry, Place, Spool, sorted_apart
 
@@ -108,6 +108,26 @@ class Store(Protocol):
         There are as many as the store gives, but at most `at_most`. A store that keeps no order may ignore `after`.
         """
         ...
+
+
+@dataclass(frozen=True)
+class BucketPart:
+    """The part of a bucket below a stem, behind a file system of fsspec: what the stores share."""
+
+    needs: ClassVar[str]
+    """What the file system must have, so that the store can be listed page by page."""
+
+    filesystem: Any
+    name: str
+    stem: str
+
+    @classmethod
+    def of(cls, filesystem: Any, prefix: str) -> Self | None:
+        """The part below a folder such as `texts/law`; None if this version of the file system cannot list it."""
+        if not hasattr(filesystem, cls.needs):
+            return None
+        name, key, _ = filesystem.split_path(prefix)
+        return cls(filesystem, name, f"{key}/" if key else "")
 
 
 @dataclass(eq=False)

@@ -5,12 +5,11 @@ https://cloud.google.com/storage/docs/json_api/v1/objects/list describes the req
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from fsspec.asyn import sync
 
-from vector_pipeline.sources.bucket_listing import Order, Page
+from vector_pipeline.sources.bucket_listing import BucketPart, Order, Page
 from vector_pipeline.sources.properties import modified, size, tag
 from vector_pipeline.sources.spool import Entry
 
@@ -18,21 +17,10 @@ _MOST = 1_000  # objects in an answer
 _FIELDS = "nextPageToken,items(name,size,etag,md5Hash,updated)"
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(BucketPart):
     """The part of a bucket below a prefix of names."""
 
-    filesystem: Any
-    name: str
-    stem: str
-
-    @classmethod
-    def of(cls, filesystem: Any, prefix: str) -> Self | None:
-        """The part of a bucket below a folder such as `texts/law`; None if this version of gcsfs cannot list it."""
-        if not hasattr(filesystem, "_call"):
-            return None
-        name, key, _ = filesystem.split_path(prefix)
-        return cls(filesystem, name, f"{key}/" if key else "")
+    needs = "_call"
 
     def page(self, *, after: str = "", token: str | None = None, at_most: int | None = None) -> Page:
         """The first objects after a name, or of those the objects that a token continues with. Raises what gcsfs raises.

@@ -97,7 +97,7 @@ class LocalSource:
 
     def _file(self, folder: _Folder, name: str, path: str) -> ListedFile | PassedOver | None:
         try:
-            # By the place first: this line runs for every file.
+            # Folders are nearly always open, and this runs for every file: a call would take time.
             at = folder.descriptor if folder.descriptor is not None else folder.open_again(self.folder)
             return _looked_at(path, os.stat(name, dir_fd=at, follow_symlinks=False))
         except OSError as error:

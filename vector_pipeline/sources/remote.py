@@ -116,11 +116,10 @@ class RemoteSource:
             raise SourceError(f"source '{self.root}' does not exist")
 
     def check_bucket(self) -> None:
-        """Raise SourceError if the bucket of S3 cannot be listed, or does not exist."""
-        from vector_pipeline.sources.s3 import Bucket
-
+        """Raise SourceError if the bucket cannot be listed, or does not exist."""
         try:
-            Bucket.of(self.filesystem, self.prefix).page(at_most=1)
+            if (store := self.store()) is not None:
+                store.page(at_most=1)
         except Exception as error:
             raise self._cannot_be_listed(error) from error
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
 from aiobotocore.session import AioSession
 from botocore.utils import parse_timestamp
 
-from vector_pipeline.sources.bucket_listing import Order, Page
+from vector_pipeline.sources.bucket_listing import BucketPart, Order, Page
 from vector_pipeline.sources.spool import Entry
 
 # Stores that list keys in the order of their UTF-8 bytes, by the header Server of their answers. Others are listed by
@@ -41,20 +40,10 @@ def _time(value: Any) -> Any:
         return parse_timestamp(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(BucketPart):
     """The part of a bucket below a prefix of keys."""
 
-    filesystem: Any
-    name: str
-    stem: str
-    """What all keys begin with: empty, or a folder with a slash at its end."""
-
-    @classmethod
-    def of(cls, filesystem: Any, prefix: str) -> Self:
-        """The part of a bucket below a folder in s3fs's spelling, such as `texts/law`."""
-        name, key, _ = filesystem.split_path(prefix)
-        return cls(filesystem, name, f"{key}/" if key else "")
+    needs = "call_s3"
 
     def page(self, *, after: str = "", token: str | None = None, at_most: int | None = None) -> Page:
         """The first keys after a key, or of those the keys that a token continues with. Raises what s3fs raises."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from vector_pipeline.sources.base import ListedFile, PassedOver
-from vector_pipeline.stages.side_by_side import side_by_side
+from vector_pipeline.stages.side_by_side import Entry, Pair, side_by_side
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Connection, break_off
 from vector_pipeline.store.manifest import Block, KnownFile
@@ -21,12 +21,10 @@ from vector_pipeline.store.manifest import Block, KnownFile
 FEW_BLOCKS = 8
 """So many blocks are read by a query each, which goes over the whole table. Then one query reads all the rest."""
 
-MOST_AHEAD = 50000
+MOST_AHEAD = 50_000
 """Files that are listed while Postgres computes the digests, at most: about 15 MB."""
 AT_ONCE = 500
-
-Entry = ListedFile | PassedOver
-Pair = tuple[Entry | None, KnownFile | None]
+"""Files that are listed between two looks at whether the digests are there."""
 
 
 @dataclass(frozen=True, slots=True)

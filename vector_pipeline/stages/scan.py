@@ -20,9 +20,9 @@ from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source, printable
 from vector_pipeline.sources.local import LocalSource
 from vector_pipeline.sources.selection import IGNORE_FILE, Selection, UnreadableRules
-from vector_pipeline.stages.blocks import Alike, Entry, Pair, compared
+from vector_pipeline.stages.blocks import Alike, compared
 from vector_pipeline.stages.roots import known_as, refuse_nested
-from vector_pipeline.stages.side_by_side import has_same_bytes, lies_in
+from vector_pipeline.stages.side_by_side import Entry, Pair, has_same_bytes, lies_in
 from vector_pipeline.store import manifest, scans
 from vector_pipeline.store.again import again
 from vector_pipeline.store.connection import Connection, Database

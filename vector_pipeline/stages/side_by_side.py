@@ -10,11 +10,13 @@ from typing import BinaryIO
 from vector_pipeline.sources.base import ListedFile, PassedOver, Source
 from vector_pipeline.store.manifest import KnownFile
 
+Entry = ListedFile | PassedOver
+Pair = tuple[Entry | None, KnownFile | None]
+"""An entry of a listing and a file of the manifest with the same path. None stands for what one side lacks."""
 
-def side_by_side(
-    listing: Iterator[ListedFile | PassedOver], known_files: Iterator[KnownFile]
-) -> Iterator[tuple[ListedFile | PassedOver | None, KnownFile | None]]:
-    """Yield pairs from a listing and the manifest, both in path order. None stands for a file that one side lacks.
+
+def side_by_side(listing: Iterator[Entry], known_files: Iterator[KnownFile]) -> Iterator[Pair]:
+    """Yield pairs from a listing and the manifest, both in path order.
 
     Example: the listing has a and c, the manifest b and c. The pairs are (a, None), (None, b), (c, c).
     """

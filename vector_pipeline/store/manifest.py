@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, LiteralString, NamedTuple
 
 from psycopg import sql
 from psycopg.rows import args_row, class_row
@@ -32,6 +32,8 @@ FILES_FETCHED = 5_000
 
 BLOCK_FILES = 1_000
 """Files that a scan compares by one digest."""
+
+_KNOWN_FILES: LiteralString = "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files"
 
 _SPELLED_SO = "path = %(path)s OR root || '/' || path = %(path)s"
 _LOOKS_THE_SAME = (
@@ -98,8 +100,7 @@ def known_files(connection: Connection, root: str, *, after: str = "") -> Genera
         connection.cursor("known_files", binary=True, row_factory=args_row(KnownFile)) as cursor,
     ):
         cursor.execute(
-            "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
-            'WHERE root = %s AND path > %s COLLATE "C" ORDER BY path COLLATE "C"',
+            f'{_KNOWN_FILES} WHERE root = %s AND path > %s COLLATE "C" ORDER BY path COLLATE "C"',
             (root, after),
         )
         # In lists, because psycopg takes as long to hand over a single row as to read it.
@@ -111,8 +112,8 @@ def files_between(connection: Connection, root: str, after: str, last: str) -> l
     """The files of a root behind a path and up to another one, in path order."""
     with connection.cursor(binary=True, row_factory=args_row(KnownFile)) as cursor:
         cursor.execute(
-            "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
-            'WHERE root = %s AND path > %s COLLATE "C" AND path <= %s COLLATE "C" ORDER BY path COLLATE "C"',
+            f'{_KNOWN_FILES} WHERE root = %s AND path > %s COLLATE "C" AND path <= %s COLLATE "C" '
+            'ORDER BY path COLLATE "C"',
             (root, after, last),
         )
         return cursor.fetchall()
@@ -158,8 +159,7 @@ def find_files(connection: Connection, root: str, paths: Collection[str]) -> dic
     """The files of a root with these paths, by path. Paths that the manifest does not have are left out."""
     with connection.cursor(row_factory=args_row(KnownFile)) as cursor:
         cursor.execute(
-            "SELECT path, fingerprint, size, bytes_hash, status, gone, pipeline FROM source_files "
-            "WHERE source_key = ANY(%s)",
+            f"{_KNOWN_FILES} WHERE source_key = ANY(%s)",
             ([source_key(root, path) for path in paths],),
         )
         return {file.path: file for file in cursor}

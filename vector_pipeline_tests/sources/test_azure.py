@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import fsspec
@@ -12,36 +10,10 @@ from azure.core.exceptions import ResourceNotFoundError
 
 from vector_pipeline.errors import SourceError
 from vector_pipeline.sources import azure
-from vector_pipeline.sources.base import ListedFile
 from vector_pipeline.sources.opening import open_source
-from vector_pipeline.sources.remote import RemoteSource
 from vector_pipeline_tests.support.azure_server import AzureServer
-from vector_pipeline_tests.support.counting_server import served
 from vector_pipeline_tests.support.made_stores import made_keys
-
-
-class Found(RemoteSource):
-    """As version 0.1 listed it."""
-
-    def store(self) -> None:
-        return None
-
-
-@contextmanager
-def opened(server: AzureServer, monkeypatch: pytest.MonkeyPatch, url: str = "az://texts") -> Iterator[RemoteSource]:
-    with served(server):
-        for name, value in server.variables.items():
-            monkeypatch.setenv(name, value)
-        fsspec.get_filesystem_class("az").clear_instance_cache()
-        source = open_source(url)
-        assert isinstance(source, RemoteSource)
-        yield source
-        fsspec.get_filesystem_class("az").clear_instance_cache()
-
-
-def files(source: RemoteSource) -> list[ListedFile]:
-    return [item for item in source.walk(lambda _: True) if isinstance(item, ListedFile)]
-
+from vector_pipeline_tests.support.opened_store import Found, files, opened
 
 NAMES = ["a.txt", "in/a b&<c>.txt", "in/deep/er.md", "in/한글.txt", "in/（주）.txt", "in/😀.txt", "in-1.txt", "in.txt"]
 DIRECTORIES = {
@@ -74,13 +46,13 @@ def test_files_are_those_that_find_lists(monkeypatch: pytest.MonkeyPatch, url: s
 
 
 def test_names_that_are_not_allowed_in_xml_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(AzureServer(["a\x01b.txt", "c\ufffe%41.txt"]), monkeypatch) as source:
+    with opened(AzureServer(["a\x01b.txt", "c\ufffe%41.txt"]), monkeypatch, "az://texts") as source:
         assert [item.path for item in files(source)] == ["a\x01b.txt", "c\ufffe%41.txt"]
 
 
 def test_a_name_with_a_slash_at_its_end_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """adlfs lists it as a file without the slash, which cannot be opened."""
-    with opened(AzureServer(["in/", "in/a.txt"]), monkeypatch) as source:
+    with opened(AzureServer(["in/", "in/a.txt"]), monkeypatch, "az://texts") as source:
         assert [item.path for item in files(source)] == ["in/a.txt"]
 
 
@@ -88,7 +60,7 @@ def test_a_name_with_a_slash_at_its_end_is_no_file(monkeypatch: pytest.MonkeyPat
 def test_a_large_container_is_listed_by_requests_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = sorted([*made_keys(8_000), "mail/（주）.txt", "mail/😀.txt"])
     server = AzureServer(keys, 0.02, page=100, directories={"mail": {"hdi_isfolder": "true"}})
-    with opened(server, monkeypatch) as source:
+    with opened(server, monkeypatch, "az://texts") as source:
         assert [item.path for item in files(source)] == keys
     assert server.most_under_way >= 4
     assert server.requests[5_000] <= 130
@@ -101,7 +73,7 @@ def test_a_container_whose_order_is_not_known_is_listed_by_one_chain(
 ) -> None:
     keys = sorted(made_keys(6_000) + [f"wiki/pages-{n:03}.txt" for n in range(100)])
     server = AzureServer(keys, page=100, **account)
-    with opened(server, monkeypatch) as source:
+    with opened(server, monkeypatch, "az://texts") as source:
         assert [item.path for item in files(source)] == keys
     assert server.requests == {5_000: 61}
 
@@ -111,7 +83,7 @@ def test_a_service_that_cannot_begin_anywhere_is_listed_by_one_chain(monkeypatch
     """A version of the service before 2026-02-06 does not know startFrom, and begins with the first file."""
     keys = made_keys(6_000)
     server = AzureServer(keys, page=100, begins_anywhere=False)
-    with opened(server, monkeypatch) as source:
+    with opened(server, monkeypatch, "az://texts") as source:
         assert [item.path for item in files(source)] == keys
     assert server.requests[5_000] == 60
 
@@ -121,13 +93,13 @@ def test_an_sdk_that_cannot_begin_anywhere_lists_by_one_chain(monkeypatch: pytes
     monkeypatch.setattr(azure, "sdk", "12.27.1")
     keys = made_keys(6_000)
     server = AzureServer(keys, page=100)
-    with opened(server, monkeypatch) as source:
+    with opened(server, monkeypatch, "az://texts") as source:
         assert [item.path for item in files(source)] == keys
     assert server.requests == {5_000: 60}
 
 
 def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(AzureServer(NAMES), monkeypatch):
+    with opened(AzureServer(NAMES), monkeypatch, "az://texts"):
         for url, reason in {
             "az://nowhere": "does not exist$",
             "az://secret": "cannot be listed: This request is not authorized",
@@ -140,7 +112,7 @@ def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_container_that_vanishes_during_a_listing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """If it counted as empty, all its files would be taken for deleted."""
-    with opened(AzureServer(NAMES), monkeypatch) as source:
+    with opened(AzureServer(NAMES), monkeypatch, "az://texts") as source:
         gone = azure.Container(source.filesystem, "nowhere", "")
         assert gone.page().entries == []
         with pytest.raises(ResourceNotFoundError):
@@ -148,7 +120,7 @@ def test_a_container_that_vanishes_during_a_listing_is_an_error(monkeypatch: pyt
 
 
 def test_an_empty_container_has_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(AzureServer([]), monkeypatch) as source:
+    with opened(AzureServer([]), monkeypatch, "az://texts") as source:
         assert files(source) == []
 
 

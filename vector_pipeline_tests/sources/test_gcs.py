@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -14,18 +13,10 @@ from vector_pipeline.errors import SourceError
 from vector_pipeline.sources import gcs
 from vector_pipeline.sources.base import ListedFile
 from vector_pipeline.sources.opening import open_source
-from vector_pipeline.sources.remote import RemoteSource
 from vector_pipeline.text.readers import readable
-from vector_pipeline_tests.support.counting_server import served
 from vector_pipeline_tests.support.gcs_server import GcsServer
 from vector_pipeline_tests.support.made_stores import made_keys
-
-
-class Found(RemoteSource):
-    """As version 0.1 listed it."""
-
-    def store(self) -> None:
-        return None
+from vector_pipeline_tests.support.opened_store import Found, files, opened
 
 
 @pytest.fixture
@@ -38,21 +29,6 @@ def _without_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
 
 
 pytestmark = pytest.mark.usefixtures("_without_credentials")
-
-
-@contextmanager
-def opened(server: GcsServer, monkeypatch: pytest.MonkeyPatch, url: str = "gs://texts") -> Iterator[RemoteSource]:
-    with served(server):
-        for name, value in server.variables.items():
-            monkeypatch.setenv(name, value)
-        fsspec.get_filesystem_class("gs").clear_instance_cache()
-        source = open_source(url)
-        assert isinstance(source, RemoteSource)
-        yield source
-
-
-def files(source: RemoteSource) -> list[ListedFile]:
-    return [item for item in source.walk(lambda _: True) if isinstance(item, ListedFile)]
 
 
 NAMES = [
@@ -97,14 +73,14 @@ def test_a_listing_asks_only_for_what_it_needs(monkeypatch: pytest.MonkeyPatch) 
 def test_a_large_bucket_is_listed_by_requests_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = made_keys(8_000)
     server = GcsServer(keys, 0.02, page=100)
-    with opened(server, monkeypatch) as source:
+    with opened(server, monkeypatch, "gs://texts") as source:
         assert [item.path for item in files(source)] == keys
     assert server.most_under_way >= 4
     assert server.requests[1_000] <= 130
 
 
 def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(GcsServer(NAMES), monkeypatch):
+    with opened(GcsServer(NAMES), monkeypatch, "gs://texts"):
         for url, reason in {
             "gs://nowhere": "cannot be listed: b/nowhere/o$",
             "gs://secret": r"cannot be listed: Forbidden: .* t does not have storage\.objects\.list access$",
@@ -116,14 +92,14 @@ def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_empty_bucket_has_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(GcsServer([]), monkeypatch) as source:
+    with opened(GcsServer([]), monkeypatch, "gs://texts") as source:
         assert files(source) == []
 
 
 def test_a_file_that_the_store_does_not_describe_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     server = GcsServer(["a.txt", "b.txt"])
     server.objects["a.txt"] = {"name": "a.txt", "size": "many", "updated": "yesterday"}
-    with opened(server, monkeypatch) as source:
+    with opened(server, monkeypatch, "gs://texts") as source:
         assert [item.path for item in files(source)] == ["b.txt"]
 
 

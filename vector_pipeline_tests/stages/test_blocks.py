@@ -16,9 +16,9 @@ from vector_pipeline.errors import SourceError
 from vector_pipeline.pipeline.scan_options import ScanOptions
 from vector_pipeline.sources.base import ListedFile, PassedOver
 from vector_pipeline.sources.opening import open_source
-from vector_pipeline.stages.blocks import FEW_BLOCKS, Alike, Pair, by_blocks, compared
+from vector_pipeline.stages.blocks import FEW_BLOCKS, Alike, by_blocks, compared
 from vector_pipeline.stages.scan import scan
-from vector_pipeline.stages.side_by_side import side_by_side
+from vector_pipeline.stages.side_by_side import Pair, side_by_side
 from vector_pipeline.store import manifest
 from vector_pipeline.store.connection import Database
 from vector_pipeline.store.manifest import Block, FileChange, KnownFile, digest_of
