@@ -55,14 +55,22 @@ def counted(database: Database) -> Iterator[Callable[[], Reads]]:
             pages, graph, rows = row
             return Reads(pages - graph, graph, rows)
 
-        def difference() -> Reads:
-            # A session reports what it read when it ends.
-            time.sleep(0.5)
+        def wait_until_reported() -> None:
+            """A session reports what it read when it ends, before it leaves this view."""
+            others = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            until = time.monotonic() + 30
+            while connection.execute(others).fetchone() is not None:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+                connection.execute("SELECT pg_stat_clear_snapshot()")
             connection.execute("SELECT pg_stat_clear_snapshot()")
+
+        def difference() -> Reads:
+            wait_until_reported()
             now = read()
             return Reads(now.pages - before.pages, now.graph - before.graph, now.rows - before.rows)
 
-        connection.execute("SELECT pg_stat_clear_snapshot()")
+        wait_until_reported()
         before = read()
         yield difference
 

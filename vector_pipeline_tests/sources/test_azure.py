@@ -63,7 +63,7 @@ def test_a_large_container_is_listed_by_requests_side_by_side(monkeypatch: pytes
     with opened(server, monkeypatch, "az://texts") as source:
         assert [item.path for item in files(source)] == keys
     assert server.most_under_way >= 4
-    assert server.requests[5_000] <= 130
+    assert server.requests[5_000] <= 200  # of 81 pages, and some that begin parts: how many is a matter of timing
 
 
 @pytest.mark.slow

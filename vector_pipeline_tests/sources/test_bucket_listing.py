@@ -209,7 +209,7 @@ def test_a_store_over_http_is_listed_by_requests_side_by_side(monkeypatch: pytes
     with serve_listing(keys, 0.05) as server:
         assert walked(server, monkeypatch) == keys
         assert server.most_under_way >= 4
-        assert server.requests[1_000] <= 120
+        assert server.requests[1_000] <= 150  # of 60 pages, and some that begin parts: how many is a matter of timing
 
 
 @pytest.mark.slow

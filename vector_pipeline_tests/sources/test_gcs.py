@@ -76,7 +76,7 @@ def test_a_large_bucket_is_listed_by_requests_side_by_side(monkeypatch: pytest.M
     with opened(server, monkeypatch, "gs://texts") as source:
         assert [item.path for item in files(source)] == keys
     assert server.most_under_way >= 4
-    assert server.requests[1_000] <= 130
+    assert server.requests[1_000] <= 200  # of 80 pages, and some that begin parts: how many is a matter of timing
 
 
 def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
