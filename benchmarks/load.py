@@ -1,6 +1,6 @@
 """How fast vectors and rows are loaded, replaced and searched, beside the server's own COPY and other people's ways.
 
-    python benchmarks/load.py [--only loads searches edits] [--dimensions 256 1536] [--peers FOLDER]
+    python benchmarks/load.py [--only loads searches edits] [--dimensions 256 1536] [--peers FOLDER] [--words]
 
 Starts an embedded server of its own. What is compared takes turns within one run, so that ratios hold on a machine
 that is slower at times; medians are printed. With --peers, Django, LangChain, LlamaIndex and pgai are installed
@@ -67,27 +67,49 @@ FLAT = (
     "created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now())"
 )
 
-FLAT_INDEXES = ("source", "content_hash")
 SERVER_COPY = "server-side COPY, one flat table"
+OWN_INDEXES = ("(source)", "(content_hash)")
+OF_WORDS = "USING gin (to_tsvector('english', page_content))"
+COPIES = {
+    SERVER_COPY: OWN_INDEXES,
+    f"{SERVER_COPY}, primary key only": (),
+    f"{SERVER_COPY}, with a GIN index of its words": (*OWN_INDEXES, OF_WORDS),
+}
+
+VOCABULARY = 50_000
+WORDS_IN_TEXT = 215
 
 
 class Corpus:
-    """Files of 1,000 chunks of about 1.5 KB, and random vectors in clusters, shape (rows, dimensions), float32."""
+    """Files of 1,000 chunks of about 1.5 KB, and random vectors in clusters, shape (rows, dimensions), float32.
 
-    def __init__(self, rows: int, dimensions: int) -> None:
+    A text is a number and hexadecimal digits, which are one term. `words` makes it of words by Zipf's law.
+    """
+
+    def __init__(self, rows: int, dimensions: int, *, words: bool = False) -> None:
         random = np.random.default_rng(1)
         basis = random.standard_normal((32, dimensions), dtype=np.float32)
         centres = random.standard_normal((200, 32), dtype=np.float32)
         points = centres[random.integers(0, 200, rows)] + 0.5 * random.standard_normal((rows, 32), dtype=np.float32)
         vectors = points @ basis
         self.vectors: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        self.texts = [f"{i} " + random.bytes(750).hex() for i in range(rows)]
+        text = _words(random) if words else lambda: random.bytes(750).hex()
+        self.texts = [f"{i} {text()}" for i in range(rows)]
         self.hashes = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in self.texts]
 
     def file(self, number: int) -> SourceRows:
         """One file of the corpus."""
         place = slice(number * FILE_CHUNKS, (number + 1) * FILE_CHUNKS)
         return rows_of(f"{number}.txt", self.texts[place], self.hashes[place])
+
+
+def _words(random: np.random.Generator) -> Callable[[], str]:
+    """What draws a text of words."""
+    letters = random.integers(0, 26, (VOCABULARY, 9)).astype(np.uint8) + ord("a")
+    words = [row[: 3 + i % 7].tobytes().decode() for i, row in enumerate(letters)]
+    weights = 1 / (np.arange(VOCABULARY) + 2.7)
+    cumulative = np.cumsum(weights / weights.sum())
+    return lambda: " ".join(words[place] for place in np.searchsorted(cumulative, random.random(WORDS_IN_TEXT)))
 
 
 def rows_of(path: str, texts: list[str], hashes: list[bytes]) -> SourceRows:
@@ -177,14 +199,14 @@ def load_all(
     return seconds
 
 
-def create_flat(connection: Connection, name: str, dimensions: int, *, indexed: bool = True) -> None:
-    """One flat default table; `indexed` gives it the two b-trees that the pipeline's own table has.
+def create_flat(connection: Connection, name: str, dimensions: int, indexes: Sequence[str] = OWN_INDEXES) -> None:
+    """One flat default table, with the two b-trees that the pipeline's own table has, or with other indexes.
 
-    They are what a file's rows, and those of a text, are found by.
+    Those are what a file's rows, and those of a text, are found by.
     """
     connection.execute(FLAT.format(name=name, dimensions=dimensions).encode())
-    for column in FLAT_INDEXES if indexed else ():
-        connection.execute(f"CREATE INDEX ON {name} ({column})".encode())
+    for index in indexes:
+        connection.execute(f"CREATE INDEX ON {name} {index}".encode())
 
 
 def fill_flat(connection: Connection, corpus: Corpus, name: str) -> None:
@@ -211,18 +233,18 @@ def copy_flat(
             copy.write_row((uuid.uuid4(), path, index, text, Jsonb({"a": 1}), uuid.UUID(bytes=h), vector))
 
 
-def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Path | None) -> None:
+def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Path | None, *, words: bool) -> None:
     """Rows a second of each way, which take turns."""
-    corpus = Corpus(rows, dimensions)
+    corpus = Corpus(rows, dimensions, words=words)
     files = [corpus.file(number) for number in range(rows // FILE_CHUNKS)]
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         copied = _written_out(server, corpus, Path(folder))
         for _ in range(REPEATS):
-            for name, indexed in ((SERVER_COPY, True), (f"{SERVER_COPY}, primary key only", False)):
+            for name, indexes in COPIES.items():
                 database = fresh_database(server)
                 with database.connect() as connection:
-                    create_flat(connection, "flat", dimensions, indexed=indexed)
+                    create_flat(connection, "flat", dimensions, indexes)
                     copy = partial(connection.execute, f"COPY flat FROM '{copied}' (FORMAT BINARY)".encode())
                     found.setdefault(name, []).append(rows / seconds_of(copy))
                 drop(server, database)
@@ -245,7 +267,9 @@ def measure_loads(server: EmbeddedServer, rows: int, dimensions: int, peers: Pat
                     if rate := _peer(server, str(python), name, dimensions, min(rows, PEER_ROWS)):
                         found.setdefault(name, []).append(rate)
     base = statistics.median(found[SERVER_COPY])
-    print(f"\n{dimensions} dimensions, {rows:,} rows\n\n| way | rows/s | of the server's COPY |\n| --- | ---: | ---: |")
+    of = "words" if words else "digits"
+    print(f"\n{dimensions} dimensions, {rows:,} rows of {of}\n")
+    print("| way | rows/s | of the server's COPY |\n| --- | ---: | ---: |")
     for name, rates in found.items():
         print(f"| {name} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.3f} |")
 
@@ -393,6 +417,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=int, default=50_000, help="rows that are searched and edited")
     parser.add_argument("--dimensions", type=int, nargs="+", default=[256, 1_536])
     parser.add_argument("--peers", type=Path, help="folder of the virtual environment of the other libraries")
+    parser.add_argument("--words", action="store_true", help="load texts of words in place of hexadecimal digits")
     arguments = parser.parse_args()
     for environment, (packages, _) in PEERS.items() if arguments.peers else ():
         folder = arguments.peers / environment
@@ -402,7 +427,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, EmbeddedServer.start(Path(home)) as server:
         for dimensions in arguments.dimensions:
             if "loads" in arguments.only:
-                measure_loads(server, arguments.rows, dimensions, arguments.peers)
+                measure_loads(server, arguments.rows, dimensions, arguments.peers, words=arguments.words)
             if {"searches", "edits"} & set(arguments.only):
                 measure_corpus(server, arguments.corpus, dimensions, arguments.only)
 

@@ -190,7 +190,7 @@ def _terms_of(token: str) -> Iterator[str]:
         yield from (token[i : i + size] for i in range(max(1, len(token) - size + 1)))
         return
     yield _term(token)
-    words = _JOINT.split(token)
+    words = [token] if token.isalnum() else _JOINT.split(token)
     for word in words:
         if len(words) > 1:
             yield _term(word)
