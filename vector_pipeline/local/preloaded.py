@@ -1,16 +1,29 @@
 """Imports what a run uses, for the process that the processes of runs are forked from.
 
-It reads no setting and opens nothing. The modules are those that are otherwise imported on first use.
+It reads no setting and opens nothing. The modules are those that are otherwise imported on first use. One that a version
+of Dagster lacks, or that is not installed, is left out: then the run imports what it needs.
 """
 
 import importlib
+from contextlib import suppress
 
 MODULES = (
     "dagster._cli.api",
     "vector_pipeline.definitions",
     "vector_pipeline.embedding.client",
     "vector_pipeline.pipeline.stage_files",
+    # Dagster's storage, which an instance imports by the names in its configuration, and its executor.
+    "dagster._core.instance.factory",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._core.executor.in_process",
+    "dagster._core.storage.migration.utils",
+    "upath.implementations.local",
+    # The embedded model's library, without its weights.
+    "wordllama",
 )
 
 for module in MODULES:
-    importlib.import_module(module)
+    with suppress(ImportError):
+        importlib.import_module(module)

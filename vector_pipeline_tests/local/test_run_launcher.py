@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -72,6 +74,32 @@ def test_runs_begin_with_everything_imported_and_in_processes_of_their_own(
         (place / "end").touch()
     for run in runs:
         wait_for(partial(has_succeeded, instance, run), SECONDS)
+
+
+# What a run needs before its first step, in the process that runs are forked from.
+OPENED = """
+import sys
+import vector_pipeline.local.preloaded
+before = set(sys.modules)
+from pathlib import Path
+from vector_pipeline.embedding.providers.embedded import embedded_model
+from vector_pipeline.local.instance import open_instance
+from vector_pipeline.settings import Settings
+with open_instance(Settings.of(home=Path(sys.argv[1]))) as instance:
+    instance.get_runs(), instance.event_log_storage, instance.compute_log_manager
+    embedded_model("wordllama-256").embed(["text"])
+print(*(name for name in sys.modules if name not in before), sep="\\n")
+"""
+
+
+def test_opening_an_instance_and_the_model_imports_nothing_more(tmp_path: Path) -> None:
+    """Dagster's storage alone, with SQLAlchemy and Alembic, was half a second of each run."""
+    command = [sys.executable, "-c", OPENED, str(tmp_path / "home")]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    libraries = {"alembic", "dagster", "requests", "sqlalchemy", "upath", "wordllama"}
+    # Another version of Dagster may import a few others.
+    late = [name for name in found if name.split(".")[0] in libraries]
+    assert len(late) <= 5, late
 
 
 def test_a_run_is_ended_by_any_process_and_only_while_it_lives(instance: dg.DagsterInstance, tmp_path: Path) -> None:
