@@ -1,7 +1,7 @@
 """Imports what a run uses, for the process that the processes of runs are forked from.
 
 It reads no setting and opens nothing. The modules are those that are otherwise imported on first use. One that a version
-of Dagster lacks, or that is not installed, is left out: then the run imports what it needs.
+of Dagster lacks, or that cannot be imported, is left out: the run that needs it imports it, and reports what is wrong.
 """
 
 import importlib
@@ -25,5 +25,5 @@ MODULES = (
 )
 
 for module in MODULES:
-    with suppress(ImportError):
+    with suppress(Exception):
         importlib.import_module(module)
