@@ -83,7 +83,7 @@ WORDS_IN_TEXT = 215
 class Corpus:
     """Files of 1,000 chunks of about 1.5 KB, and random vectors in clusters, shape (rows, dimensions), float32.
 
-    A text is a number and hexadecimal digits, which are one term. `words` makes it of words by Zipf's law.
+    A text is a number, and one word of 1,500 hexadecimal digits, or with `words` words that are drawn by Zipf's law.
     """
 
     def __init__(self, rows: int, dimensions: int, *, words: bool = False) -> None:
@@ -93,8 +93,8 @@ class Corpus:
         points = centres[random.integers(0, 200, rows)] + 0.5 * random.standard_normal((rows, 32), dtype=np.float32)
         vectors = points @ basis
         self.vectors: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        text = _words(random) if words else lambda: random.bytes(750).hex()
-        self.texts = [f"{i} {text()}" for i in range(rows)]
+        draw = _words(random) if words else lambda: random.bytes(750).hex()
+        self.texts = [f"{i} {draw()}" for i in range(rows)]
         self.hashes = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in self.texts]
 
     def file(self, number: int) -> SourceRows:
@@ -104,7 +104,7 @@ class Corpus:
 
 
 def _words(random: np.random.Generator) -> Callable[[], str]:
-    """What draws a text of words."""
+    """A function that draws the words of a text, as in benchmarks/scale.py."""
     letters = random.integers(0, 26, (VOCABULARY, 9)).astype(np.uint8) + ord("a")
     words = [row[: 3 + i % 7].tobytes().decode() for i, row in enumerate(letters)]
     weights = 1 / (np.arange(VOCABULARY) + 2.7)
@@ -200,9 +200,10 @@ def load_all(
 
 
 def create_flat(connection: Connection, name: str, dimensions: int, indexes: Sequence[str] = OWN_INDEXES) -> None:
-    """One flat default table, with the two b-trees that the pipeline's own table has, or with other indexes.
+    """One flat default table and its indexes.
 
-    Those are what a file's rows, and those of a text, are found by.
+    The default ones are b-trees that the pipeline's own table has too: a file's rows, and those of a text, are found by
+    them.
     """
     connection.execute(FLAT.format(name=name, dimensions=dimensions).encode())
     for index in indexes:

@@ -12,7 +12,7 @@ MODULES = (
     "vector_pipeline.definitions",
     "vector_pipeline.embedding.client",
     "vector_pipeline.pipeline.stage_files",
-    # Dagster's storage, which an instance imports by the names in its configuration, and its executor.
+    # Dagster's storage and executor, which it imports by the names in its configuration, and what they use.
     "dagster._core.instance.factory",
     "dagster._core.storage.local_compute_log_manager",
     "dagster._core.storage.root",

@@ -190,6 +190,7 @@ def _terms_of(token: str) -> Iterator[str]:
         yield from (token[i : i + size] for i in range(max(1, len(token) - size + 1)))
         return
     yield _term(token)
+    # Most tokens have no joint, and a pattern takes longer to find that out.
     words = [token] if token.isalnum() else _JOINT.split(token)
     for word in words:
         if len(words) > 1:

@@ -56,14 +56,12 @@ def counted(database: Database) -> Iterator[Callable[[], Reads]]:
             return Reads(pages - graph, graph, rows)
 
         def wait_until_reported() -> None:
-            """A session reports what it read when it ends, before it leaves this view."""
+            """Wait for the other sessions to end: each reports what it read before it leaves pg_stat_activity."""
             others = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
             until = time.monotonic() + 30
             while connection.execute(others).fetchone() is not None:
                 assert time.monotonic() < until
                 time.sleep(0.05)
-                connection.execute("SELECT pg_stat_clear_snapshot()")
-            connection.execute("SELECT pg_stat_clear_snapshot()")
 
         def difference() -> Reads:
             wait_until_reported()
