@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 
 # Allocations between two collections, instead of CPython's 700. Importing Dagster makes half a million objects that
 # stay, and looking through them again and again was a quarter of the time that a small command took.
@@ -15,12 +16,16 @@ def main() -> None:
     gc.set_threshold(COLLECT_EVERY)
     # psycopg warns of each connection that breaks. It is opened again, and a line says so.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
-    from vector_pipeline.cli.commands import cli
-    from vector_pipeline.cli.output import show_every_character
-
-    show_every_character()
     try:
+        from vector_pipeline.cli.commands import cli
+        from vector_pipeline.cli.output import show_every_character
+
+        show_every_character()
         cli()
+    except KeyboardInterrupt:
+        # During the imports, which take most of a second. Later the commands handle it.
+        sys.stderr.write("vector-pipeline: interrupted\n")
+        sys.exit(130)
     finally:
         # What is left is the operating system's to clear away: the interpreter need not look for cycles in it first.
         gc.freeze()

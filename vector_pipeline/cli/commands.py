@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from vector_pipeline.cli import reports
+from vector_pipeline.cli.interruptions import end_like_ctrl_c
 from vector_pipeline.cli.output import Progress, emit, emit_json, fail
 from vector_pipeline.errors import ConfigurationError, PipelineError
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
@@ -87,6 +88,7 @@ def ingest(
     means that some files could not be loaded; the report names them. With --watch each change of a folder is loaded as
     it happens, and a bucket is scanned every few seconds. --json then prints one object a line.
     """
+    end_like_ctrl_c()
     from vector_pipeline.local.beside import running_place
     from vector_pipeline.local.ingest import ingest as run_ingest
     from vector_pipeline.queries.forget import forget_root as forget

@@ -16,8 +16,13 @@ def write_notes(folder: Path, count: int) -> Path:
     return folder
 
 
-def start(home: Path, database_url: str, api: str, folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Start it. Signals reach only it, as if it had a terminal of its own."""
+def start(
+    home: Path, database_url: str, api: str, folder: Path, *options: str, ignores: str = ""
+) -> subprocess.Popen[str]:
+    """Start it. Signals reach only it, as if it had a terminal of its own.
+
+    `ignores` names signals that it is started to ignore: HUP as under nohup, INT as in the background of a script.
+    """
     environment = {
         **os.environ,
         "VECTOR_PIPELINE_HOME": str(home),
@@ -27,8 +32,9 @@ def start(home: Path, database_url: str, api: str, folder: Path, *options: str) 
         "VECTOR_PIPELINE_MAX_FILES_PER_ARRIVAL": "1",
     }
     environment.pop("DAGSTER_HOME", None)
+    ignoring = ["sh", "-c", f"trap '' {ignores}; exec \"$@\"", "sh"] if ignores else []
     return subprocess.Popen(
-        [sys.executable, "-m", "vector_pipeline.cli", "ingest", str(folder), *options],
+        [*ignoring, sys.executable, "-m", "vector_pipeline.cli", "ingest", str(folder), *options],
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
