@@ -5,6 +5,7 @@ of Dagster lacks, or that cannot be imported, is left out: the run that needs it
 """
 
 import importlib
+import logging
 from contextlib import suppress
 
 MODULES = (
@@ -24,6 +25,11 @@ MODULES = (
     "wordllama",
 )
 
+root = logging.getLogger()
+handlers, level = list(root.handlers), root.level
 for module in MODULES:
     with suppress(Exception):
         importlib.import_module(module)
+# wordllama sets up logging for the whole process when it is imported: every library would log to the terminal of `dev`.
+root.handlers[:] = handlers
+root.setLevel(level)

@@ -102,6 +102,20 @@ def test_opening_an_instance_and_the_model_imports_nothing_more(tmp_path: Path) 
     assert len(late) <= 5, late
 
 
+# Prints the level and the handlers of the root logger in the process that runs are forked from.
+LOGGING = """
+import logging
+import vector_pipeline.local.preloaded
+print(logging.getLogger().level == logging.WARNING, logging.getLogger().handlers)
+"""
+
+
+def test_the_imports_do_not_let_libraries_log_to_the_terminal_of_dev() -> None:
+    """Each run printed eight lines of Alembic's, and each request one of httpx2's."""
+    done = subprocess.run([sys.executable, "-c", LOGGING], check=True, capture_output=True, text=True)
+    assert done.stdout == "True []\n"
+
+
 def test_a_run_is_ended_by_any_process_and_only_while_it_lives(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     run = launch(instance, tmp_path / "place")
     process, _ = imported(tmp_path / "place")
