@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import sys
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vector_pipeline.cli.wrapping import wrap
 from vector_pipeline.redaction import hide
 from vector_pipeline.sources.base import printable
 
@@ -76,18 +76,9 @@ def wrapped(line: str, stream: TextIO) -> str:
     if not stream.isatty():
         return line
     width = shutil.get_terminal_size().columns
-    label = re.match(r"\S+ {2,}|\s+", line)
-    return "\n".join(
-        textwrap.wrap(
-            line,
-            max(width, 20),
-            subsequent_indent=" " * (min(label.end(), width // 2) if label else 2),
-            break_long_words=False,
-            break_on_hyphens=False,
-            replace_whitespace=False,
-        )
-        or [line]
-    )
+    label = re.match(r"\S+(?: \w+)? {2,}|\s+", line)
+    indent = " " * (min(label.end(), width // 2) if label else 2)
+    return "\n".join(wrap(line, max(width, 20), rest=indent))
 
 
 def _write(line: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import textwrap
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vector_pipeline.cli.output import emit, fail, harmless
+from vector_pipeline.cli.wrapping import excerpt, wrap
 from vector_pipeline.errors import counted
 from vector_pipeline.settings import EMBEDDED_MODELS
 from vector_pipeline.sources.base import printable
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
 # The number of rejected files that `ingest` lists (`status` lists all), and of left-out files that `status` lists.
 SHOWN = 20
+
+# What `search` shows of a chunk.
+INDENT = "   "
+EXCERPT_LINES = 5
+
+# The columns of the table of `evaluate` with its intervals.
+EVALUATION_COLUMNS = 91
+FIGURES = ("recall", "mrr", "ndcg")
 
 LEFT_OUT = {"withheld": "missing", "waiting": "still being written", "passed_over": "passed over"}
 
@@ -114,11 +123,14 @@ def show_results(results: list[SearchResult]) -> None:
         content = result.page_content if result.context is None else result.context
         text = harmless(" ".join(content.split()))
         if result.context is None:
-            text = textwrap.shorten(text, 4 * width, placeholder=" …")
-        for line in textwrap.wrap(text, width, initial_indent="   ", subsequent_indent="   "):
+            lines = excerpt(text, width, INDENT, EXCERPT_LINES)
+        else:
+            lines = wrap(text, width, INDENT, INDENT, break_words=True)
+        for line in lines:
             emit(line)
-        if result.also_in:
-            emit(f"   also in {', '.join(printable(path) for path in result.also_in)}")
+        # A file that repeats the text is in the list once for each place.
+        if also_in := dict.fromkeys(result.also_in):
+            emit(f"{INDENT}also in {', '.join(map(printable, also_in))}")
 
 
 def _places(metadata: Mapping[str, Any]) -> list[str]:
@@ -142,10 +154,13 @@ def _headings(metadata: Mapping[str, Any]) -> list[str]:
 def show_evaluation(found: dict[str, Any]) -> None:
     """Print what part of a golden set each mode finds."""
     k = found["k"]
-    emit(f"{'mode':<8}  {'questions':<18}  {f'recall@{k}':<19}  {'MRR':<19}  {f'nDCG@{k}':<19}")
+    wide = not sys.stdout.isatty() or shutil.get_terminal_size().columns >= EVALUATION_COLUMNS
+    figure_columns = 19 if wide else 9
+    emit(f"{'mode':<8}  {'questions':<18}  {f'recall@{k}':<{figure_columns}}  {'MRR':<{figure_columns}}  nDCG@{k}")
     for mode, figures in found["modes"].items():
         for name, group in [("all", figures), *figures["languages"].items()]:
-            cells = "  ".join(_with_interval(group[figure]) for figure in ("recall", "mrr", "ndcg"))
+            shown = (_with_interval(group[f]) if wide else f"{group[f]['value']:.3f}" for f in FIGURES)
+            cells = "  ".join(f"{cell:<{figure_columns}}" for cell in shown).rstrip()
             emit(f"{mode:<8}  {name:<10} {group['questions']:>7,}  {cells}")
     for problem in found["problems"]:
         fail(f"line {problem['line']}: {printable(problem['error'])}")

@@ -15,6 +15,7 @@ import termios
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from vector_pipeline_tests.support.dev import wait_for
 from vector_pipeline_tests.support.openai_server import RunningServer, ServerConfig, serve
@@ -241,6 +242,49 @@ def test_no_word_is_broken_at_sixty_columns(environment: dict[str, str], corpus:
     assert all(len(line) <= 60 or " " not in line.strip() for line in lines), lines
     assert {word for line in lines for word in line.split()} == set(whole.split())
     assert any(line.startswith("          ") for line in lines)  # what follows a label stays in its column
+
+
+def test_what_is_found_fits_the_terminal_in_any_script(environment: dict[str, str], tmp_path: Path) -> None:
+    """A Korean character takes two columns, and a text without spaces is shown too."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "korean.txt").write_text("직원은 매년 연차 휴가를 받습니다. " * 30)
+    (folder / "japanese.txt").write_text("吾輩は猫である。名前はまだ無い。" * 30)
+    call(environment, "ingest", str(folder))
+    for question, beginning in (("휴가는 며칠인가요", "   직원은 매년"), ("吾輩は猫である", "   吾輩は猫である。名前")):
+        printed = call({**environment, "COLUMNS": "60"}, "search", question, "-k", "1").stdout.splitlines()
+        assert printed[1].startswith(beginning)
+        assert all(cell_len(line) <= 60 for line in printed), printed
+
+
+def test_a_file_that_repeats_a_text_is_named_once(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "bees.jsonl").write_text('{"text": "Bees make honey."}\n' * 3)
+    call(environment, "ingest", str(folder))
+    printed = call(environment, "search", "honey", "-k", "1").stdout.splitlines()
+    assert printed[1:] == ["   Bees make honey.", "   also in bees.jsonl"]
+
+
+def test_what_was_left_out_stays_in_its_column(environment: dict[str, str], corpus: Path) -> None:
+    (corpus / "link.txt").symlink_to("/etc/hostname")
+    call(environment, "ingest", str(corpus))
+    lines = on_a_terminal(environment, 40, "status")
+    at = next(index for index, line in enumerate(lines) if line.startswith("left out  "))
+    assert lines[at + 1].startswith(" " * 10), lines
+
+
+def test_an_evaluation_fits_the_terminal(environment: dict[str, str], corpus: Path, tmp_path: Path) -> None:
+    """Its intervals need 91 columns."""
+    call(environment, "ingest", str(corpus))
+    golden = tmp_path / "golden.jsonl"
+    golden.write_text('{"question": "Who makes honey?", "source": "bees.txt", "answer": "Bees make honey"}\n')
+    lines = on_a_terminal(environment, 80, "evaluate", str(golden), "--mode", "words")
+    assert [line.split()[:2] for line in lines[:3]] == [["mode", "questions"], ["words", "all"], ["words", "Latin"]]
+    assert lines[1].split()[-3:] == ["1.000"] * 3
+    assert all(len(line) <= 80 for line in lines), lines
+    wide = on_a_terminal(environment, 91, "evaluate", str(golden), "--mode", "words")
+    assert wide[1].count("1.000 (1.000-1.000)") == 3
 
 
 def test_one_of_a_thing_is_singular(environment: dict[str, str], tmp_path: Path) -> None:
