@@ -11,7 +11,8 @@ import psycopg
 from psycopg import sql
 
 from vector_pipeline.embedding.roles import NO_ROLES, Role, Roles, digest
-from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMismatch
+from vector_pipeline.errors import ConfigurationError, DatabaseError, SpaceMismatch, counted
+from vector_pipeline.settings import variable
 from vector_pipeline.store.connection import Connection
 from vector_pipeline.store.counts import set_rows
 from vector_pipeline.store.locks import Lock, lock_in_transaction
@@ -76,10 +77,13 @@ def _mismatch(active: Space, model: str, dimensions: int | None, document: Role)
             f"{active.roles.document}; unset it, or run `vector-pipeline space start` to fill a new space beside them"
         )
     wanted = f"{model} with {dimensions:,} dimensions" if dimensions else model
+    same = f"{variable('model')}={active.model}"
+    if active.model == model:
+        same = f"{variable('dimensions')}={active.dimensions}"
     return SpaceMismatch(
         f"the settings name {wanted}, but the vectors in the table are of {active.model} with "
-        f"{active.dimensions:,} dimensions; set the former again, or run `vector-pipeline space start` to fill a new "
-        "space beside it"
+        f"{active.dimensions:,} dimensions; set {same} to go on with them, or run "
+        "`vector-pipeline space start` to fill a new space beside them"
     )
 
 
@@ -110,7 +114,10 @@ def start_space(
             raise ConfigurationError(f"space {space.name} is filling already; switch to it or drop it first")
         if same and space.state != "retired":
             if space.state == "active":
-                raise ConfigurationError(f"space {space.name}, which is active, is of {model} already")
+                raise ConfigurationError(
+                    f"space {space.name}, which is active, is of {model} already; set {variable('model')} to the model "
+                    "to change to"
+                )
             return space
         if same:
             connection.execute("UPDATE spaces SET state = 'filling' WHERE name = %s", (space.name,))
@@ -176,8 +183,8 @@ def require_complete(connection: Connection, space: Space) -> None:
     """Raise ConfigurationError if texts of the table have no vector in a space."""
     if missing := count_missing(connection, space):
         raise ConfigurationError(
-            f"space {space.name} still misses the vectors of {missing:,} texts; run `vector-pipeline space start` with "
-            f"VECTOR_PIPELINE_MODEL={space.model}, then `vector-pipeline ingest`, until it misses none"
+            f"space {space.name} still misses the vectors of {counted(missing, 'text')}; run `vector-pipeline space "
+            f"start` with VECTOR_PIPELINE_MODEL={space.model}, then `vector-pipeline ingest`, until it misses none"
         )
 
 

@@ -22,6 +22,18 @@ def test_settings_of_another_model_are_refused_and_both_named(connection: Connec
         open_space(connection, "text-embedding-3-large", 3_072)
 
 
+def test_settings_of_another_model_are_refused_with_the_variables_that_help(connection: Connection) -> None:
+    open_space(connection, "text-embedding-3-small", 1_536)
+    with pytest.raises(
+        SpaceMismatch, match=r"; set VECTOR_PIPELINE_MODEL=text-embedding-3-small to go on with them, or"
+    ):
+        open_space(connection, "text-embedding-3-large", 3_072)
+    with pytest.raises(SpaceMismatch, match=r"; set VECTOR_PIPELINE_DIMENSIONS=1536 to go on with them, or"):
+        open_space(connection, "text-embedding-3-small", 256)
+    with pytest.raises(ConfigurationError, match=r"; set VECTOR_PIPELINE_MODEL to the model to change to"):
+        start_space(connection, "text-embedding-3-small", 1_536)
+
+
 def test_two_runs_that_open_the_first_space_at_once_open_the_same(database: Database) -> None:
     found: list[str] = []
 
@@ -48,7 +60,7 @@ def test_a_space_that_misses_vectors_is_not_switched_to(connection: Connection) 
     load(connection, "A1", {"a.txt": ["one", "two"]})
     new = start_space(connection, "new-model", 24)
     embed(connection, ["one"], new)
-    with pytest.raises(ConfigurationError, match="misses the vectors of 1 texts"):
+    with pytest.raises(ConfigurationError, match="misses the vectors of 1 text;"):
         switch_space(connection, new.name, 0.95)
 
 
@@ -123,7 +135,7 @@ def test_a_load_and_a_switch_at_once_leave_no_row_without_a_vector(database: Dat
         thread.start()
         thread.join(0.5)
     thread.join()
-    assert "misses the vectors of 1 texts" in refusals[0]
+    assert "misses the vectors of 1 text;" in refusals[0]
     assert scalar(connection, "SELECT count(*) FROM document_chunks") == 2
 
 
