@@ -50,10 +50,12 @@ def read_golden_set(path: Path) -> Iterator[GoldenQuestion | Problem]:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"the golden set {path} cannot be read ({error}); it is a JSONL file in UTF-8"
+            f"the golden set {path} cannot be read ({reason}); give a JSONL file in UTF-8"
         ) from error
-    return _questions(text.splitlines())
+    # A string of JSON may hold the other characters at which `splitlines` cuts.
+    return _questions(text.split("\n"))
 
 
 def _questions(lines: Iterable[str]) -> Iterator[GoldenQuestion | Problem]:
@@ -61,6 +63,8 @@ def _questions(lines: Iterable[str]) -> Iterator[GoldenQuestion | Problem]:
         if line.strip():
             try:
                 yield _question(number, json.loads(line))
+            except json.JSONDecodeError as error:
+                yield Problem(number, f"is not JSON ({error.msg[0].lower()}{error.msg[1:]} at column {error.colno:,})")
             except ValueError as error:
                 yield Problem(number, str(error))
             except RecursionError:

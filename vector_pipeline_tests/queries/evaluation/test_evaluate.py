@@ -89,8 +89,19 @@ def test_lines_that_are_no_questions_are_named_and_the_rest_is_read(tmp_path: Pa
 
 
 def test_a_golden_set_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"none.jsonl cannot be read \(No such file or directory\); give"):
         list(read_golden_set(tmp_path / "none.jsonl"))
+
+
+def test_a_line_of_a_golden_set_ends_where_jsonl_says(tmp_path: Path) -> None:
+    """JSON may hold what else Unicode calls a line end."""
+    path = tmp_path / "golden.jsonl"
+    answer = "a\u2028b\x85c"
+    path.write_bytes(f'{{"question": "q", "source": "a.txt", "answer": "{answer}"}}\r\n{{"question":}}\n'.encode())
+    question, problem = read_golden_set(path)
+    assert isinstance(question, GoldenQuestion)
+    assert question.answers == (answer,)
+    assert problem == Problem(2, "is not JSON (expecting value at column 13)")
 
 
 def test_languages_are_those_of_the_letters() -> None:
