@@ -64,7 +64,7 @@ def estimate(pipeline: Pipeline, *locations: str) -> Estimate:
     for source in sources:
         _count_source(pipeline, source, found, filled, weights)
     sizes = [size for of_space in weights for size in of_space.values()]
-    found.reused = found.chunks * len(weights) - len(sizes)
+    found.reused = found.chunks - len({content_hash for of_space in weights for content_hash in of_space})
     found.tokens = sum(tokens for tokens, _ in sizes)
     _price(pipeline, found, [weight for _, weight in sizes])
     return found

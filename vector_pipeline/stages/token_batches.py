@@ -32,7 +32,7 @@ class PlanOutcome:
     tokens: int = 0
     requests: int = 0
     reused_chunks: int = 0
-    """Chunks whose vector is stored already, or planned for another chunk with the same text."""
+    """Chunks whose vector is stored in each target space already, or planned for another chunk with the same text."""
     reused_tokens: int = 0
 
 
@@ -58,22 +58,25 @@ def plan(
             rows = iter(chunks)
             while group := list(islice(rows, lookup)):
                 outcome.chunks += len(group)
+                to_embed: set[int] = set()
                 for target in targets:
                     hashes = list({row.content_hash for row in group})
                     missing = set(hashes)
                     if target.space is not None:
                         missing = kept.run(partial(vectors.missing, space=target.space, hashes=hashes))
-                    for row in group:
+                    for index, row in enumerate(group):
                         key = (target.name, row.content_hash)
                         if row.content_hash in missing and key not in planned:
                             planned.add(key)
+                            to_embed.add(index)
                             tokens = row.context_tokens + row.token_count
                             if target.prefix:
                                 tokens += tokenizer().count_before(target.prefix, row.embedded)
                             yield PlannedText(0, target.name, row.content_hash, row.embedded, tokens)
-                        else:
-                            outcome.reused_chunks += 1
-                            outcome.reused_tokens += row.context_tokens + row.token_count
+                for index, row in enumerate(group):
+                    if index not in to_embed:
+                        outcome.reused_chunks += 1
+                        outcome.reused_tokens += row.context_tokens + row.token_count
 
         yield from _number(wanted(), targets, limits, outcome)
 

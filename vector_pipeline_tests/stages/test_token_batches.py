@@ -63,6 +63,16 @@ def test_a_text_is_planned_for_each_space_that_lacks_it(database: Database) -> N
     assert outcome.requests == len({(text.batch, text.space) for text in texts})
 
 
+def test_a_chunk_is_reused_if_no_space_lacks_its_text(database: Database) -> None:
+    with database.connect() as connection:
+        active = space_of(connection)
+        embed(connection, ["a", "b"])
+        filling = start_space(connection, "other-model", 8)
+    targets = [Target(active.model, active), Target(filling.model, filling)]
+    _, outcome = planned(database, [chunk("a"), chunk("b"), chunk("a")], targets)
+    assert (outcome.chunks, outcome.reused_chunks, outcome.reused_tokens) == (3, 1, 10)
+
+
 @pytest.mark.parametrize("lookup", [1, 3, 2_000])
 def test_requests_hold_the_limits_in_the_order_of_the_text(database: Database, lookup: int) -> None:
     chunks = [chunk(f"text {n}", tokens=n + 1) for n in range(20)]
