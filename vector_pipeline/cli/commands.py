@@ -14,7 +14,7 @@ import click
 from vector_pipeline.cli import reports
 from vector_pipeline.cli.interruptions import end_like_ctrl_c
 from vector_pipeline.cli.output import Progress, emit, emit_json, fail
-from vector_pipeline.errors import ConfigurationError, PipelineError
+from vector_pipeline.errors import ConfigurationError, PipelineError, counted
 from vector_pipeline.pipeline.pipeline import Pipeline, open_pipeline
 from vector_pipeline.settings import Settings
 
@@ -101,7 +101,7 @@ def ingest(
     with progress.shown(), open_pipeline(settings, progress=progress.advance) as pipeline:
         if forget_root is not None:
             forgotten = forget(pipeline.database, forget_root)
-            progress.say(f"{forget_root}: {forgotten:,} files removed from the table")
+            progress.say(f"{forget_root}: {counted(forgotten, 'file')} removed from the table")
             if not locations:
                 return
         progress.say(reports.where(pipeline))

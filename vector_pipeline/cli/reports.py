@@ -95,7 +95,9 @@ def show_ingest(report: IngestReport) -> None:
     )
     rejected = report.rejected | report.rejected_earlier
     if report.rejected_earlier:
-        emit(f"        {counted(len(report.rejected_earlier), 'file')} rejected by earlier runs, and so still")
+        many = len(report.rejected_earlier) > 1
+        files = counted(len(report.rejected_earlier), "file")
+        emit(f"        {files} {'were' if many else 'was'} rejected earlier and still {'are' if many else 'is'}")
     emit(f"chunks  {report.chunks:,} read, {report.reused:,} of them reused, {counted(report.rows, 'row')}")
     cost = f", ${report.usd:.4f}" if report.usd else ""
     texts, tokens = counted(report.embedded, "text"), counted(report.tokens, "token")

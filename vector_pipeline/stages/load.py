@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
-from vector_pipeline.errors import PipelineError, one_line
+from vector_pipeline.errors import PipelineError, counted, one_line
 from vector_pipeline.pipeline.pipeline import Pipeline
 from vector_pipeline.stages.streams import ChunkRow, from_reader
 from vector_pipeline.store import manifest, rejected_texts, rows
@@ -100,7 +100,7 @@ def load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, lo
             load_arrival(pipeline, arrival, from_reader(chunks, ChunkRow), result)
     except (PipelineError, PostgresError, OSError) as error:
         log(f"the files whose texts are all embedded could not be loaded ({one_line(error)}); the next run loads them")
-    log(f"{result.loaded:,} files loaded, whose texts are all embedded")
+    log(f"{counted(result.loaded, 'file')} loaded, whose texts are all embedded")
 
 
 def _gone(connection: Connection, arrival: str) -> list[uuid.UUID]:

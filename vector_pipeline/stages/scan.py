@@ -115,7 +115,8 @@ class ScanResult:
 def kinds_not_read(kinds: Mapping[str, int]) -> str:
     """'4 of kinds that are not read (3 .pdf, 1 .png)', and how to install their readers if that is possible."""
     counts = Counter(kinds)
-    shown = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common(KINDS_SHOWN))
+    most = sorted(counts.items(), key=lambda found: (-found[1], found[0]))[:KINDS_SHOWN]
+    shown = ", ".join(f"{count:,} {kind}" for kind, count in most)
     found = f"{counts.total():,} of kinds that are not read ({shown}{', …' if len(counts) > KINDS_SHOWN else ''})"
     missing = not_installed()
     readable = sum(n for suffix, n in counts.items() if (kind := kind_of(f"x{suffix}")) and kind.name in missing)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import sql
 
-from vector_pipeline.errors import DatabaseError
+from vector_pipeline.errors import DatabaseError, counted
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.counts import add_rows, set_rows
 from vector_pipeline.store.grants import grant, grants_of
@@ -131,7 +131,7 @@ def _maintain(database: Database, connection: Connection, space: Space, upkeep: 
         built = True
     else:
         if landing:
-            upkeep.log(f"moving {landing:,} vectors of space {space.name} into the indexed table")
+            upkeep.log(f"moving {counted(landing, 'vector')} of space {space.name} into the indexed table")
             moved = _move(connection, space)
         if wanted != space:
             run_exclusively(connection, lambda: _change_type(connection, wanted))

@@ -300,6 +300,16 @@ def test_one_of_a_thing_is_singular(environment: dict[str, str], tmp_path: Path)
     assert "1 document, 1 chunk, " in call(environment, "status", "one.txt").stdout
 
 
+def test_files_that_stay_rejected_are_counted_in_a_sentence(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "empty.txt").write_text("")
+    call(environment, "ingest", str(folder))
+    again = call(environment, "ingest", str(folder))
+    assert again.returncode == 1
+    assert again.stdout.splitlines()[1] == "        1 file was rejected earlier and still is"
+
+
 def test_status_of_an_unknown_file_says_only_that(environment: dict[str, str], corpus: Path) -> None:
     call(environment, "ingest", str(corpus))
     done = call(environment, "status", "no-such-file.txt")

@@ -30,7 +30,7 @@ def test_every_file_of_the_folder_is_in_its_account(database: Database, tmp_path
     found = scan(database, open_source(str(tmp_path)), ScanOptions())
     assert (found.new, len(found.passed_over), found.other_kinds.total()) == (2, 1, 4)
     assert found.other_kinds == {".psd": 2, ".png": 1, "without suffix": 1}
-    assert str(found).startswith("2 new, 1 passed over, 4 of kinds that are not read (2 .psd, ")
+    assert str(found).startswith("2 new, 1 passed over, 4 of kinds that are not read (2 .psd, 1 .png, 1 without suffix)")
 
 
 def test_a_scan_that_waits_for_another_says_so(database: Database, tmp_path: Path) -> None:

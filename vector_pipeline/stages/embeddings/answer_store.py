@@ -256,7 +256,7 @@ def _store_one(connection: Connection, pipeline: Pipeline, kept: Spilled, log: C
         if stored and cost is not None:
             spending.record(connection, space.model, cost, kept.tokens)
     kept.path.unlink(missing_ok=True)
-    log(f"stored {stored:,} vectors that an earlier run had kept in {kept.path.name}")
+    log(f"stored {counted(stored, 'vector')} that an earlier run had kept in {kept.path.name}")
     return None
 
 

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vector_pipeline.errors import counted
 from vector_pipeline.store.connection import Connection, Database
 from vector_pipeline.store.lexical.bm25 import MAX_TEXTS_IN_SEGMENT
 from vector_pipeline.store.lexical.landing import land_terms
@@ -90,7 +91,7 @@ def _cut_backlog(connection: Connection, log: Callable[[str], None]) -> int:
     total = 0
     while row := connection.execute("SELECT after FROM lexical_backlog").fetchone():
         total += _cut_some(connection, row[0])
-        log(f"{total:,} texts of earlier loads entered the lexical index")
+        log(f"{counted(total, 'text')} of earlier loads entered the lexical index")
         if count_landing(connection) >= 20 * WORTH_A_SEGMENT:
             flush_landing(connection)
     return total

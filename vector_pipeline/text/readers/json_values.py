@@ -167,7 +167,8 @@ def _rejected(problem: str) -> FileRejected:
 
 
 def _lowered(message: str) -> str:
-    return f"{message[0].lower()}{message[1:]}"
+    # Some end with the word that begins the place here: "Unterminated string starting at".
+    return f"{message[0].lower()}{message[1:]}".removesuffix(" at")
 
 
 def _reason(error: Exception) -> str:

@@ -113,3 +113,10 @@ def test_a_record_of_a_long_text_is_read() -> None:
     (document,) = read_documents(io.BytesIO(json.dumps([{"text": text}]).encode()), "a.json", ReaderOptions())
     assert document.text == text
     assert parse_line(json.dumps({"text": text}), "line 1 ") == {"text": text}
+
+
+def test_where_a_text_ends_too_soon_is_told_once() -> None:
+    with pytest.raises(FileRejected, match=r"\(unterminated string starting at line 1, column 11\)"):
+        list(elements(['[{"text": "cut of']))
+    with pytest.raises(FileRejected, match=r"\(unterminated string starting at column 10\)"):
+        parse_line('{"text": "cut of', "line 2 ")
