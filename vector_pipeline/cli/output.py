@@ -24,9 +24,12 @@ from vector_pipeline.cli.wrapping import wrap
 from vector_pipeline.redaction import hide
 from vector_pipeline.sources.base import printable
 
-# Pairs of counts: work to do, and work done. The progress bar and the time left belong to the last pair that has begun
-# and has not ended.
-PAIRS = (("files to load", "files loaded"), ("vectors to index", "vectors indexed"))
+# A count of work to do, and the counts that together are what of it is done. The progress bar and the time left belong
+# to the last work that has begun and has not ended.
+WORK = {
+    "files to load": ("files loaded", "files deleted", "files rejected"),
+    "vectors to index": ("vectors indexed",),
+}
 
 # A piped log gets a line of progress this often.
 LINE_EVERY_SECONDS = 10.0
@@ -115,7 +118,7 @@ class Progress:
         with self._lock:
             self._counts[what] += amount
             now = time.monotonic()
-            if any(what == total for total, _ in PAIRS):
+            if what in WORK:
                 self._totals_known.setdefault(what, now)
             due = self._live is None and not self._quiet and now - self._printed >= LINE_EVERY_SECONDS
             if due:
@@ -132,14 +135,16 @@ class Progress:
         under_way = self._under_way()
         if under_way is None:
             return self._line()
-        total, done = under_way
         display = Table.grid(padding=(0, 1))
-        display.add_row(ProgressBar(self._counts[total], self._counts[done], width=24), self._line())
+        display.add_row(ProgressBar(self._counts[under_way], self._done(under_way), width=24), self._line())
         return display
 
-    def _under_way(self) -> tuple[str, str] | None:
-        begun = [(total, done) for total, done in PAIRS if self._counts[total] > self._counts[done]]
+    def _under_way(self) -> str | None:
+        begun = [total for total in WORK if self._counts[total] > self._done(total)]
         return begun[-1] if begun else None
+
+    def _done(self, total: str) -> int:
+        return sum(self._counts[name] for name in WORK[total])
 
     def _line(self) -> Text:
         seconds = time.monotonic() - self._began
@@ -151,9 +156,9 @@ class Progress:
         under_way = self._under_way()
         if under_way is None:
             return ""
-        total, done = under_way
-        if not self._counts[done]:
+        done = self._done(under_way)
+        if not done:
             return ""
-        seconds = time.monotonic() - self._totals_known[total]
-        left = seconds * (self._counts[total] - self._counts[done]) / self._counts[done]
+        seconds = time.monotonic() - self._totals_known[under_way]
+        left = seconds * (self._counts[under_way] - done) / done
         return f"  about {left / 60:,.0f} min left" if left >= 90 else f"  about {left:,.0f} s left"

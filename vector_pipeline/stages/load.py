@@ -79,7 +79,7 @@ def load_arrival(
     pipeline: Pipeline, arrival: str, chunks: Iterable[ChunkRow], result: LoadResult | None = None
 ) -> LoadResult:
     """Load the chunks of an arrival as the pipeline's settings say. `load_chunks` explains `result` and the errors."""
-    return load_chunks(
+    loaded = load_chunks(
         pipeline.database,
         arrival,
         chunks,
@@ -88,6 +88,8 @@ def load_arrival(
         progress=lambda files: pipeline.advance("files loaded", files),
         result=result,
     )
+    pipeline.advance("files deleted", loaded.deleted)
+    return loaded
 
 
 def load_complete_files(pipeline: Pipeline, arrival: str, result: LoadResult, log: Callable[[str], None]) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,23 @@ def test_an_emptied_source_is_not_taken_for_deletion_unasked(pipeline: Pipeline,
     assert read_status(pipeline)["rows"] > 0
     assert run(corpus, confirm_deletions=True).deleted == 23
     assert read_status(pipeline)["rows"] == 0
+
+
+def test_the_progress_accounts_for_every_file_to_load(
+    settings: Settings, corpus: Path, instance: dg.DagsterInstance
+) -> None:
+    counts: Counter[str] = Counter()
+
+    def advance(what: str, amount: int) -> None:
+        counts[what] += amount
+
+    (corpus / "empty.txt").write_text("")
+    with open_pipeline(settings, progress=advance) as pipeline:
+        ingest(pipeline, [str(corpus)], instance=instance)
+        next(path for path in corpus.rglob("*.txt") if path.read_text()).unlink()
+        ingest(pipeline, [str(corpus)], instance=instance)
+    assert (counts["files rejected"], counts["files deleted"]) == (1, 1)
+    assert counts["files to load"] == counts["files loaded"] + 2
 
 
 def test_changed_chunking_loads_again_and_reuses_what_it_can(

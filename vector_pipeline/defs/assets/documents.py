@@ -48,6 +48,7 @@ def build_documents(opening: Opening) -> dg.AssetsDefinition:
                         pipeline.database, work.arrival, pipeline.reader_options, pipeline.reader_limits, outcome
                     )
             work.pipeline.advance("files read", outcome.files)
+            work.pipeline.advance("files rejected", len(outcome.rejected))
             opening.finished(outcome)
             context.add_asset_metadata(_metadata(outcome))
             for path, reason in outcome.rejected.items():
