@@ -133,17 +133,25 @@ def _watch(
     processes: int | None,
     json_wanted: bool,
 ) -> NoReturn:
-    """Ingest after each change, until an interruption. An `ingest` that found nothing to do gets no line."""
+    """Ingest after each change, until an interruption. An `ingest` that found nothing to do gets no line.
+
+    A file that stays rejected is named once.
+    """
     from vector_pipeline.local.watch import watch
 
+    named: dict[str, str] = {}
+
     def done(report: IngestReport) -> None:
-        if not (report.arrivals or report.failures):
-            return
-        if json_wanted:
-            emit_json(reports.ingest_json(report))
-        else:
-            emit(reports.ingest_line(report))
-        sys.stdout.flush()
+        if report.arrivals or report.failures:
+            if json_wanted:
+                emit_json(reports.ingest_json(report))
+            else:
+                emit(reports.ingest_line(report))
+            sys.stdout.flush()
+        if not json_wanted:
+            known = {path: reason for path, reason in report.rejected_earlier.items() if named.get(path) != reason}
+            reports.show_rejected(known | report.rejected)
+            named.update(known | report.rejected)
 
     watch(
         pipeline,

@@ -93,7 +93,6 @@ def show_ingest(report: IngestReport) -> None:
         f"files   {report.loaded:,} loaded, {report.deleted:,} deleted, {report.unchanged:,} unchanged, "
         f"{len(report.rejected):,} rejected, {report.pending:,} pending"
     )
-    rejected = report.rejected | report.rejected_earlier
     if report.rejected_earlier:
         many = len(report.rejected_earlier) > 1
         files = counted(len(report.rejected_earlier), "file")
@@ -104,12 +103,17 @@ def show_ingest(report: IngestReport) -> None:
     emit(f"paid    {texts}, {tokens}, {counted(report.requests, 'request')}{cost}")
     elsewhere = f"; other processes loaded {report.elsewhere:,} meanwhile" if report.elsewhere else ""
     emit(f"time    {report.seconds:.1f} s, {counted(report.arrivals, 'arrival')}{elsewhere}")
+    show_rejected(report.rejected | report.rejected_earlier)
+    for line in report.failures:
+        fail(line)
+
+
+def show_rejected(rejected: Mapping[str, str]) -> None:
+    """Name files that cannot be read, with their reasons."""
     for path, reason in list(rejected.items())[:SHOWN]:
         fail(f"rejected {path}: {reason}")
     if len(rejected) > SHOWN:
         fail(f"… and {len(rejected) - SHOWN:,} more rejected; `vector-pipeline status` lists them")
-    for line in report.failures:
-        fail(line)
 
 
 def show_results(results: list[SearchResult]) -> None:

@@ -79,6 +79,32 @@ def test_each_change_of_a_folder_is_loaded_by_the_process_that_stays(
         assert process.wait(60) == 130
 
 
+def test_a_file_that_cannot_be_read_is_named_once(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "old.txt").write_text("")
+    subprocess.run([*COMMAND, "ingest", str(folder)], env=environment, capture_output=True, check=False)
+    with subprocess.Popen(
+        [*COMMAND, "ingest", str(folder), "--watch"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            (folder / "new.txt").write_text("")
+            assert "1 rejected" in process.stdout.readline()
+            (folder / "bees.txt").write_text("Bees make honey.")
+            assert "1 loaded" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, printed = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    for name in ("old.txt", "new.txt"):
+        assert printed.count(f"vector-pipeline: rejected {name}: holds no text; ") == 1, printed
+
+
 def test_a_bucket_is_scanned_every_few_seconds(environment: dict[str, str], bucket: str) -> None:
     environment = {
         **environment,
