@@ -5,9 +5,12 @@ This module does not import Dagster, because that import takes longer than an `i
 
 from __future__ import annotations
 
+import fcntl
 import importlib
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +69,8 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
     home = dagster_home(settings)
     try:
-        return dg.DagsterInstance.from_config(str(home))
+        with _one_at_a_time(home):
+            return dg.DagsterInstance.from_config(str(home))
     except Exception as error:
         raise _unusable(home, error) from error
 
@@ -90,9 +94,22 @@ def open_instance_in_process(settings: Settings, place: InstancePlace | None = N
             from dagster._core.instance import InstanceRef
         except ImportError:
             return dg.DagsterInstance.from_config(config)
-        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(folder, config_dir=config, overrides=overrides))
+        with _one_at_a_time(place.folder):
+            return dg.DagsterInstance.from_ref(InstanceRef.from_dir(folder, config_dir=config, overrides=overrides))
     except Exception as error:
         raise _unusable(place.config, error) from error
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time open the instance in a folder: two fail where both create Dagster's files."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without such locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _overrides(place: InstancePlace) -> dict[str, Any]:

@@ -195,3 +195,32 @@ def test_files_of_dagster_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"Dagster's files under .*/dagster cannot be .*make room") as caught:
         open_instance(settings)
     assert "sqlalche" not in str(caught.value)
+
+
+OPENING = """
+import pathlib, sys, time
+from vector_pipeline.local.instance import open_instance_in_process
+from vector_pipeline.settings import Settings
+import dagster, vector_pipeline.local.sqlite_storage, vector_pipeline.local.terminal_logs
+settings = Settings(home=pathlib.Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+with open_instance_in_process(settings) as instance:
+    print(instance.get_runs_count())
+"""
+
+
+def test_processes_that_open_a_new_instance_at_once_do_not_fail(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPENING, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, ended
+    assert [out for out, _ in ended] == ["0\n"] * 4
