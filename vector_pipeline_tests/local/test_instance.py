@@ -212,8 +212,8 @@ with open_instance_in_process(settings) as instance:
 
 def test_processes_that_open_a_new_instance_at_once_do_not_fail(tmp_path: Path) -> None:
     command = [sys.executable, "-c", OPENING, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(4)]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

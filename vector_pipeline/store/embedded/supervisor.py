@@ -60,6 +60,7 @@ class Layout:
         self.log = f"{self.folder}/server.log"
         self.users = f"{self.folder}/users.lock"
         self.starting = f"{self.folder}/starting.lock"
+        self.supervising = f"{self.folder}/supervising.lock"
         self.password = f"{self.folder}/password"
         # A server that runs as another user can make its socket only in its own folder.
         self.socket_folder = self.data if enters_by_working_directory() else self.folder
@@ -85,6 +86,10 @@ def main(home: str, binaries: str, *settings: str) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
     layout = Layout(home)
+    supervising = _open_lock(layout.supervising)  # held until this process ends
+    fcntl.flock(supervising, fcntl.LOCK_EX)
+    if not _has_users(layout):
+        return 0  # this process waited for another one, whose starter was killed, and its own has ended
     try:
         binaries = _reachable(binaries)
         _make(layout, binaries)
@@ -111,6 +116,21 @@ def main(home: str, binaries: str, *settings: str) -> int:
         with contextlib.suppress(OSError):
             Path(layout.socket_folder).rmdir()
     return code
+
+
+def _open_lock(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _has_users(layout: Layout) -> bool:
+    descriptor = _open_lock(layout.users)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _popen(command: list[str], folder: str, uid: int, **options: Any) -> subprocess.Popen[bytes]:
@@ -349,7 +369,7 @@ def _is_running_elsewhere(pid: int) -> bool:
 
 
 def _stop_after_last_user(layout: Layout, server: subprocess.Popen[bytes], unused: threading.Event) -> None:
-    descriptor = os.open(layout.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open_lock(layout.users)
     time.sleep(LINGER_SECONDS)  # by now the starter of this process holds the lock
     while True:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # waits without polling until no process holds it

@@ -119,6 +119,16 @@ def test_many_that_start_at_once_get_one_server(home: Path) -> None:
         assert holder.returncode == 0
 
 
+def test_a_starter_that_is_killed_while_the_cluster_is_made_does_not_harm_the_next(home: Path) -> None:
+    starter = subprocess.Popen([sys.executable, "-c", HOLDER, str(home)])
+    _eventually(lambda: (home / "postgres/data.new/base/5/PG_VERSION").exists())
+    starter.kill()
+    starter.wait()
+    assert not (home / "postgres/data").exists()
+    with EmbeddedServer.start(home) as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_killed_server_loses_nothing_committed_and_starts_again(home: Path) -> None:
     with EmbeddedServer.start(home) as server:
         with psycopg.connect(server.url) as connection:
