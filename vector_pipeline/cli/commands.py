@@ -61,7 +61,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Bring the table in step with SOURCE.")
 @click.argument("source", nargs=-1)
 @click.option("--confirm-deletions", is_flag=True, help="Confirm that most files of the source really are deleted.")
 @click.option("--forget-root", metavar="SOURCE", help="Remove an ingested folder or URL from the table.")
@@ -164,7 +164,7 @@ def _watch(
     )
 
 
-@cli.command()
+@cli.command(short_help="Find the chunks that answer QUERY best.")
 @click.argument("query")
 @click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="Number of chunks to find.")
 @click.option(
@@ -172,7 +172,8 @@ def _watch(
     type=click.Choice(["auto", "hybrid", "words", "meaning"]),
     default="auto",
     show_default=True,
-    help="Rank by words, by meaning, or by both. 'auto' is both, but words for an identifier, \"a phrase\" or one word.",
+    help="Rank by words, by meaning, or by both. 'auto' is both; texts that hold an identifier, a \"phrase\" or one "
+    "word come first.",
 )
 @click.option("--context", default=0, type=click.IntRange(0, 100), help="Show this many chunks around each result.")
 @click.option("--source", metavar="GLOB", help="Only files whose path matches, such as 'guides/*'.")
@@ -214,7 +215,7 @@ def _object(text: str | None) -> dict[str, Any] | None:
     return value
 
 
-@cli.command()
+@cli.command(short_help="Show which files are loaded, and why not.")
 @click.argument("path", required=False)
 @as_json
 def status(path: str | None, json_wanted: bool) -> None:
@@ -230,7 +231,11 @@ def status(path: str | None, json_wanted: bool) -> None:
     if json_wanted:
         emit_json(found)
     elif unknown:
-        fail(f"no file '{path}' is known; give its path in its source, with /, or its full path")
+        reason = reports.left_out(found["scans"], path)
+        if reason:
+            fail(f"'{path}' was left out by the last scan: {reason}")
+        else:
+            fail(f"no file '{path}' is known; give its path in its source, with /, or its full path")
     elif path is not None:
         reports.show_files(found["file"])
     else:
@@ -238,7 +243,7 @@ def status(path: str | None, json_wanted: bool) -> None:
     sys.exit(1 if unknown else 0)
 
 
-@cli.command()
+@cli.command(short_help="Estimate what ingesting SOURCE costs.")
 @click.argument("source", nargs=-1)
 @as_json
 def estimate(source: tuple[str, ...], json_wanted: bool) -> None:
@@ -258,7 +263,7 @@ def estimate(source: tuple[str, ...], json_wanted: bool) -> None:
         reports.show_estimate(found)
 
 
-@cli.command()
+@cli.command(short_help="Measure searches on a golden set.")
 @click.argument("golden", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--mode",
@@ -286,12 +291,12 @@ def evaluate(golden: Path | None, mode: Mode | None, space_name: str | None, k: 
         reports.show_evaluation(found)
 
 
-@cli.group()
+@cli.group(short_help="Change the model.")
 def space() -> None:
     """Change the model: start a new space beside the old one, switch to it, drop the old one."""
 
 
-@space.command("list")
+@space.command("list", short_help="List the spaces.")
 @as_json
 def space_list(json_wanted: bool) -> None:
     """List the spaces, with the number of vectors that each lacks."""
@@ -308,7 +313,7 @@ def space_list(json_wanted: bool) -> None:
         reports.show_spaces(found)
 
 
-@space.command("start")
+@space.command("start", short_help="Start to fill a space for a new model.")
 @as_json
 def space_start(json_wanted: bool) -> None:
     """Start filling a space for the model and dimensions that the settings name."""
@@ -321,7 +326,7 @@ def space_start(json_wanted: bool) -> None:
     )
 
 
-@space.command("switch")
+@space.command("switch", short_help="Make space NAME the active one.")
 @click.argument("name")
 @click.option("--anyway", is_flag=True, help="Switch even if it answers the golden set worse than the active space.")
 @as_json
@@ -334,7 +339,7 @@ def space_switch(name: str, anyway: bool, json_wanted: bool) -> None:
     _show_change(json_wanted, {"name": switched.name, "model": switched.model}, f"searches now see space {name}")
 
 
-@space.command("drop")
+@space.command("drop", short_help="Drop space NAME with its vectors.")
 @click.argument("name")
 @as_json
 def space_drop(name: str, json_wanted: bool) -> None:
@@ -356,7 +361,7 @@ def _show_change(json_wanted: bool, value: dict[str, Any], line: str) -> None:
         emit(line)
 
 
-@cli.command()
+@cli.command(short_help="Run the Dagster UI and daemon.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port of the UI.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that the UI listens on.")
 def dev(port: int, host: str) -> None:
@@ -366,7 +371,7 @@ def dev(port: int, host: str) -> None:
     sys.exit(run_dev(Settings.from_environment(), host, port))
 
 
-@cli.command()
+@cli.command(short_help="Serve searches to an assistant by MCP.")
 def mcp() -> None:
     """Serve searches and documents to an assistant, as an MCP server on stdin and stdout.
 

@@ -211,6 +211,15 @@ def show_files(files: list[dict[str, Any]]) -> None:
         )
 
 
+def left_out(scans: list[dict[str, Any]], path: str | None) -> str | None:
+    """Why the last scan of a source left a file out, by its path in the source or its full path; None if it did not."""
+    for scan in scans:
+        for file in scan["left_out"]:
+            if path in (file["source"], f"{scan['root']}/{file['source']}"):
+                return str(file["reason"])
+    return None
+
+
 def _show_scan(scan: dict[str, Any]) -> None:
     """Print when the last scan of a source ended, and what it left out."""
     left_out = [f"{scan[name]:,} {words}" for name, words in LEFT_OUT.items() if scan[name]]

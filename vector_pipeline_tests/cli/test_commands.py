@@ -320,6 +320,24 @@ def test_status_of_an_unknown_file_says_only_that(environment: dict[str, str], c
     assert call(environment, "status", "bees.txt").returncode == 0
 
 
+def test_status_of_a_file_that_was_left_out_says_why(environment: dict[str, str], corpus: Path) -> None:
+    (corpus / "link.txt").symlink_to("/etc/hostname")
+    call(environment, "ingest", str(corpus))
+    for path in ("link.txt", str(corpus / "link.txt")):
+        done = call(environment, "status", path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"vector-pipeline: '{path}' was left out by the last scan: link leads out of the source; not followed\n"
+        )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["space", "--help"]])
+def test_the_list_of_commands_is_whole_at_sixty_columns(environment: dict[str, str], arguments: list[str]) -> None:
+    commands = call({**environment, "COLUMNS": "60"}, *arguments).stdout.partition("Commands:\n")[2].splitlines()
+    assert len(commands) >= 4
+    assert all(line.endswith(".") and not line.endswith("...") for line in commands), commands
+
+
 def test_a_url_with_a_driver_s_name_is_taken(environment: dict[str, str], corpus: Path) -> None:
     url = environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
     done = call({**environment, "DATABASE_URL": url}, "ingest", str(corpus))
