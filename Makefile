@@ -42,11 +42,13 @@ $(VENV)/bin/pip:
 
 # The stamps are older than these files when what is to be installed has changed.
 $(VENV)/.installed: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[documents]'
+	@echo "Installing into $(VENV), which takes about a minute"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[documents]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Installing into $(VENV), which takes one to two minutes"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
 clean:

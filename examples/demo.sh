@@ -1,5 +1,5 @@
 #!/bin/sh
-# The demo: ingest the sample corpus with the embedded server and model, then ask three questions of it.
+# The demo: ingest the sample corpus with the embedded server and model, then ask it some questions.
 # Settings of the machine do not reach it, so that it needs no key and touches no database of yours.
 set -eu
 bin=$1
