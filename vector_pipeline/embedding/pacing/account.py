@@ -37,6 +37,9 @@ PROBE_POLL_SECONDS = 0.05
 # How long a learned width is used. After that the server may have other work, or be another server.
 WIDTH_KEPT_SECONDS = 600.0
 
+# A process that was killed leaves requests without an answer. They count half as much after this time.
+UNANSWERED_HALF_LIFE_SECONDS = 60.0
+
 # A search waits for at most this long, even if the bucket is empty.
 MAX_URGENT_WAIT_SECONDS = 1.0
 
@@ -45,12 +48,14 @@ MAX_URGENT_WAIT_SECONDS = 1.0
 class Ticket:
     """Permission to send a request: its number, its weight in tokens, and all tokens reserved up to and including it.
 
+    `under_way` are the tokens and the number of the requests that had no answer yet when it was given.
     `waited_seconds` is how long the request waited for it.
     """
 
     number: int
     weight: int
     tokens_total: float = 0.0
+    under_way: tuple[float, float] = (0.0, 0.0)
     waited_seconds: float = 0.0
 
 
@@ -67,6 +72,10 @@ class Account:
     settled: int = 0
     probe_until: float = 0.0
     paused_until: float = 0.0
+    under_way: float = 0.0
+    """The tokens of requests that have no answer yet, of all processes."""
+    requests_under_way: float = 0.0
+    """The number of these requests."""
     at: float = 0.0
     """The time of the last change."""
     width: LearnedWidth | None = None
@@ -128,39 +137,41 @@ class Account:
         for meter in self._meters():
             meter.take(float(weight) if meter is self.tokens else 1.0, now)
         self.number += 1
-        self.at = now
-        ticket = Ticket(self.number, weight, self.tokens.total if self.tokens else 0.0)
+        self._count_under_way(weight, 1, now)
+        before = (self.under_way - weight, self.requests_under_way - 1)
+        ticket = Ticket(self.number, weight, self.tokens.total if self.tokens else 0.0, before)
         # With a preset, even the first request waits until its own tokens have refilled: the bucket may be empty.
         debt = max((meter.debt_seconds(now) for meter in self._meters()), default=0.0)
         if not self.learned:
             self.probe_until = now + debt + PROBE_SECONDS
         return ticket, max(paused, min(debt, MAX_URGENT_WAIT_SECONDS) if urgent else debt)
 
-    def settle(
-        self, ticket: Ticket, headers: RateHeaders | None, now: float, *, before: tuple[int, int] = (0, 0)
-    ) -> None:
-        """Correct the limits by an answer; `headers` is None if the request failed without any.
-
-        `before` is the weight and the number of this process's earlier requests that have no answer yet. What the
-        headers say is left may not include them.
-        """
+    def settle(self, ticket: Ticket, headers: RateHeaders | None, now: float) -> None:
+        """Correct the limits by an answer; `headers` is None if the request failed without any."""
+        self._count_under_way(-ticket.weight, -1, now)
         if headers is None:
             self.probe_until = now
             return
         if ticket.number <= self.settled:
             return
         self.settled = ticket.number
-        self.at = now
         first = not self.learned
         self.learned = True
         if headers.limit_tokens and headers.remaining_tokens is not None:
             self.tokens = self.tokens or Meter(float(headers.limit_tokens), 0.0, now, total=ticket.tokens_total)
-            seen = Seen(ticket.tokens_total, before[0], headers.processing_seconds)
+            seen = Seen(ticket.tokens_total, ticket.under_way[0], headers.processing_seconds)
             self.tokens.correct(headers.limit_tokens, headers.remaining_tokens, seen, now, first=first)
         if headers.limit_requests and headers.remaining_requests is not None:
             self.requests = self.requests or Meter(float(headers.limit_requests), 0.0, now, total=float(ticket.number))
-            seen = Seen(self.requests.total - (self.number - ticket.number), before[1], headers.processing_seconds)
+            total = self.requests.total - (self.number - ticket.number)
+            seen = Seen(total, ticket.under_way[1], headers.processing_seconds)
             self.requests.correct(headers.limit_requests, headers.remaining_requests, seen, now, first=first)
+
+    def _count_under_way(self, tokens: int, requests: int, now: float) -> None:
+        kept = 0.5 ** (max(0.0, now - self.at) / UNANSWERED_HALF_LIFE_SECONDS)
+        self.under_way = max(0.0, self.under_way * kept + tokens)
+        self.requests_under_way = max(0.0, self.requests_under_way * kept + requests)
+        self.at = now
 
     def pause(self, seconds: float, now: float) -> None:
         """Stop all requests for a while, as a 429 asked. Add the tokens that were missing to the margin."""

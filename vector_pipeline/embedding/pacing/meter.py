@@ -24,8 +24,10 @@ FIRST_MARGIN = 0.02
 # The share of an upward correction that is believed of one answer, because requests may overtake each other.
 UPWARD_GAIN = 0.3
 
-# The ratio is measured over tokens that take this many seconds to refill.
+# The ratio is measured over tokens that take this many seconds to refill, and that are so many times as many as those of
+# which it is not known whether they had been admitted.
 RATIO_SECONDS = 3.0
+RATIO_SHARE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Meter:
     """The part of the level that is kept for others, who take without notice."""
     mark: tuple[float, float, float] | None = None
     """Total, remaining and time of an earlier answer. The ratio is measured from there."""
+    mark_before: float = 0.0
+    """`Seen.before` of that answer."""
 
     def __post_init__(self) -> None:
         if self.margin < 0:
@@ -117,16 +121,21 @@ class Meter:
 
         Example: 100,000 tokens were taken in 3 seconds. What is left went from 500,000 to 440,000, and 50,000 have
         refilled. So 110,000 left the account: 1.1 for each token. The ratio moves half way, from 1.0 to 1.05.
+        If 20,000 of the tokens may not have been admitted yet, up to 1.375 left for each. A ratio of 1.2 is kept then.
         """
-        mark, self.mark = self.mark, self.mark or (seen.total, float(remaining), now)
-        if mark is None:
+        if self.mark is None:
+            self._set_mark(remaining, seen, now)
             return
-        total, was, then = mark
+        total, was, then = self.mark
         taken, elapsed = seen.total - total, now - then
-        if taken < RATIO_SECONDS * self.rate:
+        if taken < max(RATIO_SECONDS * self.rate, RATIO_SHARE * (self.mark_before + seen.before)):
             return
         # Near the top some of the refill is lost, and after a pause the numbers do not show the ratio.
         if max(remaining, was) < 0.95 * self.limit and elapsed < 60:
             gone = was + elapsed * self.rate - remaining
-            self.ratio += 0.5 * (min(4.0, max(0.25, gone / taken)) - self.ratio)
-        self.mark = (seen.total, float(remaining), now)
+            measured = min(max(self.ratio, gone / (taken + self.mark_before)), gone / (taken - seen.before))
+            self.ratio += 0.5 * (min(4.0, max(0.25, measured)) - self.ratio)
+        self._set_mark(remaining, seen, now)
+
+    def _set_mark(self, remaining: int, seen: Seen, now: float) -> None:
+        self.mark, self.mark_before = (seen.total, float(remaining), now), seen.before

@@ -66,7 +66,6 @@ class PacerBase:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or Clock()
         self._queue: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
-        self._under_way: dict[int, int] = {}
 
     async def reserve(self, weight: int, *, urgent: bool = False) -> Ticket:
         """See Pacer."""
@@ -88,14 +87,7 @@ class PacerBase:
                     await self._clock.sleep(min(seconds, LOOK_AGAIN_SECONDS))
         assert ticket is not None, "an urgent request is never put off"
         await self._clock.wait(seconds)
-        self._under_way[ticket.number] = weight
         return replace(ticket, waited_seconds=self._clock.now() - began)
-
-    async def settle(self, ticket: Ticket, headers: RateHeaders | None) -> None:
-        """See Pacer."""
-        self._under_way.pop(ticket.number, None)
-        earlier = [weight for number, weight in self._under_way.items() if number < ticket.number]
-        await self._settle(ticket, headers, (sum(earlier), len(earlier)))
 
     def _turn(self) -> asyncio.Lock:
         # A lock belongs to one event loop, and several loops may use a pacer one after another.
@@ -107,7 +99,8 @@ class PacerBase:
     async def _take(self, weight: int, *, urgent: bool) -> tuple[Ticket | None, float]:
         raise NotImplementedError
 
-    async def _settle(self, ticket: Ticket, headers: RateHeaders | None, before: tuple[int, int]) -> None:
+    async def settle(self, ticket: Ticket, headers: RateHeaders | None) -> None:
+        """See Pacer."""
         raise NotImplementedError
 
 
@@ -121,8 +114,9 @@ class LocalPacer(PacerBase):
     async def _take(self, weight: int, *, urgent: bool) -> tuple[Ticket | None, float]:
         return self.account.take(weight, self._clock.now(), urgent=urgent)
 
-    async def _settle(self, ticket: Ticket, headers: RateHeaders | None, before: tuple[int, int]) -> None:
-        self.account.settle(ticket, headers, self._clock.now(), before=before)
+    async def settle(self, ticket: Ticket, headers: RateHeaders | None) -> None:
+        """See Pacer."""
+        self.account.settle(ticket, headers, self._clock.now())
 
     async def pause(self, seconds: float) -> None:
         """See Pacer."""

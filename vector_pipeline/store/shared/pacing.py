@@ -95,8 +95,9 @@ class PostgresPacer(PacerBase):
     async def _take(self, weight: int, *, urgent: bool) -> tuple[Ticket | None, float]:
         return await self._change(lambda account, now: account.take(weight, now, urgent=urgent))
 
-    async def _settle(self, ticket: Ticket, headers: RateHeaders | None, before: tuple[int, int]) -> None:
-        await self._change(lambda account, now: account.settle(ticket, headers, now, before=before))
+    async def settle(self, ticket: Ticket, headers: RateHeaders | None) -> None:
+        """See Pacer."""
+        await self._change(lambda account, now: account.settle(ticket, headers, now))
 
     async def _change(self, change: Callable[[Account, float], T]) -> T:
         if self._thread is None:
