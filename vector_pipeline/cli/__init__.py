@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 
 # Allocations between two collections, instead of CPython's 700. Importing Dagster makes half a million objects that
@@ -11,9 +12,20 @@ import sys
 COLLECT_EVERY = 50_000
 
 
+def _open_standard_streams() -> None:
+    """Open those that this process was started without: the next files and connections would get their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
 def main() -> None:
     """Entry point of `vector-pipeline`."""
     gc.set_threshold(COLLECT_EVERY)
+    _open_standard_streams()
     # psycopg warns of each connection that breaks. It is opened again, and a line says so.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
