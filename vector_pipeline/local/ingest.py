@@ -250,10 +250,22 @@ class Ingesting:
                 for arrival in turns:
                     runs.run_arrival(arrival, report)
             report.elsewhere += turns.elsewhere
+        self._count_unreported(workers.unreported, report)
         with Turns(self._pipeline.database, left, self._say) as turns:
             for arrival in turns:
                 runs.run_arrival(arrival, report)
         runs.index_is_due |= report.arrivals > 0
+
+    def _count_unreported(self, arrivals: list[str], report: IngestReport) -> None:
+        """Count what workers without a report had done of their last arrivals. Those still pending are run here."""
+        with Kept(self._pipeline.database, "ingest") as kept:
+            for arrival in arrivals:
+                found = kept.run(partial(manifest.count_files, arrival=arrival))
+                report.loaded += found.loaded
+                report.deleted += found.deleted
+                if not found.pending:
+                    report.arrivals += 1
+                    report.rejected |= kept.run(partial(_rejected_of, arrival=arrival))
 
     def _local_runs(self) -> LocalRuns:
         if self._runs is None:
@@ -272,6 +284,12 @@ def _release(
     from vector_pipeline.defs.runs import release_abandoned
 
     return release_abandoned(instance, Names(settings.name), connection, limits or ORDINARY)
+
+
+def _rejected_of(connection: Connection, arrival: str) -> dict[str, str]:
+    return {
+        state.path: state.error or "" for state in manifest.files_with_status(connection, "rejected", arrival=arrival)
+    }
 
 
 def _rejected_earlier(report: IngestReport, connection: Connection) -> dict[str, str]:

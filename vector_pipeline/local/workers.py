@@ -60,6 +60,8 @@ class Workers:
         self._pipeline = pipeline
         self._assignment = Assignment(pipeline.settings, place, processes, gc.get_threshold())
         self._say = say
+        self.unreported: list[str] = []
+        """Arrivals of workers that ended without a report of them, as one that is killed does."""
 
     @contextmanager
     def running(self, turns: Turns, report: IngestReport) -> Iterator[list[str]]:
@@ -84,6 +86,7 @@ class Workers:
             for worker in workers:
                 worker.end()
                 left += worker.left
+                self.unreported += worker.unreported
                 for done in worker.reports:
                     report.include(done)
 
@@ -116,6 +119,7 @@ class _Worker:
     say: Callable[[str], None]
     reports: list[IngestReport] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    unreported: list[str] = field(default_factory=list)
     thread: threading.Thread = field(init=False)
     _is_interrupted: bool = False
 
@@ -171,6 +175,7 @@ class _Worker:
                             )
                         return False
         except (EOFError, OSError):
+            self.unreported.append(arrival)
             self.process.join(END_SECONDS)
             code = self.process.exitcode
             how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"

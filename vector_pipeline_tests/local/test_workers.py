@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+import psycopg
 import pytest
 
 from vector_pipeline.local import turns
@@ -86,6 +87,25 @@ def test_a_killed_worker_leaves_its_arrival_to_the_others(tmp_path: Path, fresh_
     assert f"{ARRIVALS} loaded" in " ".join(out.split())
     assert "a process beside this one ended (SIGKILL); its arrival 2" in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_what_a_worker_loaded_before_it_was_killed_is_reported(
+    tmp_path: Path, fresh_database_url: str, notes: Path
+) -> None:
+    loaded = "SELECT count(*) FROM source_files WHERE status = 'loaded'"
+    with serve(ServerConfig(latency=2.0)) as server, psycopg.connect(fresh_database_url, autocommit=True) as connection:
+        process = start(tmp_path / "home", fresh_database_url, server.url, notes, *SEVERAL, "--json")
+        wait_until(lambda: server.seen.requests >= 3)
+        workers = workers_of(process)
+        # This process has loaded one too. The workers are in the last steps of their first runs.
+        while (row := connection.execute(loaded).fetchone()) is not None and row[0] < 3:
+            time.sleep(0.005)
+        for worker in workers:
+            worker.kill()
+        out, _ = finished(process)
+    report = json_of(out)
+    assert (report["arrivals"], report["files"]["loaded"], report["files"]["pending"]) == (ARRIVALS, ARRIVALS, 0)
 
 
 @pytest.mark.slow
