@@ -272,6 +272,11 @@ class Database:
         ):
             if sign in reason:
                 return DatabaseError(f"Postgres at {self.safe_url} refuses: {reason}; {advice}")
+        if any(sign in reason for sign in ("too many connections", "too many clients", "remaining connection slots")):
+            return DatabaseUnavailable(
+                f"Postgres at {self.safe_url} refuses: {reason}; close some connections, or raise the limit of the "
+                "server (max_connections), of the role or of the database (CONNECTION LIMIT)"
+            )
         return DatabaseUnavailable(
             f"Postgres at {self.safe_url} does not answer ({reason}); is it running, and is DATABASE_URL right?"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -151,3 +152,12 @@ def test_connecting_again_and_again_leaves_nothing_behind(database: Database) ->
     assert adapters(Dumper) | adapters(Loader) == before
     assert row is not None
     assert [value.to_list() for value in row] == [[1, 2], [3]]
+
+
+def test_a_reached_limit_of_connections_is_named_and_may_pass(database: Database, reader: Database) -> None:
+    role = urlsplit(reader.url).username
+    assert role is not None
+    with database.connect() as admin:
+        admin.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 0").format(sql.Identifier(role)))
+    with pytest.raises(DatabaseUnavailable, match=r"too many connections.*; close some connections, or raise the limit"):
+        reader.connect()
