@@ -18,7 +18,7 @@ import yaml
 
 from vector_pipeline.errors import ConfigurationError, one_line
 from vector_pipeline.local.beside import InstancePlace
-from vector_pipeline.local.own_config import own_config
+from vector_pipeline.local.own_config import write_own_config
 from vector_pipeline.redaction import hide
 from vector_pipeline.settings import Settings, variable
 
@@ -48,7 +48,7 @@ def dagster_home(settings: Settings) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         config = home / "dagster.yaml"
         if not config.exists():
-            config.write_text(own_config(), "utf-8")
+            write_own_config(config)
     except OSError as error:
         raise ConfigurationError(
             f"{home} cannot be written ({error.strerror}); give this user the right to, or set {variable('home')} "

@@ -6,6 +6,7 @@ Its last line holds the digest of all lines above. It shows whether the file was
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -33,6 +34,13 @@ def own_config() -> str:
     return _stamped((resources.files("vector_pipeline.local") / "dagster.yaml").read_text("utf-8"))
 
 
+def write_own_config(config: Path) -> None:
+    """Write dagster.yaml, so that a process that reads it meanwhile finds it whole. Raises OSError."""
+    fresh = config.with_name(f".{config.name}.{os.getpid()}")
+    fresh.write_text(own_config(), "utf-8")
+    fresh.replace(config)
+
+
 def bring_up_to_date(config: Path) -> str | None:
     """Update a dagster.yaml that an earlier version wrote and that was not edited; returns a message, if there is one.
 
@@ -43,10 +51,7 @@ def bring_up_to_date(config: Path) -> str | None:
     if text == new or not text.startswith(BEGINNING):
         return None
     if _is_unedited(text):
-        # Written to a new file and then renamed, so that a process reads either the old file or the new one.
-        fresh = config.with_name(f".{config.name}.new")
-        fresh.write_text(new, "utf-8")
-        fresh.replace(config)
+        write_own_config(config)
         return f"{config} is brought up to date"
     differs = ", ".join(_differences(_parsed(text), _parsed(new)))
     return f"{config} was edited and is not changed; this version differs in: {differs}" if differs else None
