@@ -13,7 +13,10 @@ COLLECT_EVERY = 50_000
 
 
 def _open_standard_streams() -> None:
-    """Open those that this process was started without: the next files and connections would get their numbers."""
+    """Open the standard streams that this process was started without.
+
+    Otherwise the next files and connections would get their numbers, and be written to as if they were these streams.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)

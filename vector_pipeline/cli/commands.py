@@ -231,7 +231,7 @@ def status(path: str | None, json_wanted: bool) -> None:
     if json_wanted:
         emit_json(found)
     elif unknown:
-        reason = reports.left_out(found["scans"], path)
+        reason = reports.why_left_out(found["scans"], path)
         if reason:
             fail(f"'{path}' was left out by the last scan: {reason}")
         else:

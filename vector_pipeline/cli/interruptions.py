@@ -1,4 +1,4 @@
-"""What ends a command that pays: SIGTERM and a closed terminal do it as Ctrl-C does, after paid answers are stored."""
+"""SIGTERM and a closed terminal end a command as Ctrl-C does: after the answers that are paid for are stored."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from types import FrameType
 def end_like_ctrl_c() -> None:
     """Let SIGTERM and SIGHUP (a closed terminal) interrupt this process as Ctrl-C does.
 
-    What this process was started to ignore it goes on to ignore: SIGHUP under nohup, SIGINT in the background of a
-    script. Dagster gives the handler of SIGINT to SIGTERM during and after a run, so in the latter case SIGINT gets one
-    that tells them apart.
+    A signal that the process was started to ignore stays ignored: SIGHUP under nohup, SIGINT in the background of a
+    script. Dagster gives the handler of SIGINT to SIGTERM too, during a run and after it. So an ignored SIGINT gets a
+    handler that does nothing for SIGINT and interrupts for SIGTERM.
     """
     terminals = [fd for fd in (1, 2) if os.isatty(fd)]
 
     def hang_up(_: int, frame: FrameType | None) -> None:
-        # Nobody reads them any more, and to write there would be an error.
+        # A closed terminal cannot be written to any more.
         null = os.open(os.devnull, os.O_WRONLY)
         for terminal in terminals:
             os.dup2(null, terminal)

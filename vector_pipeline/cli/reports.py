@@ -211,7 +211,7 @@ def show_files(files: list[dict[str, Any]]) -> None:
         )
 
 
-def left_out(scans: list[dict[str, Any]], path: str | None) -> str | None:
+def why_left_out(scans: list[dict[str, Any]], path: str | None) -> str | None:
     """Why the last scan of a source left a file out, by its path in the source or its full path; None if it did not."""
     for scan in scans:
         for file in scan["left_out"]:

@@ -9,8 +9,9 @@ from rich.cells import cell_len
 # White space and the word after it.
 _WORDS = re.compile(r"(\s*)(\S+)")
 
-# Characters of a column that an excerpt looks at: a Korean syllable of two columns may be written as three characters.
-_CHARACTERS = 2
+# An excerpt reads this many characters of a text for each column that it may fill. A Korean syllable may be written as
+# three characters, and takes two columns.
+_CHARACTERS_PER_COLUMN = 2
 
 
 def wrap(text: str, width: int, first: str = "", rest: str = "", *, break_words: bool = False) -> list[str]:
@@ -34,7 +35,7 @@ def wrap(text: str, width: int, first: str = "", rest: str = "", *, break_words:
 
 def excerpt(text: str, width: int, indent: str, lines: int) -> list[str]:
     """The beginning of a text in at most so many lines of `width` columns. An ellipsis ends it if there is more."""
-    beginning = text[: _CHARACTERS * width * lines]
+    beginning = text[: _CHARACTERS_PER_COLUMN * width * lines]
     shown = wrap(beginning, width, indent, indent, break_words=True)
     if len(shown) <= lines and len(beginning) == len(text):
         return shown

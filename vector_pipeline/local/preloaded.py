@@ -25,11 +25,16 @@ MODULES = (
     "wordllama",
 )
 
-root = logging.getLogger()
-handlers, level = list(root.handlers), root.level
-for module in MODULES:
-    with suppress(Exception):
-        importlib.import_module(module)
-# wordllama sets up logging for the whole process when it is imported: every library would log to the terminal of `dev`.
-root.handlers[:] = handlers
-root.setLevel(level)
+
+def _import_all() -> None:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    for module in MODULES:
+        with suppress(Exception):
+            importlib.import_module(module)
+    # The import of wordllama sets up logging for the whole process. Every library would log to the terminal of `dev`.
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+_import_all()

@@ -198,7 +198,7 @@ def test_files_of_dagster_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 
 
 OPENING = """
-import pathlib, sys, time
+import pathlib, sys
 from vector_pipeline.local.instance import open_instance_in_process
 from vector_pipeline.settings import Settings
 import dagster, vector_pipeline.local.sqlite_storage, vector_pipeline.local.terminal_logs

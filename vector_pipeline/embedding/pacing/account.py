@@ -48,7 +48,8 @@ MAX_URGENT_WAIT_SECONDS = 1.0
 class Ticket:
     """Permission to send a request: its number, its weight in tokens, and all tokens reserved up to and including it.
 
-    `under_way` are the tokens and the number of the requests that had no answer yet when it was given.
+    `under_way` holds the tokens and the number of the requests that had no answer yet when it was given. They may be
+    admitted after its own request, so what the answer says is left may not include them.
     `waited_seconds` is how long the request waited for it.
     """
 

@@ -24,9 +24,9 @@ FIRST_MARGIN = 0.02
 # The share of an upward correction that is believed of one answer, because requests may overtake each other.
 UPWARD_GAIN = 0.3
 
-# The ratio is measured over tokens that take this many seconds to refill, and that are so many times as many as those of
-# which it is not known whether they had been admitted.
+# The ratio is measured over tokens that take this many seconds to refill.
 RATIO_SECONDS = 3.0
+# They must also be this many times as many as the tokens that may not have been admitted yet: else these decide.
 RATIO_SHARE = 3.0
 
 
@@ -121,7 +121,8 @@ class Meter:
 
         Example: 100,000 tokens were taken in 3 seconds. What is left went from 500,000 to 440,000, and 50,000 have
         refilled. So 110,000 left the account: 1.1 for each token. The ratio moves half way, from 1.0 to 1.05.
-        If 20,000 of the tokens may not have been admitted yet, up to 1.375 left for each. A ratio of 1.2 is kept then.
+        If 20,000 of the tokens may not have been admitted yet, 110,000 left for 80,000 to 100,000, so 1.1 to 1.375 for
+        each. A ratio between these stays as it is.
         """
         if self.mark is None:
             self._set_mark(remaining, seen, now)
